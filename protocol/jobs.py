@@ -1,0 +1,90 @@
+"""A job: one operation on one account, and how far it has come.
+
+At most one job is live per (operation, account). A job carries the operations that follow it on the same account
+(`chain`), so that no process needs to know which flags a crawl was started with to know what comes next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+
+class Operation(Enum):
+    """What is done to an account. The values are the letters of the original."""
+
+    TIMELINE = "T"
+    FOLLOWER = "F"
+    ANALYSE = "A"
+    UPDATE = "U"
+
+
+CHAIN_ORDER = (Operation.TIMELINE, Operation.FOLLOWER, Operation.ANALYSE)
+"""The order in which the operations of one account follow one another. `UPDATE` stands alone."""
+
+
+class Outcome(Enum):
+    """How a job ended. All but `COMPLETE` leave a receipt that says why there is no more."""
+
+    COMPLETE = "complete"
+    PROTECTED = "protected"
+    SUSPENDED = "suspended"
+    DELETED = "deleted"
+    NO_LIST = "no-list"
+    CURSOR_STUCK = "cursor-stuck"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The pages that one lease stored, as far as the ledger accepted them.
+
+    `token` names the lease; `length` is in bytes: whatever the file holds beyond it was never acknowledged.
+    """
+
+    token: str
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job has come. All numbers are absolute since the job began, over all its leases.
+
+    `steps` counts the accepted steps (each page, and the end, is one); `count` the records received;
+    `cursor` is the source's own word for where the next page starts, empty for the beginning.
+    """
+
+    steps: int = 0
+    count: int = 0
+    tries: int = 0
+    cursor: str = ""
+    segments: tuple[Segment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One operation on one account. `parent` is the account that led to it, empty for a target."""
+
+    operation: Operation
+    user: str
+    depth: int = 0
+    parent: str = ""
+    chain: tuple[Operation, ...] = ()
+    progress: Progress = field(default_factory=Progress)
+
+    def advanced(self, *, count: int, cursor: str, segments: tuple[Segment, ...]) -> Job:
+        """The job one accepted step later."""
+        done = self.progress
+        return replace(
+            self,
+            progress=replace(done, steps=done.steps + 1, count=count, cursor=cursor, segments=segments),
+        )
+
+    def failed(self) -> Job:
+        """The job after one more failed try, from where it stood."""
+        return replace(self, progress=replace(self.progress, tries=self.progress.tries + 1))
+
+    def following(self) -> Job | None:
+        """The next job of the chain on the same account, or None at its end."""
+        if not self.chain:
+            return None
+        return Job(self.chain[0], self.user, self.depth, self.parent, self.chain[1:])

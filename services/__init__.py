@@ -1,0 +1,1 @@
+"""Who listens, and the emulator of the services that are crawled."""

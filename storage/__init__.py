@@ -1,0 +1,1 @@
+"""What outlives a process: the ledger (Redis or Valkey) and the dataset. Imports `protocol` only."""

@@ -1,0 +1,1 @@
+"""How one job is done: modules, sources, HTTP; `tmatic-worker`."""
