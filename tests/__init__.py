@@ -1,0 +1,1 @@
+"""The claims that twittomatic makes, each shown."""

@@ -1,0 +1,70 @@
+"""The house stands on its floors: who may import whom, and what every file must be."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+MAY_IMPORT: dict[str, frozenset[str]] = {
+    "protocol": frozenset(),
+    "storage": frozenset({"protocol"}),
+    "master": frozenset({"protocol", "storage"}),
+    "worker": frozenset({"protocol", "storage"}),
+    "services": frozenset({"protocol", "storage"}),
+}
+"""What each top-level package may import of ours beside itself."""
+
+MOST_LINES = 400
+"""A file that needs more holds two things."""
+
+SHUNNED = ("manager", "handler", "util", "utils", "helper", "helpers", "common", "misc")
+"""Names that say nothing about what is inside."""
+
+
+def sources(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+PRODUCT = sources(*MAY_IMPORT)
+EVERYTHING = PRODUCT + sources("tests", "benchmarks")
+AS_THEY_CAME = {"benchmarks/bench_dramatiq.py", "benchmarks/dispatch_limit.py"}
+
+
+def named(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def imported_packages(tree: ast.AST) -> set[str]:
+    """The top-level packages that a module imports anywhere, also inside functions."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found.update(alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("path", PRODUCT, ids=named)
+def test_a_module_imports_only_from_the_floors_below(path: Path) -> None:
+    package = path.relative_to(ROOT).parts[0]
+    reached = imported_packages(ast.parse(path.read_text())) & set(MAY_IMPORT) - {package}
+    assert reached <= MAY_IMPORT[package], f"{named(path)} imports {', '.join(sorted(reached - MAY_IMPORT[package]))}"
+
+
+@pytest.mark.parametrize("path", PRODUCT, ids=named)
+def test_no_product_module_imports_tests_or_pickles(path: Path) -> None:
+    assert not imported_packages(ast.parse(path.read_text())) & {"tests", "benchmarks", "pickle", "marshal", "shelve"}
+
+
+@pytest.mark.parametrize("path", EVERYTHING, ids=named)
+def test_a_file_says_what_it_is_and_stays_short(path: Path) -> None:
+    text = path.read_text()
+    assert ast.get_docstring(ast.parse(text)), f"{named(path)} does not say what it is"
+    assert text.count("\n") <= MOST_LINES, f"{named(path)} has more than {MOST_LINES} lines"
+    if named(path) not in AS_THEY_CAME:
+        assert path.stem not in SHUNNED, f"{named(path)} has a name that says nothing"
