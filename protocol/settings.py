@@ -1,0 +1,233 @@
+"""The one table of settings: what each means, its unit, its default, and what the original called it.
+
+A row is a field of `Settings`; everything else is made from the rows: what `tmatic.toml` and the environment may say,
+the flags of the commands, and `docs/settings.md`. `protocol.configuration` reads them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import Field, dataclass, fields
+from pathlib import Path
+from typing import Any, Final, get_type_hints
+
+from protocol.setting import Form, Row, setting
+
+NAME: Final = Form(
+    "a name of at most 64 letters, digits, dots, dashes and underscores, a letter or digit first",
+    "[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
+)
+LEDGER: Final = Form("a URL with redis://, rediss:// or unix://, or empty", "((rediss?|unix)://.+)?")
+SERVICE: Final = Form("a URL with http:// or https://", "https?://.+")
+ADDRESS: Final = Form("HOST:PORT, or empty", r"((\[[0-9a-fA-F:.]+\]|[^:\s\[\]/]+):[0-9]{1,5})?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting with its value. The defaults alone are a crawl on this machine."""
+
+    crawl: str = setting(
+        "main",
+        "master storage",
+        "The name of the crawl: its part of the ledger, and its folder beside the dataset.",
+        form=NAME,
+    )
+    output_directory: Path = setting(
+        Path("data"), "master worker storage", "Where the dataset is.", original="output_directory", flag="--output"
+    )
+    temporary_directory: Path | None = setting(
+        None,
+        "worker storage",
+        "Where files are made before they take their place; on the dataset's volume. Empty: a folder in the dataset.",
+        original="temporary_directory",
+    )
+    log_directory: Path | None = setting(
+        None,
+        "master worker services",
+        "Where logs are written, beside standard error; on this machine. Empty: nowhere.",
+        original="log_directory",
+    )
+    log_level: str = setting(
+        "info",
+        "master worker services",
+        "The least important messages that are logged.",
+        choices=("debug", "info", "warning", "error"),
+    )
+    log_format: str = setting(
+        "text",
+        "master worker services",
+        "How messages are logged: a line for people, or one JSON object a line.",
+        choices=("text", "json"),
+    )
+    log_scrollback: int = setting(
+        300,
+        "master",
+        "How much of its log a master keeps to show to those who ask.",
+        unit="lines",
+        original="log_scrollback",
+        least=0,
+        most=100_000,
+    )
+    redis: str = setting(
+        "",
+        "master storage",
+        "The ledger's server: redis://, rediss:// or unix://. Empty: an embedded Valkey.",
+        form=LEDGER,
+    )
+    durability: str = setting(
+        "always",
+        "master storage",
+        "What the ledger waits for before it says 'committed': the disk, the disk once a second, the disk and a "
+        "replica, or nothing.",
+        choices=("always", "everysec", "replica", "memory"),
+    )
+    host: str = setting(
+        "127.0.0.1",
+        "master worker",
+        "The address on which the master listens.",
+        original="jt_hostname",
+    )
+    port: int = setting(
+        8000,
+        "master worker",
+        "The port on which the master listens; 0 takes any free one.",
+        original="jt_port",
+        least=0,
+        most=65_535,
+    )
+    master: str = setting(
+        "", "worker", "Where a worker finds its master, as HOST:PORT. Empty: on the host and port above.", form=ADDRESS
+    )
+    max_clients: int = setting(
+        200, "master", "How many workers a master takes.", unit="workers", original="max_clients", least=1, most=100_000
+    )
+    traversing: str = setting(
+        "default",
+        "master",
+        "What becomes of the accounts that are found: collected in a file, or crawled breadth first or depth first.",
+        original="traversing",
+        choices=("default", "BFS", "DFS"),
+    )
+    depth: int = setting(
+        0,
+        "master",
+        "Accounts fewer than this many steps from a target are crawled: 1 is the targets alone; 0 is no limit.",
+        unit="steps",
+        least=0,
+        most=1_000_000,
+    )
+    max_users: int = setting(
+        0, "master", "How many accounts a crawl takes in; 0 is no limit.", unit="accounts", least=0, most=10**12
+    )
+    frontier_name: str = setting(
+        "frontier", "master", "How the names of frontier files begin.", original="frontier_name", form=NAME
+    )
+    worker_timeout_s: float = setting(
+        10.0,
+        "master",
+        "How long a worker may be silent before its jobs go to others.",
+        unit="seconds",
+        least=0.1,
+        most=86_400,
+    )
+    progress_timeout_s: float = setting(
+        300.0,
+        "master",
+        "How long a living worker may hold a job without progress before it is taken back.",
+        unit="seconds",
+        least=0.1,
+        most=604_800,
+    )
+    heartbeat_s: float = setting(
+        1.0, "master worker", "How often a worker says that it lives.", unit="seconds", least=0.01, most=3_600
+    )
+    grace_s: float = setting(
+        5.0,
+        "master",
+        "How long a new leader waits for workers to name the jobs they hold.",
+        unit="seconds",
+        least=0,
+        most=3_600,
+    )
+    job_tries: int = setting(
+        5, "master", "How often a job may fail before it is a dead letter.", unit="tries", least=1, most=1_000
+    )
+    retry_base_s: float = setting(
+        5.0,
+        "master",
+        "How long a job rests after its first failure; twice as long after each further one.",
+        unit="seconds",
+        least=0,
+        most=86_400,
+    )
+    concurrency: int = setting(8, "worker", "How many jobs a worker does at once.", unit="jobs", least=1, most=1_000)
+    base_url: str = setting(
+        "https://api.twitter.com",
+        "worker",
+        "Where the service is; an emulator's URL for rehearsals.",
+        original="twitter_url",
+        form=SERVICE,
+    )
+    bind_ip: tuple[str, ...] = setting(
+        (), "worker", "The local addresses from which a worker calls, in turn. Not for evading limits."
+    )
+    follow_rule: str = setting(
+        "",
+        "worker",
+        "Which followers are crawled: an expression over a profile, or PACKAGE.MODULE:FUNCTION. Empty: all.",
+    )
+    max_attempts: int = setting(
+        4,
+        "worker",
+        "How often a request is sent before its job fails.",
+        unit="requests",
+        original="twitter_maxattempts",
+        least=1,
+        most=100,
+    )
+    timeout_factor_s: float = setting(
+        2.35,
+        "worker",
+        "The time-out of the n-th attempt of a request is this to the power of n.",
+        unit="seconds",
+        original="twitter_timeout_factor",
+        least=1,
+        most=60,
+    )
+    toomany_sleep_s: float = setting(
+        60.0,
+        "worker",
+        "How long a budget rests when the service says 'too many requests' and not until when.",
+        unit="seconds",
+        original="twitter_toomany_sleep",
+        least=0,
+        most=86_400,
+    )
+    use_compression: bool = setting(
+        True, "worker storage", "Whether the files of the dataset are gzip files.", original="use_compression"
+    )
+    contact: str = setting(
+        "",
+        "worker",
+        "Whom the service can write to about this crawl: an address or a page, sent as part of User-Agent.",
+    )
+    bearer_token: str = setting(
+        "", "worker", "The token sent to the service. It has no flag, since others can read command lines.", secret=True
+    )
+    bearer_token_file: Path | None = setting(None, "worker", "A file that holds the token and nothing else.")
+
+
+def _row(of: Field[Any], kind: Any) -> Row:
+    said = dict(of.metadata)
+    if not said["secret"]:
+        said["flag"] = said["flag"] or "--" + of.name.replace("_", "-")
+    return Row(name=of.name, kind=kind, default=of.default, **said)
+
+
+_KINDS = get_type_hints(Settings)
+TABLE: Final[dict[str, Row]] = {of.name: _row(of, _KINDS[of.name]) for of in fields(Settings)}
+"""The rows by name, in the order in which they are shown."""
+
+
+def names_for(floor: str) -> tuple[str, ...]:
+    """The settings that a floor reads."""
+    return tuple(row.name for row in TABLE.values() if floor in row.floors)

@@ -1,0 +1,188 @@
+"""Settings come from one table, from three places in rising order, and whatever is wrong is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.configuration import LARGEST_FILE, configured, settings_options
+from protocol.errors import UsageError
+from protocol.settings import TABLE, Settings, names_for
+from protocol.settings_page import PAGE, page
+
+
+@pytest.fixture(autouse=True)
+def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def from_file(text: str) -> Settings:
+    Path("tmatic.toml").write_text(text)
+    return configured(environment={})
+
+
+def test_the_defaults_alone_are_a_crawl() -> None:
+    assert configured(environment={}) == Settings()
+
+
+def test_a_flag_beats_the_environment_which_beats_the_file() -> None:
+    Path("tmatic.toml").write_text("port = 1\nmax_clients = 1\ndepth = 1\n")
+    environment = {"TMATIC_PORT": "2", "TMATIC_MAX_CLIENTS": "2", "HOME": "/"}
+    read = configured({"port": "3", "depth": None}, environment=environment)
+    assert (read.port, read.max_clients, read.depth) == (3, 2, 1)
+
+
+def test_another_file_is_read_instead_when_it_is_named() -> None:
+    Path("tmatic.toml").write_text("port = 1\n")
+    Path("other.toml").write_text("depth = 2\n")
+    read = configured(config=Path("other.toml"), environment={})
+    assert (read.port, read.depth) == (8000, 2)
+
+
+def test_the_originals_names_are_understood() -> None:
+    assert from_file("jt_port = 9000\ntwitter_maxattempts = 7\n").port == 9000
+    assert configured(environment={"TMATIC_TWITTER_URL": "http://localhost:1"}).base_url == "http://localhost:1"
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("prot = 1", "tmatic.toml: there is no setting prot; did you mean port?"),
+        ("jt_hostnam = 1", "did you mean jt_hostname?"),
+        ('"a\\nb" = 1', "there is no setting 'a\\nb'"),
+        ("[crawling]\nport = 1", "there is no setting crawling"),
+        ("port = 1\njt_port = 2", "port and jt_port are the same setting: keep one"),
+        ("port = 'x'", "tmatic.toml: port must be a whole number from 0 to 65535, not 'x'"),
+        ("port = 65536", "port must be a whole number from 0 to 65535, not '65536'"),
+        ("port = 1.5", "port must be a whole number"),
+        ("port = true", "port must be a whole number"),
+        ("grace_s = inf", "grace_s must be a number of seconds from 0 to 3600, not 'inf'"),
+        ("max_clients = 0", "max_clients must be a whole number of workers from 1 to 100000, not '0'"),
+        ("durability = 'sometimes'", "durability must be one of always, everysec, replica, memory, not 'sometimes'"),
+        ("use_compression = 'maybe'", "use_compression must be yes or no, not 'maybe'"),
+        ("output_directory = ''", "output_directory must be a path, not ''"),
+        ("crawl = '../up'", "crawl must be a name of at most 64 letters"),
+        ("redis = 'localhost'", "redis must be a URL with redis://, rediss:// or unix://, or empty, not 'localhost'"),
+        ("base_url = 'ftp://x'", "base_url must be a URL with http:// or https://"),
+        ("master = 'x'", "master must be HOST:PORT, or empty, not 'x'"),
+        ('contact = "a\\u0000b"', "contact must be a text"),
+        ("bind_ip = [1]", "bind_ip must be a list of texts"),
+        ("port = ", "tmatic.toml is not TOML"),
+        ("bearer_token = 1", "bearer_token must be a text"),
+        ("a = " + "[" * 100_000, "tmatic.toml is not"),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_named(text: str, words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        from_file(text)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_wrong_in_the_environment_is_named() -> None:
+    with pytest.raises(UsageError, match=r"^there is no setting TMATIC_MAX_CLIENT; did you mean TMATIC_MAX_CLIENTS\?$"):
+        configured(environment={"TMATIC_MAX_CLIENT": "1"})
+    with pytest.raises(
+        UsageError, match=r"^TMATIC_DEPTH must be a whole number of steps from 0 to 1000000, not 'deep'$"
+    ):
+        configured(environment={"TMATIC_DEPTH": "deep"})
+    with pytest.raises(UsageError, match="TMATIC_PORT and TMATIC_JT_PORT are the same setting"):
+        configured(environment={"TMATIC_PORT": "1", "TMATIC_JT_PORT": "1"})
+
+
+def test_a_secret_is_neither_a_flag_nor_shown() -> None:
+    row = TABLE["bearer_token"]
+    read = configured(environment={"TMATIC_BEARER_TOKEN": "hush"})
+    assert read.bearer_token == "hush"
+    assert not row.flag
+    assert "hush" not in repr(read) + row.shown(read.bearer_token)
+    with pytest.raises(UsageError) as caught:
+        configured(environment={"TMATIC_BEARER_TOKEN": "hu\nsh"})
+    assert "hu" not in str(caught.value)
+
+
+def test_a_token_is_read_from_its_file_but_not_from_two_places() -> None:
+    Path("token").write_text("hush\n")
+    assert configured({"bearer_token_file": "token"}, environment={}).bearer_token == "hush"
+    with pytest.raises(UsageError, match="are both set: keep one"):
+        configured({"bearer_token_file": "token"}, environment={"TMATIC_BEARER_TOKEN": "x"})
+    with pytest.raises(UsageError, match="nowhere cannot be read: No such file"):
+        configured({"bearer_token_file": "nowhere"}, environment={})
+
+
+def test_a_file_has_a_size_limit_and_is_text() -> None:
+    Path("large.toml").write_bytes(b"#" * (LARGEST_FILE + 1))
+    with pytest.raises(UsageError, match="too large"):
+        configured(config=Path("large.toml"), environment={})
+    Path("binary.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match="not UTF-8"):
+        configured(config=Path("binary.toml"), environment={})
+    with pytest.raises(UsageError, match=r"missing\.toml cannot be read"):
+        configured(config=Path("missing.toml"), environment={})
+
+
+def test_lists_and_empty_paths_are_said_in_every_place() -> None:
+    assert from_file("bind_ip = ['127.0.0.2', '127.0.0.3']").bind_ip == ("127.0.0.2", "127.0.0.3")
+    assert configured(environment={"TMATIC_BIND_IP": "127.0.0.2, 127.0.0.3"}).bind_ip == ("127.0.0.2", "127.0.0.3")
+    assert from_file("log_directory = ''\nbind_ip = []").log_directory is None
+
+
+@given(st.sampled_from(sorted(TABLE)), st.one_of(st.text(), st.integers(), st.floats(), st.lists(st.text()), st.none()))
+def test_whatever_is_said_is_taken_or_refused_in_one_line(name: str, raw: object) -> None:
+    try:
+        value = TABLE[name].parse(raw, name)
+    except UsageError as error:
+        assert str(error).isprintable()
+    else:
+        assert TABLE[name].parse(TABLE[name].shown(value), name) == value or TABLE[name].secret
+
+
+def test_every_default_is_allowed_by_its_own_row() -> None:
+    for row in TABLE.values():
+        assert row.parse(row.shown(row.default), row.name) == row.default
+
+
+def test_every_row_is_read_by_a_floor_and_said_in_a_sentence() -> None:
+    for row in TABLE.values():
+        assert row.floors
+        assert set(row.floors) <= {"master", "worker", "storage", "services"}
+        assert row.help.endswith(".")
+    assert "concurrency" in names_for("worker")
+    assert "concurrency" not in names_for("master")
+
+
+@click.command()
+@settings_options("port", "output_directory", "use_compression", "bind_ip", "bearer_token", "traversing")
+@click.option("--other")
+def command(settings: Settings, other: str | None) -> None:
+    click.echo(f"{settings.port} {settings.output_directory} {settings.use_compression} {settings.bind_ip} {other}")
+
+
+def test_a_command_takes_its_flags_from_the_table() -> None:
+    arguments = "--port 1 --output there --no-use-compression --bind-ip 127.0.0.2 --bind-ip 127.0.0.3 --other x"
+    said = CliRunner().invoke(command, arguments.split(), catch_exceptions=False).output
+    assert said == "1 there False ('127.0.0.2', '127.0.0.3') x\n"
+
+
+def test_a_flag_that_was_not_given_leaves_the_file_its_say() -> None:
+    Path("mine.toml").write_text("port = 5\nuse_compression = false\nbind_ip = ['127.0.0.9']\n")
+    said = CliRunner().invoke(command, ["--config", "mine.toml"], catch_exceptions=False).output
+    assert said == "5 data False ('127.0.0.9',) None\n"
+
+
+def test_help_says_unit_and_default_and_no_secret() -> None:
+    said = " ".join(CliRunner().invoke(command, ["--help"]).output.split())
+    assert "--port N" in said
+    assert "[default: 8000]" in said
+    assert "default|BFS|DFS" in said
+    assert "--bearer-token" not in said
+
+
+def test_the_reference_page_is_made_from_the_table() -> None:
+    assert PAGE.read_text() == page(), "docs/settings.md is old: python -m protocol.settings_page"
