@@ -1,0 +1,83 @@
+"""What was asked of the emulator, counted, so that a test can compare what a client says with what it did."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from hashlib import blake2b
+
+_LONGEST_IDENTITY = 200
+_MOST_CALLERS = 10_000
+REMEMBERED = 2_000_000
+"""Identities that are remembered; more are counted but not told apart."""
+
+
+def identity_of(path: str, params: Mapping[str, str]) -> str:
+    """Path and sorted parameters without credentials; a long list of parameters is given by its hash."""
+    text = "&".join(f"{name}={params[name]}" for name in sorted(params) if not name.startswith("oauth_"))
+    if len(text) > _LONGEST_IDENTITY:
+        text = f"blake2b:{blake2b(text.encode(), digest_size=16).hexdigest()}"
+    return f"{path}?{text}"
+
+
+class Tally:
+    """Counts of requests. Memory is bounded by `remembered` identities and 10,000 callers."""
+
+    def __init__(self, remembered: int = REMEMBERED) -> None:
+        self._remembered = remembered
+        self.clear()
+
+    def clear(self) -> None:
+        """Back to nothing."""
+        self.total = 0
+        self.refused = 0
+        self.faulted = 0
+        self.forgotten = 0
+        self._answers: Counter[tuple[str, int]] = Counter()
+        self._callers: Counter[tuple[str, str]] = Counter()
+        self._identities: dict[str, list[int]] = {}
+
+    def count(self, endpoint: str, who: str, status: int, identity: str, *, full: bool, faulted: bool) -> None:
+        """One answer. `full` says that it is a 200 which left nothing out; `faulted` that a fault was in it."""
+        self.total += 1
+        self.refused += status == 429
+        self.faulted += faulted
+        self._answers[(endpoint, status)] += 1
+        caller = (endpoint, who)
+        self._callers[caller if caller in self._callers or len(self._callers) < _MOST_CALLERS else ("…", "…")] += 1
+        counts = self._identities.get(identity)
+        if counts is None:
+            if len(self._identities) >= self._remembered:
+                self.forgotten += 1
+                return
+            counts = self._identities[identity] = [0, 0]
+        counts[0] += 1
+        counts[1] += full
+
+    def requests(self) -> dict[str, object]:
+        """Everything but the identities. `beyond_budget` are the requests that the window did not hold (429)."""
+        by_path: dict[str, dict[str, int]] = {}
+        for (endpoint, status), count in sorted(self._answers.items()):
+            by_path.setdefault(endpoint, {})[str(status)] = count
+        by_caller: dict[str, dict[str, int]] = {}
+        for (endpoint, who), count in sorted(self._callers.items()):
+            by_caller.setdefault(endpoint, {})[who] = count
+        again = sum(max(0, counts[1] - 1) for counts in self._identities.values())
+        return {
+            "total": self.total,
+            "beyond_budget": self.refused,
+            "faulted": self.faulted,
+            "answered_again": again,
+            "identities": len(self._identities),
+            "identities_forgotten": self.forgotten,
+            "by_path": by_path,
+            "by_caller": by_caller,
+        }
+
+    def identities(self, at_least: int) -> dict[str, dict[str, int]]:
+        """Each identity answered in full at least so often, with how often it was asked and answered in full."""
+        return {
+            identity: {"asked": counts[0], "answered": counts[1]}
+            for identity, counts in self._identities.items()
+            if counts[1] >= at_least
+        }

@@ -1,0 +1,87 @@
+"""`/_truth/…`: what the world holds and what was asked of it, for tests. Free of limits and faults, and not counted."""
+
+from __future__ import annotations
+
+from services.emulator.answers import Answer, Request
+from services.emulator.calls import Service
+from services.emulator.posts import dumps
+
+PREFIX = "/_truth"
+_MOST_IDS = 1_000_000
+_ROUTES = {
+    "GET /_truth/world": "the world in a few figures",
+    "GET /_truth/ids?start=0&count=1000": "ids of all accounts, rising; at most a million at a time",
+    "GET /_truth/account/ID": "state, post ids, followers and friends of one account, whole and newest first",
+    "GET /_truth/requests": "what was asked: totals, by path and status, by path and caller, 429s",
+    "GET /_truth/identities?at_least=2": "requests answered in full at least so often; 0 gives all",
+    "POST /_truth/reset": "as after the start: counts, windows and faults from the beginning",
+    "POST /_truth/withhold?newest=5": "hide the newest posts of every account; 0 shows them again",
+}
+PAGE = (
+    "<!doctype html><meta charset=utf-8><title>tmatic-emulator</title><h1>tmatic-emulator</h1>"
+    "<p>An emulated social network: <code>/1.1/…</code> and <code>/1/…</code> as the real API. For tests:</p><ul>"
+    + "".join(f"<li><code>{route}</code>: {what}</li>" for route, what in _ROUTES.items())
+    + "</ul>"
+).encode()
+
+
+class TruthCalls:
+    """Answers what lies outside the emulated service: the front page and `/_truth/…`."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def answer(self, request: Request) -> Answer | None:
+        """The answer, or None if the request is the service's."""
+        if request.path == "/":
+            return Answer(200, PAGE, content_type="text/html;charset=utf-8")
+        if request.path != PREFIX and not request.path.startswith(f"{PREFIX}/"):
+            return None
+        found = self._find(request.method, request.path.removeprefix(PREFIX).strip("/"), request)
+        if found is None:
+            return Answer(404, dumps({"error": f"no {request.method} {request.path} here", "routes": _ROUTES}))
+        return Answer(200, dumps(found))
+
+    def _find(self, method: str, name: str, request: Request) -> object:
+        service = self._service
+        if method == "POST" and name == "reset":
+            service.clear()
+            return {"reset": True}
+        if method == "POST" and name == "withhold":
+            service.withheld = _parameter(request, "newest", 0)
+            return {"withheld": service.withheld}
+        if method not in ("GET", "HEAD"):
+            return None
+        if name == "":
+            return _ROUTES
+        if name == "world":
+            return dict(service.world.facts())
+        if name == "ids":
+            count = min(_parameter(request, "count", 1000), _MOST_IDS)
+            return {"ids": service.world.ids(_parameter(request, "start", 0), count)}
+        if name == "requests":
+            return service.tally.requests()
+        if name == "identities":
+            return service.tally.identities(_parameter(request, "at_least", 1))
+        if name.startswith("account/"):
+            return self._account(name.removeprefix("account/"))
+        return None
+
+    def _account(self, text: str) -> object:
+        world = self._service.world
+        account = world.find(int(text)) if text.isascii() and text.isdigit() and len(text) < 19 else None
+        if account is None:
+            return None
+        return {
+            "id": account.id,
+            "state": account.state.value,
+            "posts": account.posts,
+            "post_ids": world.post_ids(account),
+            "followers": list(world.followers(account, 0, world.follower_count(account))),
+            "friends": list(world.friends(account, 0, world.friend_count(account))),
+        }
+
+
+def _parameter(request: Request, name: str, default: int) -> int:
+    text = request.params.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else default
