@@ -1,0 +1,104 @@
+"""The few acts on a file system that must survive a power cut, and the words for when they fail."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from protocol.errors import DatasetError
+
+_WORDS = {
+    errno.ENOSPC: "the disk is full; make room, and the crawl goes on",
+    errno.EDQUOT: "the disk quota is used up; make room, and the crawl goes on",
+    errno.EFBIG: "the file would grow beyond the limit that is set for this process (ulimit -f)",
+    errno.EROFS: "the file system is mounted read-only",
+    errno.EACCES: "permission is denied; see whom the directory belongs to",
+    errno.EPERM: "the file system does not permit it",
+    errno.EIO: "the disk reports an input/output error; see the system's log",
+    errno.EMFILE: "too many files are open; raise the limit (ulimit -n)",
+    errno.ENFILE: "too many files are open on this machine",
+    errno.ENOTDIR: "a file stands where a directory should be",
+}
+
+
+@contextlib.contextmanager
+def in_words(doing: str) -> Iterator[None]:
+    """Turn an OSError inside into a DatasetError that says what could not be done and why."""
+    try:
+        yield
+    except OSError as error:
+        why = _WORDS.get(error.errno or 0) or error.strerror or str(error)
+        raise DatasetError(f"cannot {doing}: {why}") from error
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        # Some network file systems keep names durable by themselves and refuse to be asked.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
+
+
+def make_directory(path: Path) -> None:
+    """Create a directory and what is missing above it, durably. One that is there already is fine."""
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        make_directory(path.parent)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path)
+    sync_directory(path.parent)
+
+
+def write_all(handle: int, data: bytes, offset: int | None = None) -> None:
+    """Write every byte, at an offset or where the file stands; the system may take several calls for it."""
+    view = memoryview(data)
+    while view:
+        if offset is None:
+            written = os.write(handle, view)
+        else:
+            written = os.pwrite(handle, view, offset)
+            offset += written
+        view = view[written:]
+
+
+def create(path: Path) -> int:
+    """Open a file that must not exist yet, and make its directory when that is missing."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o666)
+    except FileNotFoundError:
+        make_directory(path.parent)
+        return os.open(path, flags, 0o666)
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Create a file with this content and make the content durable; its name is, once the directory is synced."""
+    handle = create(path)
+    try:
+        write_all(handle, data)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Put a whole new content in place of a file, durably: a reader sees the old or the new, never a mixture."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    try:
+        write_new(temporary, data)
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
