@@ -34,6 +34,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from protocol.errors import LedgerError, UsageError
+from protocol.logs import fields
 
 log = logging.getLogger(__name__)
 
@@ -212,7 +213,7 @@ class EmbeddedValkey:
             time.sleep(PAUSE_S)
         self._wait_until_ready()
         self._set_durability()
-        log.info("adopted the embedded Valkey pid=%d directory=%s", self.pid, self.directory)
+        log.info("adopted the embedded Valkey", extra=fields(pid=self.pid, directory=self.directory))
 
     def _set_durability(self) -> None:
         """An adopted server may have been started with another durability."""
@@ -259,7 +260,7 @@ class EmbeddedValkey:
             if isinstance(error, LedgerError):
                 raise LedgerError(f"{error}; its last words: {_last_words(server_log, logged)}") from error
             raise
-        log.info("started the embedded Valkey pid=%d directory=%s", self.pid, self.directory)
+        log.info("started the embedded Valkey", extra=fields(pid=self.pid, directory=self.directory))
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + ANSWER_TIMEOUT_S
@@ -276,7 +277,7 @@ class EmbeddedValkey:
                     deadline = time.monotonic() + ANSWER_TIMEOUT_S
                     if time.monotonic() - told > 5:
                         told = time.monotonic()
-                        log.info("the embedded Valkey is still reading its file directory=%s", self.directory)
+                        log.info("the embedded Valkey still reads its file", extra=fields(directory=self.directory))
                 except (redis.ConnectionError, redis.TimeoutError):
                     if not self.alive():
                         raise LedgerError(f"the embedded Valkey in {self.directory} ended at its start") from None
@@ -291,7 +292,7 @@ class EmbeddedValkey:
             if time.monotonic() > deadline:
                 if killed or self.pid is None:
                     raise LedgerError(f"the embedded Valkey in {self.directory} does not end, though it was killed")
-                log.warning("the embedded Valkey does not leave and is killed pid=%d", self.pid)
+                log.warning("the embedded Valkey does not leave and is killed", extra=fields(pid=self.pid))
                 with suppress(ProcessLookupError):
                     os.kill(self.pid, signal.SIGKILL)
                 killed = True

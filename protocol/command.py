@@ -1,0 +1,106 @@
+"""What every command line of ours does alike: errors as one sentence, exit codes, `-h`, `--version`.
+
+| exit code | when |
+|---|---|
+| 0 | it is done |
+| 1 | something failed, in one sentence on standard error; a traceback there is a bug |
+| 2 | a flag, a setting or an input file is wrong, in one sentence on standard error |
+| 130 | Ctrl-C |
+| 141 | who read the output went away, as with `| head` |
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final, NoReturn
+
+import click
+from click.shell_completion import shell_complete
+
+from protocol.errors import TmaticError, UsageError
+
+FAILED: Final = 1
+MISUSED: Final = 2
+INTERRUPTED: Final = 130
+UNREAD: Final = 141
+
+HELP: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+def run(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line `name` and leave the process with its exit code.
+
+    `arguments` are those of the process by default. An int that the command returns is its exit code.
+    Completion for a shell: `eval "$(_TMATIC_MASTER_COMPLETE=bash_source tmatic-master)"`, and alike for the others.
+    """
+    command.context_settings = {**HELP, **command.context_settings}
+    if not any(isinstance(known, _VersionOption) for known in command.params):
+        command.params.append(_VersionOption())
+    sys.exit(_outcome(command, name, sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def _outcome(command: click.Command, name: str, arguments: list[str]) -> int:
+    """What `click.Command.main` does, but without its own ways to end a process."""
+    variable = f"_{name}_COMPLETE".replace("-", "_").upper()
+    try:
+        if asked := os.environ.get(variable):
+            return shell_complete(command, {}, name, variable, asked)
+        with command.make_context(name, arguments) as context:
+            code = command.invoke(context)
+        sys.stdout.flush()
+    except click.exceptions.Exit as left:
+        code = left.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return MISUSED
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else name
+        return _fail(name, f"{error.format_message()} ({where} --help tells more)", MISUSED)
+    except click.ClickException as error:
+        return _fail(name, error.format_message(), FAILED)
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except UsageError as error:
+        return _fail(name, str(error), MISUSED)
+    except TmaticError as error:
+        return _fail(name, str(error), FAILED)
+    except BrokenPipeError:
+        return _unread()
+    return code if isinstance(code, int) else 0
+
+
+def _fail(name: str, words: str, code: int) -> int:
+    click.echo(f"{name}: {' '.join(words.split())}", err=True)
+    return code
+
+
+def _unread() -> int:
+    """What is still in the buffer would fail once more when the interpreter ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+    return UNREAD
+
+
+class _VersionOption(click.Option):
+    """`--version`, which looks the version up only when it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            ["--version"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=self._show,
+            help="Show the version and leave.",
+        )
+
+    @staticmethod
+    def _show(context: click.Context, _: click.Parameter, asked: bool) -> None:
+        if asked and not context.resilient_parsing:
+            try:
+                click.echo(f"{context.info_name} {version('twittomatic')}")
+            except PackageNotFoundError:
+                raise UsageError("twittomatic is not installed, so it has no version: say scripts/setup") from None
+            context.exit()

@@ -1,0 +1,144 @@
+"""How every command logs: one line for people or one JSON object, and never a secret.
+
+A message says what happened in words; what it happened to travels beside it, so that both forms can show it:
+
+    log.info("adopted the embedded Valkey", extra=fields(pid=pid))
+
+Text from outside cannot forge a line: whatever is not printable is escaped, and a line has a longest length.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import sys
+import time
+from logging.handlers import RotatingFileHandler
+from typing import Any, Final, TextIO
+
+from protocol.errors import UsageError
+from protocol.settings import Settings
+
+LONGEST_LINE: Final = 8_192
+"""Characters of a message with what it is about; a traceback may follow."""
+
+LARGEST_FILE: Final = 16 << 20
+"""Bytes of a log file before it makes room for a new one."""
+
+OLD_FILES: Final = 5
+HIDDEN: Final = "***"
+
+SECRETS: Final = re.compile(
+    r"(?P<url>[a-z]://[^/\s@]*:)[^/\s@]+(?=@)"
+    r"|(?P<bearer>bearer\s+)[\w.~+/%=-]+"
+    r"|(?P<key>(?:oauth_token|oauth_signature|access_token|bearer_token|client_secret|password)[\"']?\s*[=:]\s*[\"']?)"
+    r"[^\s&,\"']+",
+    re.IGNORECASE,
+)
+"""What looks like a password in a URL, a token in a header, or a credential in a form or an object."""
+
+COLOURS: Final = {logging.DEBUG: "2", logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: "1;31"}
+"""Terminal colours by level, as the numbers of an SGR sequence; other levels stay plain."""
+
+
+def fields(**about: object) -> dict[str, Any]:
+    """What a message is about, for the `extra` of a logging call."""
+    return {"fields": about}
+
+
+def set_up(command: str, settings: Settings, stream: TextIO | None = None) -> None:
+    """Log to `stream` (standard error by default), and to `COMMAND.log` in the log directory if there is one.
+
+    `command` names the process, and must be a name for a file. Called again it starts afresh.
+    Raises UsageError when the log directory cannot be used.
+    """
+    stream = stream or sys.stderr
+    secrets = tuple(filter(None, [settings.bearer_token]))
+    colour = stream.isatty() and "NO_COLOR" not in os.environ
+    in_json = settings.log_format == "json"
+    handlers: list[logging.Handler] = [logging.StreamHandler(stream)]
+    handlers[0].setFormatter(JsonLines(secrets) if in_json else TextLines(secrets, colour=colour))
+    if settings.log_directory is not None:
+        try:
+            settings.log_directory.mkdir(parents=True, exist_ok=True)
+            path = settings.log_directory / f"{command}.log"
+            handlers.append(RotatingFileHandler(path, maxBytes=LARGEST_FILE, backupCount=OLD_FILES, encoding="utf-8"))
+        except OSError as error:
+            raise UsageError(f"log_directory {settings.log_directory} cannot be used: {error.strerror}") from error
+        handlers[1].setFormatter(JsonLines(secrets) if in_json else TextLines(secrets))
+    logging.basicConfig(level=settings.log_level.upper(), handlers=handlers, force=True)
+    logging.captureWarnings(True)
+    # It tells of every retry, which we tell better ourselves.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
+
+
+class _Lines(logging.Formatter):
+    """What both forms share: the secrets that neither shows, and the escaping of what is not printable."""
+
+    def __init__(self, secrets: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        self._secrets = secrets
+
+    def _hidden(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, HIDDEN)
+        return SECRETS.sub(lambda found: "".join(filter(None, found.groups())) + HIDDEN, text)
+
+    def _trace(self, record: logging.LogRecord) -> str:
+        return self._hidden(self.formatException(record.exc_info)) if record.exc_info else ""
+
+
+class TextLines(_Lines):
+    """`2026-11-23 21:40:31.123 INFO message key=value`, in local time."""
+
+    def __init__(self, secrets: tuple[str, ...] = (), *, colour: bool = False) -> None:
+        super().__init__(secrets)
+        self._colour = colour
+
+    def format(self, record: logging.LogRecord) -> str:
+        about = "".join(f" {key}={_value(value)}" for key, value in _about(record).items())
+        words = _printable(self._hidden(record.getMessage() + about)[:LONGEST_LINE])
+        clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
+        line = f"{clock}.{int(record.msecs):03d} {record.levelname} {words}"
+        if self._colour and record.levelno in COLOURS:
+            line = f"\x1b[{COLOURS[record.levelno]}m{line}\x1b[0m"
+        trace = self._trace(record)
+        return f"{line}\n{trace}" if trace else line
+
+
+class JsonLines(_Lines):
+    """One object a line: `time` (UTC), `level`, `logger`, `message`, `process`, what it is about, and `trace`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        said: dict[str, object] = {key: self._plain(value) for key, value in _about(record).items()}
+        said |= {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "process": record.process,
+            "message": self._hidden(record.getMessage())[:LONGEST_LINE],
+        }
+        if trace := self._trace(record):
+            said["trace"] = trace
+        return json.dumps(said)
+
+    def _plain(self, value: object) -> object:
+        return value if isinstance(value, int | float | None) else self._hidden(str(value))[:LONGEST_LINE]
+
+
+def _about(record: logging.LogRecord) -> dict[str, object]:
+    return dict(getattr(record, "fields", {}))
+
+
+def _value(value: object) -> str:
+    """A value as it stands after `key=`: quoted if it would not be read as one word."""
+    text = str(value)
+    return text if text and not re.search(r"[\s\"=]", text) else json.dumps(text, ensure_ascii=False)
+
+
+def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -1,0 +1,138 @@
+"""Every command line ends with one sentence and the exit code that says what happened."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from protocol.command import run
+from protocol.configuration import settings_options
+from protocol.errors import LedgerError, UsageError
+from protocol.settings import Settings
+
+TIMEOUT_S = 20
+
+
+@click.group()
+def command() -> None:
+    """A command of the tests."""
+
+
+@command.command()
+@settings_options("port")
+def show(settings: Settings) -> None:
+    click.echo(settings.port)
+
+
+@command.command()
+@click.argument("how")
+def end(how: str) -> int:
+    match how:
+        case "usage":
+            raise UsageError("the file\nis wrong")
+        case "failure":
+            raise LedgerError("the ledger is away")
+        case "interrupt":
+            raise KeyboardInterrupt
+        case "bug":
+            raise ZeroDivisionError
+    return 3
+
+
+def test_exit_code_and_sentence(capfd: pytest.CaptureFixture[str]) -> None:
+    expected = {
+        "show --port 1": (0, "1\n", ""),
+        "show --port x": (2, "", "tmatic-x: --port must be a whole number from 0 to 65535, not 'x'\n"),
+        "show --prot 1": (
+            2,
+            "",
+            "tmatic-x: No such option '--prot'. Did you mean '--port'? (tmatic-x show --help tells more)\n",
+        ),
+        "show --config none": (2, "", "tmatic-x: none cannot be read: No such file or directory\n"),
+        "end usage": (2, "", "tmatic-x: the file is wrong\n"),
+        "end failure": (1, "", "tmatic-x: the ledger is away\n"),
+        "end interrupt": (130, "", ""),
+        "end well": (3, "", ""),
+        "nothing": (2, "", "tmatic-x: No such command 'nothing'. (tmatic-x --help tells more)\n"),
+    }
+    for line, (code, out, err) in expected.items():
+        with pytest.raises(SystemExit) as left:
+            run(command, "tmatic-x", line.split())
+        said = capfd.readouterr()
+        assert (left.value.code, said.out, said.err) == (code, out, err), line
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
+        run(command, "tmatic-x", ["end", "bug"])
+
+
+@pytest.mark.parametrize("asked", ["-h", "--help", "show -h"])
+def test_help_is_asked_for_shortly(asked: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        run(command, "tmatic-x", asked.split())
+    assert left.value.code == 0
+    assert "Usage: tmatic-x" in capfd.readouterr().out
+
+
+def test_the_version_is_that_of_the_installation(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        run(command, "tmatic-x", ["--version"])
+    assert (left.value.code, capfd.readouterr().out.split()[:1]) in [(0, ["tmatic-x"]), (2, [])]
+
+
+def test_a_shell_completes_its_words(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("_TMATIC_X_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "tmatic-x sh")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    with pytest.raises(SystemExit) as left:
+        run(command, "tmatic-x", [])
+    assert (left.value.code, capfd.readouterr().out) == (0, "plain,show\n")
+
+
+CHILD = """
+import click
+from protocol.command import run
+@click.command()
+def lines():
+    print("ready", flush=True)
+    while True:
+        {body}
+run(lines, "tmatic-x")
+"""
+
+
+def child(body: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD.format(body=body)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+    )
+
+
+@pytest.mark.parametrize("body", ["print('x' * 100)", "click.echo('x' * 100)"])
+def test_a_reader_that_goes_away_ends_it_quietly(body: str) -> None:
+    process = child(body)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(TIMEOUT_S) == 141
+    assert process.stderr.read() == b""
+    process.stderr.close()
+
+
+def test_ctrl_c_ends_it_quietly() -> None:
+    process = child("__import__('time').sleep(0.01)")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=TIMEOUT_S)
+    assert (process.returncode, said) == (130, b"")
