@@ -50,12 +50,14 @@ class Progress:
     """How far a job has come. All numbers are absolute since the job began, over all its leases.
 
     `steps` counts the accepted steps (each page, and the end, is one); `count` the records received;
+    `tries` counts failures and `lapses` leases that nobody ended, both since the last accepted step;
     `cursor` is the source's own word for where the next page starts, empty for the beginning.
     """
 
     steps: int = 0
     count: int = 0
     tries: int = 0
+    lapses: int = 0
     cursor: str = ""
     segments: tuple[Segment, ...] = ()
 
@@ -73,15 +75,20 @@ class Job:
 
     def advanced(self, *, count: int, cursor: str, segments: tuple[Segment, ...]) -> Job:
         """The job one accepted step later."""
-        done = self.progress
-        return replace(
-            self,
-            progress=replace(done, steps=done.steps + 1, count=count, cursor=cursor, segments=segments),
-        )
+        return replace(self, progress=Progress(self.progress.steps + 1, count, 0, 0, cursor, segments))
 
     def failed(self) -> Job:
         """The job after one more failed try, from where it stood."""
         return replace(self, progress=replace(self.progress, tries=self.progress.tries + 1))
+
+    def lapsed(self) -> Job:
+        """The job after one more lease that nobody ended."""
+        return replace(self, progress=replace(self.progress, lapses=self.progress.lapses + 1))
+
+    def restarted(self) -> Job:
+        """The job from its beginning again, when what it had stored is gone. Its steps go on, since the ledger takes
+        none twice; its count begins anew."""
+        return replace(self, progress=replace(self.progress, count=0, cursor="", segments=()))
 
     def following(self) -> Job | None:
         """The next job of the chain on the same account, or None at its end."""

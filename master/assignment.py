@@ -1,0 +1,118 @@
+"""Which waiting jobs go to which worker, and with how many requests. No clock, no I/O.
+
+Rules it keeps:
+  * A worker never gets more than it has room for, nor a job whose budget cannot pay for one request.
+  * Every operation that has both work and budget gets its turn, so that no budget idles behind another's queue.
+  * Work is spread over the workers that have room, so that no caller idles behind another's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from master.budgets import UNMETERED, Budgets
+from master.roster import Hand, Roster, Worker
+from master.traversal import Traversal
+from protocol.jobs import Operation
+from storage.ledger import Reply, Transition
+
+GRANT = 4
+"""Requests that a job may have in hand: a page with its retries."""
+GRANT_UNMETERED = 16
+
+
+@dataclass(slots=True)
+class Wish:
+    """Jobs wanted for a worker: the transition that takes them, and what was granted for each."""
+
+    transition: Transition
+    peer: bytes
+    worker: str
+    budget: str
+    granted: int
+    wanted: int
+
+
+class Assigner:
+    """Turns room, waiting jobs and budgets into wishes, and the ledger's answers back into grants."""
+
+    def __init__(self, budgets: Budgets, traversal: Traversal) -> None:
+        self._budgets = budgets
+        self._traversal = traversal
+        self._turn = 0
+
+    def wishes(self, now: float, roster: Roster, reply: Reply, most: int, intake: bool) -> list[Wish]:
+        """At most `most` jobs, over all workers with room. `intake` says that targets are still being read."""
+        if most <= 0:
+            return []
+        levels = dict(reply.levels)
+        if intake:
+            levels[0] = levels.get(0, 0) + 1  # a target that is not read yet belongs to the first level
+        sources = {operation: self._traversal.sources(operation, levels) for operation in Operation}
+        waiting = {op: sum(reply.lengths.get(queue, 0) for queue in queues) for op, queues in sources.items()}
+        if not any(waiting.values()):
+            return []
+        workers = [worker for worker in roster.workers.values() if worker.free > 0]
+        if not workers:
+            return []
+        self._turn = (self._turn + 1) % len(workers)
+        workers = workers[self._turn :] + workers[: self._turn]
+        wishes: list[Wish] = []
+        planned: dict[bytes, int] = {}
+        for last in (False, True):
+            for left, worker in zip(range(len(workers), 0, -1), workers, strict=True):
+                made = self._for_worker(
+                    now, worker, worker.free - planned.get(worker.peer, 0), sources, waiting, most, 1 if last else left
+                )
+                for wish in made:
+                    planned[worker.peer] = planned.get(worker.peer, 0) + wish.wanted
+                    most -= wish.wanted
+                wishes += made
+                if most <= 0:
+                    return wishes
+        return wishes
+
+    def _for_worker(
+        self,
+        now: float,
+        worker: Worker,
+        free: int,
+        sources: Mapping[Operation, list[str]],
+        waiting: dict[Operation, int],
+        most: int,
+        sharers: int,
+    ) -> list[Wish]:
+        operations = [operation for operation in worker.budgets if waiting[operation] > 0]
+        if not operations or free <= 0:
+            return []
+        worker.rotation = (worker.rotation + 1) % len(operations)
+        operations = operations[worker.rotation :] + operations[: worker.rotation]
+        wishes = []
+        for left, operation in zip(range(len(operations), 0, -1), operations, strict=True):
+            keys = worker.budgets[operation]
+            available, key = max(((self._budgets.available(key, now), key) for key in keys), default=(0, ""))
+            share = min(-(-free // left), -(-waiting[operation] // sharers), available, most)
+            if share <= 0:
+                continue
+            most_each = GRANT_UNMETERED if available >= UNMETERED // 2 else GRANT
+            granted = max(1, min(most_each, available // share))
+            transition: Transition = ["L", sources[operation], share, worker.name, key, granted]
+            self._budgets.grant(key, share * granted)
+            wishes.append(Wish(transition, worker.peer, worker.name, key, granted, share))
+            waiting[operation] -= share
+            free -= share
+            most -= share
+        return wishes
+
+    def leased(self, wish: Wish, jobs: int) -> None:
+        """The ledger gave so many: what was granted for the others comes back."""
+        self._budgets.settle(wish.budget, (wish.wanted - jobs) * wish.granted)
+
+    def top_up(self, now: float, hand: Hand) -> int:
+        """Requests to grant with the next verdict, so that the job can go on."""
+        available = self._budgets.available(hand.budget, now)
+        most = GRANT_UNMETERED if available >= UNMETERED // 2 else GRANT
+        more = max(0, min(most - (hand.granted - hand.spent), available))
+        self._budgets.grant(hand.budget, more)
+        return more

@@ -1,0 +1,110 @@
+"""The budgets of the crawled services: who may send how many requests, and until when. No clock, no I/O.
+
+Rules it keeps:
+  * No request is granted that the budget does not hold: what may still be spent (granted and not yet known to be spent)
+    and what is left by the lowest word of the service in this window never exceed what the service allows.
+  * Nothing is known before the first answer: one request is granted then.
+  * A grant whose holder vanished counts as spent until the window resets.
+  * When a window is over the whole limit is there again, less what may still be spent.
+
+`remaining` comes only from the service. A request that was spent leaves `outstanding` when its holder says so, and the
+service's own count, in the same message, has it by then; so nothing is counted twice, and the doubt is on the safe side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from protocol.messages import BudgetReport
+
+UNMETERED = 1 << 30
+"""What is available where the service counts nothing that we can see."""
+
+
+@dataclass(slots=True)
+class Budget:
+    """One budget. Times are seconds of the caller's monotonic clock."""
+
+    limit: int | None = None
+    remaining: int | None = None
+    window: int = 0
+    resets_at: float | None = None
+    outstanding: int = 0
+    forfeited: int = 0
+    unmetered: bool = False
+
+    def available(self, now: float) -> int:
+        """Requests that may be granted now."""
+        if self.unmetered:
+            return UNMETERED
+        if self.resets_at is not None and now >= self.resets_at:
+            self.remaining, self.resets_at, self.forfeited = self.limit, None, 0
+        if self.remaining is None:
+            return max(0, 1 - self.outstanding)
+        return max(0, self.remaining - self.outstanding - self.forfeited)
+
+    def report(self, now: float, said: BudgetReport) -> None:
+        """Take in what the service said, however late or out of order it comes."""
+        if said.limit < 0:
+            self.unmetered = self.unmetered or self.limit is None
+            return
+        self.unmetered = False
+        resets_at = now + said.reset_in_ms / 1000
+        if said.window < self.window or said.reset_in_ms == 0:
+            return
+        if said.window == self.window:
+            if self.resets_at is None:  # that window is over by our clock already
+                return
+            self.remaining = said.remaining if self.remaining is None else min(self.remaining, said.remaining)
+            self.resets_at = min(self.resets_at, resets_at)
+            return
+        self.limit, self.window = said.limit, said.window
+        self.remaining, self.resets_at, self.forfeited = said.remaining, resets_at, 0
+
+
+@dataclass(slots=True)
+class Budgets:
+    """Every budget by its key, "service who endpoint"."""
+
+    by_key: dict[str, Budget] = field(default_factory=dict)
+
+    def of(self, key: str) -> Budget:
+        """The budget of a key, made when it is first spoken of."""
+        budget = self.by_key.get(key)
+        if budget is None:
+            budget = self.by_key[key] = Budget()
+        return budget
+
+    def available(self, key: str, now: float) -> int:
+        """Requests that may be granted now."""
+        return self.of(key).available(now)
+
+    def grant(self, key: str, requests: int) -> None:
+        """So many may be spent from now on."""
+        self.of(key).outstanding += requests
+
+    def settle(self, key: str, requests: int) -> None:
+        """So many can no longer be spent: they were, and their holder said so, or they came back."""
+        budget = self.of(key)
+        budget.outstanding -= requests
+        assert budget.outstanding >= 0, f"more was given back than granted: {key}"
+
+    def forfeit(self, key: str, requests: int) -> None:
+        """The holder of these vanished: they count as spent until the window resets."""
+        self.settle(key, requests)
+        self.of(key).forfeited += requests
+
+    def report(self, service: str, now: float, said: list[BudgetReport]) -> None:
+        """Take in what workers heard from the service."""
+        for one in said:
+            self.of(budget_key(service, one.who, one.endpoint)).report(now, one)
+
+    def next_reset(self, now: float) -> float | None:
+        """When the next window is over, if one is running."""
+        times = [b.resets_at for b in self.by_key.values() if b.resets_at is not None and b.resets_at > now]
+        return min(times, default=None)
+
+
+def budget_key(service: str, who: str, endpoint: str) -> str:
+    """The key of a budget. None of its parts holds a blank: a HELLO with one is refused."""
+    return f"{service} {who} {endpoint}"

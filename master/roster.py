@@ -1,0 +1,116 @@
+"""The workers that a master knows, and the leases that it believes they hold. No clock, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from protocol.jobs import Job, Operation
+from protocol.messages import Hello
+from master.budgets import budget_key
+
+
+@dataclass(slots=True)
+class Hand:
+    """A lease as the leader sees it. `peer` is None while nobody has listed it since the lead was taken.
+
+    `sent_at` is when the job was last sent; `ended` says that its end is on its way into the ledger, `stepping` how
+    many of its steps are.
+    """
+
+    token: str
+    job: Job
+    worker: str
+    budget: str
+    granted: int
+    spent: int = 0
+    peer: bytes | None = None
+    sent_at: float = 0.0
+    moved_at: float = 0.0
+    stepping: int = 0
+    ended: bool = False
+
+
+@dataclass(slots=True)
+class Worker:
+    """A worker that said HELLO. `peer` is its routing id, fresh for each of its runs."""
+
+    peer: bytes
+    name: str
+    run: str
+    service: str
+    room: int
+    budgets: dict[Operation, list[str]]
+    heard_at: float
+    joined_at: float
+    tokens: set[str] = field(default_factory=set)
+    rotation: int = 0
+    completed: int = 0
+
+    @property
+    def free(self) -> int:
+        """Jobs that it can take now. Room is what it can hold in all, so a lost frame leaks nothing."""
+        return self.room - len(self.tokens)
+
+
+@dataclass(slots=True)
+class Newcomer:
+    """A worker whose name another run has: that one was asked at `asked_at`."""
+
+    peer: bytes
+    hello: Hello
+    asked_at: float
+
+
+@dataclass(slots=True)
+class Roster:
+    """Workers by peer and by name, and every lease by its token."""
+
+    workers: dict[bytes, Worker] = field(default_factory=dict)
+    by_name: dict[str, Worker] = field(default_factory=dict)
+    hands: dict[str, Hand] = field(default_factory=dict)
+    newcomers: dict[str, Newcomer] = field(default_factory=dict)
+
+    def join(self, peer: bytes, hello: Hello, now: float) -> Worker:
+        """Register a worker, or the same run again."""
+        budgets: dict[Operation, list[str]] = {Operation(word): [] for word in hello.operations}
+        for caller in hello.callers:
+            operation = Operation(caller.operation)
+            if operation in budgets:
+                budgets[operation].append(budget_key(hello.service, caller.who, caller.endpoint))
+        worker = Worker(peer, hello.name, hello.run, hello.service, hello.room, budgets, now, now)
+        before = self.by_name.get(hello.name)
+        if before is not None:
+            worker.tokens = before.tokens
+            self.workers.pop(before.peer, None)
+            for token in worker.tokens:
+                self.hands[token].peer = peer
+        self.workers[peer] = self.by_name[hello.name] = worker
+        return worker
+
+    def leave(self, worker: Worker) -> list[Hand]:
+        """Forget a worker; its leases, to be disposed of, are nobody's."""
+        self.workers.pop(worker.peer, None)
+        if self.by_name.get(worker.name) is worker:
+            del self.by_name[worker.name]
+        hands = [self.hands[token] for token in sorted(worker.tokens)]
+        for hand in hands:
+            hand.peer = None
+        worker.tokens.clear()
+        return hands
+
+    def give(self, hand: Hand, worker: Worker) -> None:
+        """A lease is in a worker's hands."""
+        hand.peer, hand.worker = worker.peer, worker.name
+        worker.tokens.add(hand.token)
+
+    def drop(self, token: str) -> Hand | None:
+        """A lease is over."""
+        hand = self.hands.pop(token, None)
+        if hand is not None and hand.peer is not None and hand.peer in self.workers:
+            self.workers[hand.peer].tokens.discard(token)
+        return hand
+
+    def orphans(self) -> Iterator[Hand]:
+        """Leases that nobody has listed."""
+        return (hand for hand in self.hands.values() if hand.peer is None)

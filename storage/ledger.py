@@ -1,0 +1,258 @@
+"""The ledger: what must survive, in Redis or Valkey, under one hash tag per crawl.
+
+Every write is one call of `ledger.lua`, which commits a batch of transitions or changes nothing. This module only packs
+the request, names the errors and reads back. The commands are listed at the handlers of the script.
+
+    {tmatic:CRAWL}:lead        who leads: incarnation, beat, epoch, name; and the id of this ledger
+    {tmatic:CRAWL}:queue:NAME  waiting jobs (`storage.records`); `front:OP` holds those that were begun and came back
+    {tmatic:CRAWL}:held        token -> job, worker, budget, grant: what is assigned
+    {tmatic:CRAWL}:retry       "OP:account" -> job: failed, resting
+    {tmatic:CRAWL}:dead        "OP:account" -> job and the last error's words
+    {tmatic:CRAWL}:set:F:N     bucket N of the set F of account ids (seen, seeds, collected); sizes in :sets
+    {tmatic:CRAWL}:levels      depth -> accounts whose analysis is still to come (breadth first with a depth limit)
+    {tmatic:CRAWL}:totals, :heads, :log, :crawl   counters, last sequence per topic, announcements, the crawl's own words
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, TypeVar
+
+import msgpack
+import redis
+from redis.exceptions import (
+    BusyLoadingError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+
+from protocol.errors import FencedError, LedgerError
+from protocol.jobs import Job
+from storage.records import unpack_job
+
+MAX_TRANSITIONS = 256
+"""Transitions in one commit, so that no commit keeps the server from others for long."""
+MAX_DISCOVERIES = 4096
+"""Discoveries in one commit; more become several commits of the same step."""
+LOG_CAP_BYTES = 64 * 1024 * 1024
+"""How much of the announcements' log is kept for subscribers that come late."""
+
+STALE, OK, AGAIN, GAP = 0, 1, 2, 3
+"""What became of a transition: its token is not held; accepted; accepted before; it skips a step."""
+
+Transition = list[Any]
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """Who leads, as read. An incarnation and ledger id of "" mean that nobody ever did."""
+
+    incarnation: str
+    beat: int
+    epoch: int
+    ledger_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A job in somebody's hands. `granted` counts requests, since the lease began."""
+
+    token: str
+    job: Job
+    worker: str
+    budget: str
+    granted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a commit did: a status a transition (a number, or the leases of an `L`), and the gauges after it."""
+
+    statuses: list[Any]
+    lengths: dict[str, int]
+    levels: dict[int, int]
+    held: int
+    retry: int
+    dead: int
+    seen: int
+
+
+class Ledger:
+    """One crawl's ledger on one server. Methods block, and raise LedgerError in words when the server does not serve."""
+
+    def __init__(self, client: redis.Redis, crawl: str) -> None:
+        self._client = client
+        self.prefix = f"{{tmatic:{crawl}}}:"
+        self._source = resources.files(__package__).joinpath("ledger.lua").read_text()
+        self._sha = ""
+
+    def observe(self) -> Lead:
+        """Who leads now."""
+        values = self._ask(
+            lambda: self._client.hmget(self.prefix + "lead", ["incarnation", "beat", "epoch", "id", "name"])
+        )
+        words = [value.decode() if value else "" for value in values]
+        return Lead(words[0], int(words[1] or 0), int(words[2] or 0), words[3], words[4])
+
+    def take(self, incarnation: str, seen: Lead, *, witness: int, ledger_id: str, name: str) -> Lead:
+        """Take the lead from what was seen. `witness` is the highest epoch known from elsewhere; `ledger_id` is given to
+        a ledger that has none. Raises FencedError when the lead is no longer what was seen."""
+        request = ["take", incarnation, seen.incarnation, seen.beat, witness, ledger_id, name]
+        epoch, kept_id = self._call(request)
+        return Lead(incarnation, 1, int(epoch), kept_id.decode(), name)
+
+    def commit(
+        self,
+        incarnation: str,
+        beat: int,
+        transitions: Sequence[Transition],
+        queues: Sequence[str],
+        *,
+        max_users: int = 0,
+    ) -> Reply:
+        """Commit a batch in one atomic step. `beat` is the last one that this incarnation wrote; the new one is beat + 1.
+
+        Raises FencedError when another leads or the ledger was rolled back, LedgerError when the server does not serve;
+        after the latter it is unknown whether the batch was committed, and the lead must be taken again.
+        """
+        request = ["commit", incarnation, beat, transitions, queues, max_users, LOG_CAP_BYTES]
+        statuses, lengths, levels, gauges = self._call(request)
+        return Reply(
+            statuses,
+            dict(zip(queues, lengths, strict=True)),
+            {int(levels[i]): int(levels[i + 1]) for i in range(0, len(levels), 2)},
+            *gauges,
+        )
+
+    def held(self) -> dict[str, Lease]:
+        """Every lease, by its token."""
+        leases = {}
+        for token, packed in self._scan_hash("held"):
+            record, worker, budget, granted = msgpack.unpackb(packed, raw=True)
+            name = token.decode()
+            leases[name] = Lease(name, unpack_job(record), worker.decode(), budget.decode(), granted)
+        return leases
+
+    def retry(self) -> dict[str, Job]:
+        """The jobs that rest after a failed try, by "OP:account"."""
+        return {field.decode(): unpack_job(record) for field, record in self._scan_hash("retry")}
+
+    def dead(self) -> Iterator[tuple[Job, str]]:
+        """The dead letters: the job where it stood, and the last error's words."""
+        for _, packed in self._scan_hash("dead"):
+            record, words = msgpack.unpackb(packed, raw=True)
+            yield unpack_job(record), words.decode(errors="replace")
+
+    def totals(self) -> dict[str, int]:
+        """Every counter by its name."""
+        raw = self._ask(lambda: self._client.hgetall(self.prefix + "totals"))
+        return {name.decode(): int(value) for name, value in raw.items()}
+
+    def heads(self) -> dict[str, int]:
+        """The last sequence of each topic; that of the whole log under ""."""
+        raw = self._ask(lambda: self._client.hgetall(self.prefix + "heads"))
+        return {topic.decode(): int(last) for topic, last in raw.items() if topic != b"bytes"}
+
+    def remembered(self) -> dict[str, str]:
+        """What the crawl remembers of itself."""
+        raw = self._ask(lambda: self._client.hgetall(self.prefix + "crawl"))
+        return {name.decode(): value.decode() for name, value in raw.items()}
+
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """Members and buckets of each set of accounts."""
+        raw = self._ask(lambda: self._client.hgetall(self.prefix + "sets"))
+        words = {name.decode(): int(value) for name, value in raw.items()}
+        names = {name.rpartition(".")[0] for name in words}
+        return {name: (words.get(f"{name}.members", 0), words.get(f"{name}.buckets", 1)) for name in names}
+
+    def accounts(self, family: str) -> Iterator[str]:
+        """Every member of a set, in no order; one bucket is read at a time."""
+        for bucket in range(self.sizes().get(family, (0, 0))[1]):
+            key = f"{self.prefix}set:{family}:{bucket}"
+            members: Any = self._ask(lambda key=key: self._client.smembers(key))  # type: ignore[misc]
+            yield from sorted(member.decode() for member in members)
+
+    def length(self, queue: str) -> int:
+        """How many records wait in a queue."""
+        return int(self._ask(lambda: self._client.llen(f"{self.prefix}queue:{queue}")))
+
+    def queue(self, name: str, *, chunk: int = 1000) -> Iterator[bytes]:
+        """The records of a queue from its head, as they lie (ids for `collected`)."""
+        first = 0
+        while True:
+            records = self._ask(
+                lambda first=first: self._client.lrange(f"{self.prefix}queue:{name}", first, first + chunk - 1)  # type: ignore[misc]
+            )
+            yield from records
+            if len(records) < chunk:
+                return
+            first += chunk
+
+    def queue_names(self) -> list[str]:
+        """The queues that hold something."""
+        pattern = self.prefix.replace("{", "\\{").replace("}", "\\}") + "queue:*"
+        found = self._ask(lambda: list(self._client.scan_iter(match=pattern, count=1000)))
+        return sorted(key.decode().partition(":queue:")[2] for key in found)
+
+    def log(self, first: int = 0, last: int = -1) -> list[tuple[int, int, str, bytes]]:
+        """Announcements as (sequence, previous of the topic, topic, body), by position in what is kept of the log."""
+        raw = self._ask(lambda: self._client.lrange(self.prefix + "log", first, last))
+        entries = [msgpack.unpackb(entry, raw=True) for entry in raw]
+        return [(sequence, previous, topic.decode(), body) for sequence, previous, topic, body in entries]
+
+    def _scan_hash(self, name: str) -> Iterator[tuple[bytes, bytes]]:
+        cursor = 0
+        while True:
+            cursor, part = self._ask(lambda at=cursor: self._client.hscan(self.prefix + name, at, count=1000))  # type: ignore[misc]
+            yield from part.items()
+            if cursor == 0:
+                return
+
+    def _call(self, request: list[Any]) -> Any:
+        packed = msgpack.packb(request, use_bin_type=False)
+        key = self.prefix + "lead"
+
+        def run() -> Any:
+            if not self._sha:
+                self._sha = str(self._client.script_load(self._source))
+            try:
+                return self._client.evalsha(self._sha, 1, key, self.prefix, packed)
+            except NoScriptError:
+                return self._client.eval(self._source, 1, key, self.prefix, packed)
+
+        return msgpack.unpackb(self._ask(run), raw=True, strict_map_key=False)
+
+    def _ask(self, question: Callable[[], Answer]) -> Any:
+        try:
+            return question()
+        except (RedisError, OSError) as error:
+            raise in_words(error) from error
+
+
+def in_words(error: Exception) -> LedgerError:
+    """What a failure of the server means to the person who runs it."""
+    said = str(error)
+    if "FENCED" in said:
+        return FencedError(f"the ledger refused a write: {said.partition('FENCED ')[2] or said}")
+    if isinstance(error, BusyLoadingError):
+        return LedgerError("the ledger's server is still loading its data; waiting for it")
+    if isinstance(error, ReadOnlyError) or "READONLY" in said:
+        return LedgerError("the ledger's server is a read-only replica: point --redis at the primary")
+    if isinstance(error, OutOfMemoryError) or "OOM" in said:
+        return LedgerError(
+            "the ledger's server is out of memory: raise its maxmemory, and set its policy to noeviction"
+        )
+    if "MISCONF" in said:
+        return LedgerError("the ledger's server cannot write to its disk: make room there; it goes on by itself")
+    if "NOAUTH" in said or "WRONGPASS" in said:
+        return LedgerError("the ledger's server wants another password: give it in the URL by TMATIC_REDIS")
+    if isinstance(error, ResponseError):
+        return LedgerError(f"the ledger's server refused: {said}")
+    return LedgerError(f"the ledger's server does not answer: {said}")

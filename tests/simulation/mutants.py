@@ -1,0 +1,100 @@
+"""Faults planted on purpose. A simulation that does not notice one of them proves nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from master.dispatch import Dispatch
+from protocol import messages as wire
+from storage.ledger import Reply, Transition
+
+
+class AnswersBeforeCommit(Dispatch):
+    """Tells the worker that its page is safe before the ledger has it."""
+
+    def next_batch(self, now: float) -> list[Transition] | None:
+        batch = super().next_batch(now)
+        for pending in self._flying or []:
+            if pending.transition[0] in "PD" and pending.peer is not None and pending.hand is not None:
+                step = pending.transition[2]
+                verdict = wire.Verdict(pending.transition[1], step, wire.ACCEPTED, pending.hand.granted)
+                self.outbox.append((pending.peer, wire.Committed(self.lead.epoch, [verdict])))
+        return batch
+
+
+class DiscoveriesAfterResult(Dispatch):
+    """Commits the result, and what it led to in a commit of its own later, as the first twittomatic did."""
+
+    def next_batch(self, now: float) -> list[Transition] | None:
+        batch = super().next_batch(now)
+        later: list[Transition] = []
+        for pending in self._flying or []:
+            kind = pending.transition[0]
+            if kind in "PD" and pending.hand is not None:
+                at = 5 if kind == "P" else 9
+                found, pending.transition[at] = pending.transition[at], None
+                if found:
+                    later.append(self._as_intake(found))
+        self._later = later
+        return batch
+
+    def committed(self, now: float, reply: Reply) -> None:
+        super().committed(now, reply)
+        kept = self.intake
+        later, self._later = self._later, []
+        self.intake = iter([*later, *(kept or [])]) if later or kept is not None else None
+
+    def _as_intake(self, found: list[Any]) -> Transition:
+        queue, front, level, *rest = found
+        flat: list[Any] = []
+        for i in range(0, len(rest), 2):
+            flat += (rest[i], queue, rest[i + 1], level)
+        return ["I", "seen", front, flat]
+
+
+def without_token_check(script: str) -> str:
+    """A lease that is over is taken for one that is not."""
+    remembering = script.replace(
+        "local function put(token, lease) held[token]",
+        "local function ghost(token)\n"
+        "  local packed = call('HGET', P .. 'ghosts', token)\n"
+        "  return packed and cmsgpack.unpack(packed)\n"
+        "end\n"
+        "local function put(token, lease) call('HSET', P .. 'ghosts', token, cmsgpack.pack(lease)); held[token]",
+    )
+    return _replaced(remembering, "local lease = held[t[2]]", "local lease = held[t[2]] or ghost(t[2])")
+
+
+def without_incarnation_check(script: str) -> str:
+    """Whoever writes is taken for the leader."""
+    script = _replaced(script, "if lead[1] ~= incarnation then", "if false then")
+    return _replaced(script, "if lead[2] ~= whole(req[3]) then", "if false then")
+
+
+def without_seen_check(script: str) -> str:
+    """An account that was found twice is crawled twice."""
+    return _replaced(
+        script, "if call('SADD', bucket(f, id), id) == 0 then return false end", "call('SADD', bucket(f, id), id)"
+    )
+
+
+def counting_twice(script: str) -> str:
+    """Absolute counts are added as if they were differences."""
+    return _replaced(script, "t[4] - records", "t[4]")
+
+
+def _replaced(script: str, old: str, new: str) -> str:
+    assert old in script, f"the script has changed: {old!r} is not in it any more"
+    return script.replace(old, new)
+
+
+SCRIPT_MUTANTS = {
+    "token not checked": without_token_check,
+    "incarnation not checked": without_incarnation_check,
+    "seen not checked": without_seen_check,
+    "counts added twice": counting_twice,
+}
+DISPATCH_MUTANTS: dict[str, type[Dispatch]] = {
+    "answer before commit": AnswersBeforeCommit,
+    "discoveries committed after the result": DiscoveriesAfterResult,
+}

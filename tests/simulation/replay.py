@@ -1,0 +1,20 @@
+"""`python -m tests.simulation.replay SEED…`: run seeds of the simulation again and print how each ended."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import redis
+
+from storage.valkey import EmbeddedValkey
+from tests.simulation.cluster import Simulation
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder, EmbeddedValkey(Path(folder), "memory") as server:
+        client = redis.Redis.from_url(server.start())
+        for seed in map(int, sys.argv[1:]):
+            simulation = Simulation(seed, client)
+            simulation.run()
+            print(f"seed {seed}: kept every promise, {simulation.now:.1f} virtual seconds, {dict(simulation.coverage)}")

@@ -1,0 +1,171 @@
+"""A worker in the simulation: the real `Keeping`, with threads that are events on the virtual clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from protocol import messages as wire
+from protocol.jobs import Operation, Segment
+from worker.keeping import Forget, Go, Keeping, Leave, Start, Stop
+
+if TYPE_CHECKING:
+    from tests.simulation.cluster import Simulation
+
+OPERATIONS = ["T", "F", "A"]
+
+
+@dataclass
+class Task:
+    """What one thread does with one job."""
+
+    job: wire.Assignment
+    granted: int
+    spent: int = 0
+    step: int = 0
+    records: int = 0
+    cursor: str = ""
+    length: int = 0
+    fetching: str = ""
+
+
+class SimulatedWorker:
+    """One worker, over all its runs."""
+
+    def __init__(self, cluster: Simulation, name: str) -> None:
+        self.cluster, self.name = cluster, name
+        self.alive = False
+        self.peer = b""
+        self.runs = 0
+        self.keeping: Keeping | None = None
+        self.tasks: dict[str, Task] = {}
+
+    def start(self) -> None:
+        """A new run, with a fresh routing id."""
+        self.runs += 1
+        self.alive = True
+        self.peer = f"{self.name}.{self.runs}".encode()
+        self.tasks = {}
+        callers = [wire.Caller(operation, f"address:{self.name}", operation) for operation in OPERATIONS]
+        self.keeping = Keeping(self.name, f"run{self.runs}", "sim", OPERATIONS, room=4, callers=callers)
+        self._tick(self.runs)
+
+    def kill(self) -> None:
+        """kill -9; a supervisor starts it again."""
+        if self.alive:
+            self.alive = False
+            self.cluster.after(0.2 + self.cluster.chance.random() * 2, self.start)
+
+    def receive(self, message: wire.Message) -> None:
+        """A frame from the master."""
+        assert self.keeping is not None
+        self.keeping.message(self.cluster.now, 0, message)
+        self._act()
+
+    def _tick(self, run: int) -> None:
+        if not self.alive or run != self.runs or self.keeping is None:
+            return
+        self.keeping.tick(self.cluster.now)
+        self._act()
+        self.cluster.after(0.1, lambda: self._tick(run))
+
+    def _act(self) -> None:
+        assert self.keeping is not None
+        orders, self.keeping.orders = self.keeping.orders, []
+        for order in orders:
+            match order:
+                case Start(job):
+                    done = sum(length for token, length in job.segments if token == job.token)
+                    self.tasks[job.token] = Task(job, job.granted, 0, job.steps, job.records, job.cursor, done)
+                    self._begin(self.tasks[job.token])
+                case Go(token, granted):
+                    task = self.tasks[token]
+                    self._acknowledged(task.job, task.fetching)
+                    task.granted = granted
+                    self._next(task)
+                case Stop(token):
+                    self.tasks.pop(token, None)
+                case Forget(job, done):
+                    task = self.tasks.pop(job.token)
+                    if done:
+                        self._acknowledged(job, task.fetching)
+                        for token, _ in [*job.segments, [job.token, 0]]:
+                            self.cluster.dataset.segments.pop(token, None)
+                case Leave():
+                    self.alive = False
+        self.keeping.flush(self.cluster.now)
+        messages, self.keeping.outbox = self.keeping.outbox, []
+        for _, message in messages:
+            self.cluster.to_master(self, message)
+
+    def _acknowledged(self, job: wire.Assignment, cursor: str) -> None:
+        self.cluster.acknowledge(Operation(job.operation), job.user, cursor)
+
+    def _begin(self, task: Task) -> None:
+        kept = self.cluster.dataset.segments
+        if any(len(kept.get(token, [])) < length for token, length in task.job.segments):
+            self._end(task, wire.LOST, "a segment is gone")
+        else:
+            self._next(task)
+
+    def _next(self, task: Task) -> None:
+        assert self.keeping is not None
+        run = self.runs
+        if task.spent >= task.granted:
+            self._end(task, wire.LIMITED, "")
+            return
+        operation = Operation(task.job.operation)
+        self.cluster.fetched(operation, task.job.user, task.cursor)
+        task.spent += 1
+        task.fetching = task.cursor
+        self.keeping.spent(task.job.token, task.spent)
+        answer = self.cluster.service.ask(self.cluster.now, task.job.who, operation, task.job.user, task.cursor)
+
+        def answered() -> None:
+            if not self.alive or run != self.runs or self.keeping is None or task.job.token not in self.tasks:
+                return
+            limit = self.cluster.service.limit
+            self.keeping.heard_budget(
+                self.cluster.now,
+                wire.BudgetReport(
+                    task.job.who,
+                    operation.value,
+                    limit,
+                    answer.remaining,
+                    answer.window,
+                    max(1, int((answer.reset_in - latency) * 1000) + 1),
+                ),
+            )
+            if answer.refused:
+                self._end(task, wire.LIMITED, "")
+            elif answer.page is None:
+                self._end(task, wire.FAILED, "500")
+            else:
+                self._stored(task, answer.page, answer.cursor, run)
+            self._act()
+
+        latency = 0.01 + self.cluster.chance.random() * 0.1
+        self.cluster.after(latency, answered)
+
+    def _stored(self, task: Task, page: list[str], cursor: str, run: int) -> None:
+        """The page is durable; the process may die before it says so."""
+        assert self.keeping is not None
+        task.step += 1
+        task.records += len(page)
+        found = page if task.job.operation == "A" else []
+        if cursor:
+            task.length = self.cluster.dataset.append(task.job.token, task.length, page)
+            task.cursor = cursor
+            step = wire.Step(task.job.token, task.step, task.records, cursor, task.length, found, task.spent)
+            self.keeping.stored(self.cluster.now, step)
+            return
+        segments = [Segment(token, length) for token, length in task.job.segments if token != task.job.token]
+        if task.length:
+            segments.append(Segment(task.job.token, task.length))
+        self.cluster.dataset.merge(Operation(task.job.operation), task.job.user, segments, page)
+        end = wire.End(task.job.token, wire.DONE, task.step, task.records, "complete", found, task.spent, "")
+        self.keeping.ended(self.cluster.now, end)
+
+    def _end(self, task: Task, how: str, words: str) -> None:
+        assert self.keeping is not None
+        self.keeping.ended(self.cluster.now, wire.End(task.job.token, how, 0, task.records, "", [], task.spent, words))
