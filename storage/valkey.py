@@ -65,6 +65,9 @@ ANSWER_TIMEOUT_S: Final = 15.0
 STOP_TIMEOUT_S: Final = 15.0
 """How long a server may take to leave; it waits up to 10 s of its own for clients and replicas."""
 
+MOST_STARTS: Final = 10
+"""How often a server may be killed from outside while it starts."""
+
 PAUSE_S: Final = 0.01
 LONGEST_SOCKET_PATH: Final = 107
 """Bytes; the kernel's `sun_path` holds 108 with the closing zero."""
@@ -105,20 +108,18 @@ class EmbeddedValkey:
             self._owner = self._own()
         try:
             self._socket = _short(self.directory) / SOCKET
-            if not self.alive():
-                lock = _locked(self.directory / "server.lock")
-                if lock is None:
-                    self._adopt()
-                else:
-                    with lock:
-                        self._spawn(lock)
+            for _ in range(MOST_STARTS):
+                if self.alive() or self._adopt() or self._spawn():
+                    return self.url
+            raise LedgerError(
+                f"the embedded Valkey in {self.directory} was killed {MOST_STARTS} times at its start: is memory short?"
+            )
         except redis.RedisError as error:
             self._disown()
             raise LedgerError(f"the embedded Valkey in {self.directory} refuses: {error}") from error
         except BaseException:
             self._disown()
             raise
-        return self.url
 
     @property
     def url(self) -> str:
@@ -132,10 +133,8 @@ class EmbeddedValkey:
                 return True
             self._child = self.pid = None
         elif self.pid is not None:
-            lock = _locked(self.directory / "server.lock")
-            if lock is None:
+            if self._is_held():
                 return True
-            lock.close()
             self.pid = None
         return False
 
@@ -190,30 +189,29 @@ class EmbeddedValkey:
                 self._socket.parent.parent.rmdir()
             self._socket = self.directory / SOCKET
 
-    def _adopt(self) -> None:
-        """Take over the server that holds the lock; it may still be loading, or on its way out."""
+    def _adopt(self) -> bool:
+        """Take over the server that holds the lock, which may be loading or on its way out. False if there is none."""
         deadline = time.monotonic() + ANSWER_TIMEOUT_S
-        while True:
-            with suppress(redis.ConnectionError, redis.TimeoutError), self._client() as client:
-                place = client.config_get("dir")["dir"]
-                if Path(place).resolve() != self.directory:
-                    raise LedgerError(f"{self._socket} leads to a server of {place}: another one took the socket")
-                self.pid = int(client.info("server")["process_id"])
-                break
-            # A server that was killed may leave a child that holds the lock until it notices.
-            lock = _locked(self.directory / "server.lock")
-            if lock is not None:
-                with lock:
-                    self._spawn(lock)
-                return
+        # A server that was killed may leave a child that holds the lock until it notices.
+        while self._is_held():
+            try:
+                with self._client() as client:
+                    place = client.config_get("dir")["dir"]
+                    if Path(place).resolve() != self.directory:
+                        raise LedgerError(f"{self._socket} leads to a server of {place}: another one took the socket")
+                    self.pid = int(client.info("server")["process_id"])
+                if self._wait_until_ready():
+                    self._set_durability()
+                    log.info("adopted the embedded Valkey", extra=fields(pid=self.pid, directory=self.directory))
+                    return True
+            except (redis.ConnectionError, redis.TimeoutError):
+                self.pid = None
             if time.monotonic() > deadline:
                 raise LedgerError(
                     f"a Valkey server holds {self.directory} and does not answer: end it, then start again"
                 )
             time.sleep(PAUSE_S)
-        self._wait_until_ready()
-        self._set_durability()
-        log.info("adopted the embedded Valkey", extra=fields(pid=self.pid, directory=self.directory))
+        return False
 
     def _set_durability(self) -> None:
         """An adopted server may have been started with another durability."""
@@ -228,14 +226,24 @@ class EmbeddedValkey:
             while _first_file_is_being_written(client.info("persistence")):
                 time.sleep(PAUSE_S)
 
-    def _spawn(self, lock: BinaryIO) -> None:
-        """Start a server that inherits `lock`, which says that there is none."""
+    def _is_held(self) -> bool:
+        """Whether a server lives in the directory."""
+        lock = _locked(self.directory / "server.lock")
+        if lock is not None:
+            lock.close()
+        return lock is None
+
+    def _spawn(self) -> bool:
+        """Start a server, when it is sure that there is none. False if it was killed before it could answer."""
         policy = APPENDFSYNC[self.durability]
         server_log = self.directory / LOG
         if server_log.exists() and server_log.stat().st_size > LARGEST_LOG:
             server_log.replace(server_log.with_suffix(".log.old"))
         settings = {**SETTINGS, "appendonly": "no" if policy is None else "yes", "appendfsync": policy or "no"}
-        with server_log.open("ab") as words:
+        lock = _locked(self.directory / "server.lock")
+        if lock is None:
+            return False
+        with lock, server_log.open("ab") as words:
             logged = words.tell()
             try:
                 child = subprocess.Popen(
@@ -252,27 +260,32 @@ class EmbeddedValkey:
                 raise LedgerError(f"the embedded Valkey cannot be started: {error}") from error
         self._child, self.pid = child, child.pid
         try:
-            self._wait_until_ready()
-        except BaseException as error:
-            if child.poll() is None:
-                child.kill()
-                child.wait()
-            if isinstance(error, LedgerError):
-                raise LedgerError(f"{error}; its last words: {_last_words(server_log, logged)}") from error
+            if self._wait_until_ready():
+                log.info("started the embedded Valkey", extra=fields(pid=self.pid, directory=self.directory))
+                return True
+        except BaseException:
+            child.kill()
+            child.wait()
             raise
-        log.info("started the embedded Valkey", extra=fields(pid=self.pid, directory=self.directory))
+        if child.returncode == -signal.SIGKILL:
+            return False
+        raise LedgerError(
+            f"the embedded Valkey in {self.directory} ended at its start; its last words: "
+            f"{_last_words(server_log, logged)}"
+        )
 
-    def _wait_until_ready(self) -> None:
+    def _wait_until_ready(self) -> bool:
+        """Wait until the server answers. False if it ended before."""
         deadline = time.monotonic() + ANSWER_TIMEOUT_S
         told = time.monotonic()
         with self._client() as client:
             while True:
                 try:
                     client.ping()
-                    return
+                    return True
                 except redis.ResponseError:
                     # It is there and says why it takes no writes, as with a full disk: that is for the ledger to hear.
-                    return
+                    return True
                 except redis.BusyLoadingError:
                     deadline = time.monotonic() + ANSWER_TIMEOUT_S
                     if time.monotonic() - told > 5:
@@ -280,7 +293,7 @@ class EmbeddedValkey:
                         log.info("the embedded Valkey still reads its file", extra=fields(directory=self.directory))
                 except (redis.ConnectionError, redis.TimeoutError):
                     if not self.alive():
-                        raise LedgerError(f"the embedded Valkey in {self.directory} ended at its start") from None
+                        return False
                     if time.monotonic() > deadline:
                         raise LedgerError(f"the embedded Valkey in {self.directory} does not answer") from None
                 time.sleep(PAUSE_S)

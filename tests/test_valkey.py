@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 import redis
 
 from protocol.errors import LedgerError, UsageError
-from storage.valkey import LONGEST_SOCKET_PATH, EmbeddedValkey
+from storage.valkey import LONGEST_SOCKET_PATH, SETTINGS, EmbeddedValkey
 from tests.waiting import until
 
 TIMEOUT_S = 20.0
@@ -164,6 +165,41 @@ def test_a_server_that_is_still_loading_is_adopted_and_waited_for(tmp_path: Path
         process.wait(TIMEOUT_S)
         with EmbeddedValkey(tmp_path / "ledger", "always"):
             pass
+
+
+def test_a_server_that_is_killed_while_it_starts_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = EmbeddedValkey(tmp_path / "ledger", "always")
+    with server:
+        fill(server.url, 2_000)
+        url = server.url
+    monkeypatch.setitem(SETTINGS, "key-load-delay", "200")
+    killed = []
+
+    def kill_the_first() -> None:
+        with redis.Redis.from_url(url) as client:
+            until(lambda: is_loading(client), TIMEOUT_S, expecting=redis.ConnectionError)
+        assert server.pid is not None
+        killed.append(server.pid)
+        os.kill(server.pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_the_first)
+    killer.start()
+    with server:
+        killer.join(TIMEOUT_S)
+        assert killed
+        assert killed != [server.pid]
+        assert len(items(url)) == 2_000
+
+
+def test_a_server_that_is_always_killed_is_given_up_with_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "server"
+    script.write_text("#!/bin/sh\nkill -9 $$\n")
+    script.chmod(0o755)
+    monkeypatch.setattr("storage.valkey._binary", lambda: script)
+    with pytest.raises(LedgerError, match="was killed 10 times at its start: is memory short"):
+        EmbeddedValkey(tmp_path / "ledger", "always").start()
 
 
 def test_a_second_owner_is_refused_by_the_number_of_the_first(tmp_path: Path) -> None:
