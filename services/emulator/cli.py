@@ -54,29 +54,73 @@ def _fail(sentence: str, code: int) -> Never:
 
 
 @click.command(cls=_OneSentence, context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]})
-@click.option("--users", type=click.IntRange(LEAST_USERS, MOST_USERS), default=DEFAULT_USERS, show_default=True,
-              help="Accounts of the synthetic world.")
-@click.option("--seed", type=click.IntRange(0, (1 << 63) - 1), default=1, show_default=True,
-              help="What the world, its posts, its faults and its tokens are drawn from.")
-@click.option("--graph", type=_FILE, help="Take accounts and edges from FILE: follower<TAB>followed, plain or gzip.",
-              metavar="FILE")
+@click.option(
+    "--users",
+    type=click.IntRange(LEAST_USERS, MOST_USERS),
+    default=DEFAULT_USERS,
+    show_default=True,
+    help="Accounts of the synthetic world.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, (1 << 63) - 1),
+    default=1,
+    show_default=True,
+    help="What the world, its posts, its faults and its tokens are drawn from.",
+)
+@click.option(
+    "--graph",
+    type=_FILE,
+    help="Take accounts and edges from FILE: follower<TAB>followed, plain or gzip.",
+    metavar="FILE",
+)
 @click.option("--dataset", type=_FILE, help="Serve the .twt, .fws and .inf files below DIR.", metavar="DIR")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True,
-              help="Port to listen on; 0 takes any that is free, and the line `listening on` says which.")
-@click.option("--page-cap", type=click.IntRange(1, LIST_PAGE), default=LIST_PAGE, show_default=True,
-              help="Most ids in a page of followers or friends; below 200 also most posts in a page.")
-@click.option("--limits", default="none", show_default=True, metavar="SPEC",
-              help="none; real; real/60 (windows a 60th of 15 min); or T=90,F=15,A=90/15s: requests to the timeline, "
-              "each list, lookup (and S, show) per window of that length (s, ms or m; 15m if not given).")
-@click.option("--faults", default="", metavar="SPEC",
-              help="Rates from 0 to 1: http500, http503, reset, truncate, slow, repeat_cursor, short_page; "
-              "slow_s=SECONDS fixes the wait of slow, else 0.2 to 2 s.")
-@click.option("--withhold", type=click.IntRange(0, VISIBLE_POSTS), default=0, show_default=True,
-              help="Hide the newest N posts of every account, to show them later by POST /_truth/withhold?newest=0.",
-              metavar="N")
-@click.option("--remember", type=click.IntRange(0, 50_000_000), default=REMEMBERED, show_default=True,
-              help="Requests that /_truth/identities tells apart; about 200 bytes each.", metavar="N")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8080,
+    show_default=True,
+    help="Port to listen on; 0 takes any that is free, and the line `listening on` says which.",
+)
+@click.option(
+    "--page-cap",
+    type=click.IntRange(1, LIST_PAGE),
+    default=LIST_PAGE,
+    show_default=True,
+    help="Most ids in a page of followers or friends; below 200 also most posts in a page.",
+)
+@click.option(
+    "--limits",
+    default="none",
+    show_default=True,
+    metavar="SPEC",
+    help="none; real; real/60 (windows a 60th of 15 min); or T=90,F=15,A=90/15s: requests to the timeline, "
+    "each list, lookup (and S, show) per window of that length (s, ms or m; 15m if not given).",
+)
+@click.option(
+    "--faults",
+    default="",
+    metavar="SPEC",
+    help="Rates from 0 to 1: http500, http503, reset, truncate, slow, repeat_cursor, short_page; "
+    "slow_s=SECONDS fixes the wait of slow, else 0.2 to 2 s.",
+)
+@click.option(
+    "--withhold",
+    type=click.IntRange(0, VISIBLE_POSTS),
+    default=0,
+    show_default=True,
+    help="Hide the newest N posts of every account, to show them later by POST /_truth/withhold?newest=0.",
+    metavar="N",
+)
+@click.option(
+    "--remember",
+    type=click.IntRange(0, 50_000_000),
+    default=REMEMBERED,
+    show_default=True,
+    help="Requests that /_truth/identities tells apart; about 200 bytes each.",
+    metavar="N",
+)
 def main(
     users: int,
     seed: int,

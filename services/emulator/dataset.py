@@ -53,7 +53,7 @@ class DatasetWorld:
         self._names: dict[str, int] | None = None
 
     def _files(self, suffix: str) -> Iterator[tuple[int, Path]]:
-        for path in sorted(self._directory.glob(f"*/*{suffix}")):
+        for path in sorted(self._directory.glob(f"[!.]*/*{suffix}")):
             if path.stem.isascii() and path.stem.isdigit() and len(path.stem) < 20 and int(path.stem) <= _MOST_ID:
                 yield int(path.stem), path
             else:
@@ -63,9 +63,15 @@ class DatasetWorld:
         return bisect_left(self._ids, user)
 
     def facts(self) -> Facts:
-        return {"kind": "dataset", "directory": self._directory.name, "accounts": len(self._ids),
-                "edges": self._followers.total, "timelines": len(self._timelines), "left_aside": self._left_aside,
-                "states": {State.PUBLIC.value: len(self._ids)}}
+        return {
+            "kind": "dataset",
+            "directory": self._directory.name,
+            "accounts": len(self._ids),
+            "edges": self._followers.total,
+            "timelines": len(self._timelines),
+            "left_aside": self._left_aside,
+            "states": {State.PUBLIC.value: len(self._ids)},
+        }
 
     def ids(self, start: int, count: int) -> list[int]:
         return self._ids[start : start + count].tolist()

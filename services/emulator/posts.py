@@ -159,8 +159,16 @@ class Pen:
             code = base36(mix(key + 10))[:10]
             facts["url"] = f"https://t.co/{code}"
             facts["entities"] = {
-                "url": {"urls": [{"url": facts["url"], "expanded_url": f"http://{name.lower()}.example.org/",
-                                  "display_url": f"{name.lower()}.example.org", "indices": [0, 13 + len(code)]}]}
+                "url": {
+                    "urls": [
+                        {
+                            "url": facts["url"],
+                            "expanded_url": f"http://{name.lower()}.example.org/",
+                            "display_url": f"{name.lower()}.example.org",
+                            "indices": [0, 13 + len(code)],
+                        }
+                    ]
+                }
             }
         picture = f"profile_images/{mix(key + 11)}/{base36(mix(key + 12))[:8]}_normal.jpeg"
         facts |= {
@@ -212,14 +220,28 @@ class Pen:
             span = b'"display_text_range":[0,%d],' % (body.length + 15) if style.extended else b""
             written.append(
                 b'{"created_at":"%b %02d:%02d:%02d +0000 %b","id":%d,"id_str":"%d",%b"%b":"%b %014x"%b%b'
-                % (date, of_day // 3600, of_day // 60 % 60, of_day % 60, year, post, post, span, text_key,
-                   body.text, post & 0xFFFFFFFFFFFFFF, body.rest, tail)
+                % (
+                    date,
+                    of_day // 3600,
+                    of_day // 60 % 60,
+                    of_day % 60,
+                    year,
+                    post,
+                    post,
+                    span,
+                    text_key,
+                    body.text,
+                    post & 0xFFFFFFFFFFFFFF,
+                    body.rest,
+                    tail,
+                )
             )
         return written
 
     def _body_pool(self, language: str, mentioned: Sequence[int]) -> list[_Body]:
-        return [_body(digest64("body", self._seed, language, n), language, mentioned)
-                for n in range(_BODIES_PER_LANGUAGE)]
+        return [
+            _body(digest64("body", self._seed, language, n), language, mentioned) for n in range(_BODIES_PER_LANGUAGE)
+        ]
 
 
 def _body(key: int, language: str, mentioned: Sequence[int]) -> _Body:
@@ -238,12 +260,22 @@ def _body(key: int, language: str, mentioned: Sequence[int]) -> _Body:
     if spoken_to is not None:
         name = screen_name(spoken_to)
         text += "" if is_reply else sentence(100, 4)
-        entities["user_mentions"] = [{"screen_name": name, "name": name, "id": spoken_to, "id_str": str(spoken_to),
-                                      "indices": [len(text), len(text) + len(name) + 1]}]
+        entities["user_mentions"] = [
+            {
+                "screen_name": name,
+                "name": name,
+                "id": spoken_to,
+                "id_str": str(spoken_to),
+                "indices": [len(text), len(text) + len(name) + 1],
+            }
+        ]
         text += f"@{name} "
         if is_reply:
-            facts |= {"in_reply_to_user_id": spoken_to, "in_reply_to_user_id_str": str(spoken_to),
-                      "in_reply_to_screen_name": name}
+            facts |= {
+                "in_reply_to_user_id": spoken_to,
+                "in_reply_to_user_id_str": str(spoken_to),
+                "in_reply_to_screen_name": name,
+            }
     text += sentence(200, 9)
     has_url = mix(key + 904) % 10 < 5
     for n in range(max(mix(key + 903) % 3, 0 if entities or has_url else 1)):
@@ -253,8 +285,14 @@ def _body(key: int, language: str, mentioned: Sequence[int]) -> _Body:
     if has_url:
         url = f"https://t.co/{base36(mix(key + 905))[:10]}"
         path = f"example.org/{base36(mix(key + 906))}/{base36(mix(key + 907))}"
-        entities["urls"] = [{"url": url, "expanded_url": f"https://www.{path}", "display_url": f"{path[:26]}…",
-                             "indices": [len(text), len(text) + len(url)]}]
+        entities["urls"] = [
+            {
+                "url": url,
+                "expanded_url": f"https://www.{path}",
+                "display_url": f"{path[:26]}…",
+                "indices": [len(text), len(text) + len(url)],
+            }
+        ]
         text += f"{url} "
     text += sentence(300, 5)
     text = text.rstrip()
@@ -262,8 +300,17 @@ def _body(key: int, language: str, mentioned: Sequence[int]) -> _Body:
     facts |= {"truncated": False, "entities": entities, "source": f'<a href="{href}" rel="nofollow">{app}</a>'}
     if mix(key + 909) % 12 == 0:
         point = [round(mix(key + 920) % 1_700_000 / 1e4 - 85, 4), round(mix(key + 921) % 3_600_000 / 1e4 - 180, 4)]
-        facts |= {"geo": {"type": "Point", "coordinates": point},
-                  "coordinates": {"type": "Point", "coordinates": point[::-1]}}
-    facts |= {"is_quote_status": False, "retweet_count": mix(key + 922) % 40, "favorite_count": mix(key + 923) % 90,
-              "favorited": False, "retweeted": False, "possibly_sensitive": False, "lang": language}
+        facts |= {
+            "geo": {"type": "Point", "coordinates": point},
+            "coordinates": {"type": "Point", "coordinates": point[::-1]},
+        }
+    facts |= {
+        "is_quote_status": False,
+        "retweet_count": mix(key + 922) % 40,
+        "favorite_count": mix(key + 923) % 90,
+        "favorited": False,
+        "retweeted": False,
+        "possibly_sensitive": False,
+        "lang": language,
+    }
     return _Body(dumps(text)[1:-1], len(text), b"," + dumps(facts)[1:-1])

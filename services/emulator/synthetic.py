@@ -60,9 +60,15 @@ class SyntheticWorld(SeededWorld):
 
     def facts(self) -> Facts:
         states = Counter(self.state(place).value for place in range(self._users))
-        return {"kind": "synthetic", "seed": self._seed, "accounts": self._users, "edges": sum(self._degrees),
-                "states": dict(states), "largest": self._ids[max(range(self._users), key=self._degrees.__getitem__)],
-                "most_followers": max(self._degrees)}
+        return {
+            "kind": "synthetic",
+            "seed": self._seed,
+            "accounts": self._users,
+            "edges": sum(self._degrees),
+            "states": dict(states),
+            "largest": self._ids[max(range(self._users), key=self._degrees.__getitem__)],
+            "most_followers": max(self._degrees),
+        }
 
     def state(self, place: int) -> State:
         draw = mix(self._state_key ^ place) % 1000 if place else 999
@@ -98,8 +104,11 @@ class SyntheticWorld(SeededWorld):
 
     def _find_friends(self, place: int) -> array[int]:
         found = self._following_hubs(place)
-        found += [(number, (place - self._steps[number]) % self._users)
-                  for number, degree in enumerate(self._degrees_behind(place)) if number < degree]
+        found += [
+            (number, (place - self._steps[number]) % self._users)
+            for number, degree in enumerate(self._degrees_behind(place))
+            if number < degree
+        ]
         found.sort(reverse=True)
         return array("i", [friend for _, friend in found])
 
