@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +53,11 @@ class Place:
         stem = escaped(user)
         return cls(user, kind, stem, f"{directory(user)}/{stem}{kind.value}")
 
+    @classmethod
+    def of_stem(cls, stem: str, kind: str) -> Place:
+        """The place of a file whose name is known and whose account need not be."""
+        return cls("", RecordKind(f".{kind}"), stem, f"{stem}.{kind}")
+
     @property
     def short(self) -> str:
         """The name that its records and pending data begin with."""
@@ -74,7 +79,7 @@ class Commits:
     def current(self, place: Place) -> FileRecord | None:
         """The record of the highest generation, None before the first."""
         for _ in range(16):
-            generation = self._highest(place)
+            generation = max(self._generations(place), default=0)
             if not generation:
                 return None
             try:
@@ -88,7 +93,6 @@ class Commits:
         prepared = self.pending / f"{record.writer}.json"
         path = self._path(place, record.generation)
         write_new(prepared, pack_record(record))
-        sync_directory(self.pending)
         try:
             self._link(prepared, path)
         except FileExistsError:
@@ -100,12 +104,13 @@ class Commits:
         sync_directory(path.parent)
         return True
 
-    def is_late(self, place: Place, record: FileRecord) -> bool:
-        """Whether a higher generation was there when this one was linked; if so the link is taken back."""
-        if self._highest(place) <= record.generation:
-            return False
+    def look(self, place: Place, record: FileRecord) -> list[int] | None:
+        """The generations that are there, this one the highest; None when it was late, and its link is taken back."""
+        there = self._generations(place)
+        if max(there, default=0) <= record.generation:
+            return there
         self._path(place, record.generation).unlink(missing_ok=True)
-        return True
+        return None
 
     def put_in_place(self, record: FileRecord) -> None:
         """Rename the data of a committed record onto the file, unless that has been done."""
@@ -125,14 +130,17 @@ class Commits:
                 return
         sync_directory(target.parent)
 
-    def prune(self, place: Place, generation: int) -> None:
-        """Remove the generations that are two or more below this one."""
-        for older in self._generations(place):
+    def prune(self, place: Place, generation: int, there: list[int]) -> None:
+        """Remove, of the generations that were there, those that are two or more below this one."""
+        for older in there:
             if older < generation - 1:
                 self._path(place, older).unlink(missing_ok=True)
 
-    def all(self) -> Iterator[FileRecord]:
-        """The current record of every data file, in the order of the buckets and names."""
+    def all(self, damaged: Callable[[DatasetError], None] | None = None) -> Iterator[FileRecord]:
+        """The current record of every data file, in the order of the buckets and names.
+
+        A record that cannot be read goes to `damaged`, or is raised without it.
+        """
         for folder in _names(self.records):
             highest: dict[tuple[str, str], int] = {}
             for name in _names(self.records / folder):
@@ -140,8 +148,13 @@ class Commits:
                     key = match["stem"], match["kind"]
                     highest[key] = max(highest.get(key, 0), int(match["generation"]))
             for stem, kind in highest:
-                place = Place("", RecordKind("." + kind), stem, f"{stem}.{kind}")
-                record = self.current(place)
+                try:
+                    record = self.current(Place.of_stem(stem, kind))
+                except DatasetError as error:
+                    if damaged is None:
+                        raise
+                    damaged(error)
+                    continue
                 if record is not None:
                     yield record
 
@@ -155,7 +168,7 @@ class Commits:
             match = _PENDING.fullmatch(name)
             if match is None:
                 continue
-            record = self.current(Place("", RecordKind("." + match["kind"]), match["stem"], name))
+            record = self.current(Place.of_stem(match["stem"], match["kind"]))
             if record is None:
                 continue
             if record.wrote and record.writer == name:
@@ -182,9 +195,6 @@ class Commits:
             for name in _names(self.records / bucket(place.stem))
             if name.startswith(start) and _RECORD.fullmatch(name)
         ]
-
-    def _highest(self, place: Place) -> int:
-        return max(self._generations(place), default=0)
 
     def _read(self, path: Path) -> FileRecord:
         with path.open("rb") as file:

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,8 +88,8 @@ class FileDataset:
                 if base is not None:
                     self._commits.put_in_place(base)
                     former = base.receipts.get(operation)
-                    there = base.file is None or (self.output / base.file.name).exists()
-                    if there and former is not None and former.source == receipt.source:
+                    whole = base.file is None or (self.output / base.file.name).exists()
+                    if whole and former is not None and former.source == receipt.source:
                         return former
                 generation = base.generation + 1 if base else 1
                 writer = self._commits.new_writer(place, generation - 1)
@@ -101,20 +101,20 @@ class FileDataset:
                         state = yield from self._write(place, writer, fresh)
                     record = _record(place, generation, writer, not without_data, base, state, receipt)
                     yield "offer"
-                    won = self._commits.offer(place, record)
-                    if won:
+                    there = None
+                    if self._commits.offer(place, record):
                         yield "look"
-                        won = not self._commits.is_late(place, record)
+                        there = self._commits.look(place, record)
                 except Exception:
                     self._forget(place, writer)
                     raise
-                if not won:
+                if there is None:
                     (self._commits.pending / writer).unlink(missing_ok=True)
                     continue
                 yield "place"
                 self._commits.put_in_place(record)
                 yield "prune"
-                self._commits.prune(place, generation)
+                self._commits.prune(place, generation, there)
                 return record.receipts[operation]
         raise DatasetError(f"{place.name} is being written by so many at once that this merge never came to its turn")
 
@@ -267,9 +267,13 @@ class FileDataset:
         for record in self.records():
             yield from record.receipts.values()
 
-    def records(self) -> Iterator[FileRecord]:
-        """The current record of every data file, with what the file must be now."""
-        return self._commits.all()
+    def records(self, damaged: Callable[[DatasetError], None] | None = None) -> Iterator[FileRecord]:
+        """The current record of every data file, with what the file must be now; unreadable ones go to `damaged`."""
+        return self._commits.all(damaged)
+
+    def record_at(self, path: Path) -> FileRecord | None:
+        """The current record of the data file with this path."""
+        return self._commits.current(Place.of_stem(path.stem, path.suffix[1:]))
 
     def waiting(self, record: FileRecord) -> Path | None:
         """Committed data of a record that are not in place yet; `recover` puts them there."""

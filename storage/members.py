@@ -214,8 +214,11 @@ def parse_header(head: bytes) -> Member:
     return Member(12 + extra, deflated, plain, count, bool(descending), str(first), str(last), str(cursor), crc)
 
 
-def encode(ids: Sequence[str], lines: Sequence[bytes], *, cursor: str = "") -> bytes:
-    """One member of these records. `ids` and `lines` belong together, one by one."""
+def encode(ids: Sequence[str], lines: Sequence[bytes], *, cursor: str = "", descending: bool | None = None) -> bytes:
+    """One member of these records. `ids` and `lines` belong together, one by one.
+
+    `descending` is what `descends(ids)` says, for a caller who knows it already.
+    """
     text = b"\n".join(lines) + b"\n" if lines else b""
     if text.count(b"\n") != len(lines):
         raise DatasetError("a record's line contains a newline, and would become two records")
@@ -228,7 +231,7 @@ def encode(ids: Sequence[str], lines: Sequence[bytes], *, cursor: str = "") -> b
             len(deflated),
             len(text),
             len(lines),
-            descends(ids),
+            descends(ids) if descending is None else descending,
             ids[0] if ids else "",
             ids[-1] if ids else "",
             cursor,
@@ -267,8 +270,10 @@ def encode_page(kind: RecordKind, page: Page) -> bytes:
         raise DatasetError(f"a record's id has 1 to {MAX_ID_CHARACTERS} characters")
     if len(page.cursor) > MAX_CURSOR_CHARACTERS:
         raise DatasetError(f"a cursor has {len(page.cursor)} characters, and the limit is {MAX_CURSOR_CHARACTERS}")
-    if kind is RecordKind.TIMELINE and not descends(ids) and all(map(is_number, ids)):
+    descending = kind is RecordKind.TIMELINE and descends(ids)
+    if kind is RecordKind.TIMELINE and not descending and all(map(is_number, ids)):
+        descending = True
         first = dict(zip(reversed(ids), reversed(lines), strict=True))
         ids = sorted(first, key=int, reverse=True)
         lines = [first[identifier] for identifier in ids]
-    return encode(ids, lines, cursor=page.cursor)
+    return encode(ids, lines, cursor=page.cursor, descending=descending)

@@ -3,7 +3,8 @@
 Rules:
 
 - a timeline whose ids are all numbers is in descending order, newest first; of two versions the fresh one stays;
-- any other file is in the fresh order, the first occurrence of an id counting, then what remains of the old;
+- any other file is in the fresh order as its pages were stored, the first occurrence of an id counting, and then
+  what remains of the old;
 - a member that no other touches is passed through as it is, and never decompressed for a timeline;
 - from more than 64 members on, neighbours are joined into larger ones of at most 16 MiB of text.
 
@@ -35,7 +36,9 @@ Piece = Chunk | Lines
 """A part of the result: a member to copy, or records to write as one member."""
 
 
-def union(kind: RecordKind, fresh: Sequence[Chunk], old: Sequence[Chunk]) -> Iterator[Piece]:
+def union(
+    kind: RecordKind, fresh: Sequence[Chunk], old: Sequence[Chunk], most: int = MOST_MEMBERS
+) -> Iterator[Piece]:
     """The pieces of the united file in their order, none of them empty; `fresh` in the order of its pages."""
     fresh = [chunk for chunk in fresh if chunk.member.count]
     old = [chunk for chunk in old if chunk.member.count]
@@ -46,14 +49,16 @@ def union(kind: RecordKind, fresh: Sequence[Chunk], old: Sequence[Chunk]) -> Ite
     else:
         pieces = _in_order(kind, fresh, old)
         number = len(fresh) + len(old)
-    return _joined(kind, pieces) if number > MOST_MEMBERS else pieces
+    return _joined(kind, pieces) if number > most else pieces
 
 
 def ids_of(kind: RecordKind, chunk: Chunk, lines: Sequence[bytes]) -> list[str]:
     """The ids of a member's lines."""
     try:
+        if kind is RecordKind.FOLLOWERS and b"" not in lines:
+            return list(map(bytes.decode, lines))
         return [record_id(kind, line) for line in lines]
-    except MalformedError as error:
+    except (MalformedError, UnicodeDecodeError) as error:
         raise chunk.row.damaged(chunk.offset, str(error)) from error
 
 
