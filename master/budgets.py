@@ -7,13 +7,14 @@ Rules it keeps:
   * A grant whose holder vanished counts as spent until the window resets.
   * When a window is over the whole limit is there again, less what may still be spent.
 
-`remaining` comes only from the service. A request that was spent leaves `outstanding` when its holder says so, and the
-service's own count, in the same message, has it by then; so nothing is counted twice, and the doubt is on the safe side.
+`remaining` comes only from the service. A request that was answered leaves `outstanding` when its holder says so, and
+the service's own count, in the same message, has it by then; nothing is counted twice, and doubt is on the safe side.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from protocol.messages import BudgetReport
 
@@ -93,6 +94,14 @@ class Budgets:
         """The holder of these vanished: they count as spent until the window resets."""
         self.settle(key, requests)
         self.of(key).forfeited += requests
+
+    def inherit(self, before: Budgets, vanished: Mapping[str, int]) -> None:
+        """Know what an earlier leadership of this process knew. `vanished` are the requests, by key, that it had
+        granted under leases that are held no more: nobody will say what became of them in this window."""
+        for key, old in before.by_key.items():
+            kept = self.of(key)
+            outstanding = kept.outstanding
+            self.by_key[key] = replace(old, outstanding=outstanding, forfeited=old.forfeited + vanished.get(key, 0))
 
     def report(self, service: str, now: float, said: list[BudgetReport]) -> None:
         """Take in what workers heard from the service."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from protocol.jobs import Job, Operation
-from protocol.messages import Hello
 from master.budgets import budget_key
+from protocol.jobs import Job, Operation
+from protocol.messages import Assignment, Hello
 
 
 @dataclass(slots=True)
@@ -114,3 +114,20 @@ class Roster:
     def orphans(self) -> Iterator[Hand]:
         """Leases that nobody has listed."""
         return (hand for hand in self.hands.values() if hand.peer is None)
+
+
+def assignment(hand: Hand) -> Assignment:
+    """The job as its worker is told of it."""
+    done = hand.job.progress
+    return Assignment(
+        hand.token,
+        hand.job.operation.value,
+        hand.job.user,
+        hand.job.depth,
+        done.steps,
+        done.count,
+        done.cursor,
+        [[segment.token, segment.length] for segment in done.segments],
+        hand.budget.split(" ")[1],
+        hand.granted,
+    )

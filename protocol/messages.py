@@ -32,7 +32,10 @@ MAX_WORDS = 4096
 
 
 class Spent(NamedTuple):
-    """A token in hand. Numbers of requests since the lease began; `idle_ms` since its last progress."""
+    """A token in hand. Numbers of requests since the lease began; `idle_ms` since its last progress.
+
+    A request is spent when its answer is in the budgets of the same message, or it was given up; not while it is under way.
+    """
 
     token: str
     granted: int

@@ -10,7 +10,7 @@ the request, names the errors and reads back. The commands are listed at the han
     {tmatic:CRAWL}:dead        "OP:account" -> job and the last error's words
     {tmatic:CRAWL}:set:F:N     bucket N of the set F of account ids (seen, seeds, collected); sizes in :sets
     {tmatic:CRAWL}:levels      depth -> accounts whose analysis is still to come (breadth first with a depth limit)
-    {tmatic:CRAWL}:totals, :heads, :log, :crawl   counters, last sequence per topic, announcements, the crawl's own words
+    {tmatic:CRAWL}:totals, :heads, :log, :crawl   counters, last sequence per topic, announcements, the crawl's words
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Reply:
 
 
 class Ledger:
-    """One crawl's ledger on one server. Methods block, and raise LedgerError in words when the server does not serve."""
+    """One crawl's ledger on one server. Methods block, and raise LedgerError in words if the server does not serve."""
 
     def __init__(self, client: redis.Redis, crawl: str) -> None:
         self._client = client
@@ -102,7 +102,7 @@ class Ledger:
         return Lead(words[0], int(words[1] or 0), int(words[2] or 0), words[3], words[4])
 
     def take(self, incarnation: str, seen: Lead, *, witness: int, ledger_id: str, name: str) -> Lead:
-        """Take the lead from what was seen. `witness` is the highest epoch known from elsewhere; `ledger_id` is given to
+        """Take the lead from what was seen. `witness` is the highest epoch known elsewhere; `ledger_id` is given to
         a ledger that has none. Raises FencedError when the lead is no longer what was seen."""
         request = ["take", incarnation, seen.incarnation, seen.beat, witness, ledger_id, name]
         epoch, kept_id = self._call(request)
@@ -117,7 +117,7 @@ class Ledger:
         *,
         max_users: int = 0,
     ) -> Reply:
-        """Commit a batch in one atomic step. `beat` is the last one that this incarnation wrote; the new one is beat + 1.
+        """Commit a batch in one atomic step. `beat` is the last one that this incarnation wrote; it becomes beat + 1.
 
         Raises FencedError when another leads or the ledger was rolled back, LedgerError when the server does not serve;
         after the latter it is unknown whether the batch was committed, and the lead must be taken again.

@@ -1,4 +1,4 @@
-"""How a job is packed in the ledger: 10 to 20 bytes for one that waits, so that a frontier of many millions fits in memory.
+"""How a job is packed in the ledger: 10 to 20 bytes for one that waits, so that many millions fit in memory.
 
     byte 0         bits 0-2 operation (T F A U = 0 1 2 3), bit 3 started, bits 4-6 the chain that follows (T F A)
     if started     steps u32, count u48, big-endian; the Lua script reads these, and nothing behind them

@@ -214,14 +214,23 @@ class Keeping:
             hand.sent_at = float("-inf")
 
     def spent(self, token: str, requests: int) -> None:
-        """So many requests were sent for this lease so far."""
+        """So many requests of this lease are answered so far, or given up, and `heard_budget` knows it.
+
+        Not those under way: the service's word on them is still to come, and until then the grant must hold them.
+        """
         hand = self.hands.get(token)
         if hand is not None:
             hand.spent = max(hand.spent, requests)
 
     def heard_budget(self, now: float, report: wire.BudgetReport) -> None:
-        """What the service said of a budget, at `now`."""
-        self._budgets[report.who, report.endpoint] = report, now
+        """What the service said of a budget, at `now`. Answers may overtake one another: the lowest word counts."""
+        key = report.who, report.endpoint
+        known = self._budgets.get(key)
+        if known is not None and report.window < known[0].window:
+            return
+        if known is not None and report.window == known[0].window and report.remaining > known[0].remaining:
+            return
+        self._budgets[key] = report, now
 
     def flush(self, now: float) -> None:
         """Send what waits to be sent."""

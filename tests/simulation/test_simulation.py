@@ -50,6 +50,12 @@ def test_the_cluster_keeps_its_promises_in_a_few_seeds(valkey: str) -> None:
     run_seeds(0, SEEDS_QUICK, redis.Redis.from_url(valkey))
 
 
+def test_no_request_is_refused_while_nobody_dies(valkey: str) -> None:
+    client = redis.Redis.from_url(valkey)
+    for seed in range(SEEDS_QUICK):
+        Simulation(seed, client, gentle=True).run()  # with no death, "limits were kept" allows not one refusal
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
 def test_the_cluster_keeps_its_promises(first: int, valkey: str) -> None:

@@ -21,6 +21,7 @@ class Task:
 
     job: wire.Assignment
     granted: int
+    sent: int = 0
     spent: int = 0
     step: int = 0
     records: int = 0
@@ -76,7 +77,7 @@ class SimulatedWorker:
             match order:
                 case Start(job):
                     done = sum(length for token, length in job.segments if token == job.token)
-                    self.tasks[job.token] = Task(job, job.granted, 0, job.steps, job.records, job.cursor, done)
+                    self.tasks[job.token] = Task(job, job.granted, 0, 0, job.steps, job.records, job.cursor, done)
                     self._begin(self.tasks[job.token])
                 case Go(token, granted):
                     task = self.tasks[token]
@@ -111,18 +112,17 @@ class SimulatedWorker:
     def _next(self, task: Task) -> None:
         assert self.keeping is not None
         run = self.runs
-        if task.spent >= task.granted:
+        if task.sent >= task.granted:
             self._end(task, wire.LIMITED, "")
             return
         operation = Operation(task.job.operation)
         self.cluster.fetched(operation, task.job.user, task.cursor)
-        task.spent += 1
+        task.sent += 1
         task.fetching = task.cursor
-        self.keeping.spent(task.job.token, task.spent)
         answer = self.cluster.service.ask(self.cluster.now, task.job.who, operation, task.job.user, task.cursor)
 
         def answered() -> None:
-            if not self.alive or run != self.runs or self.keeping is None or task.job.token not in self.tasks:
+            if not self.alive or run != self.runs or self.keeping is None:
                 return
             limit = self.cluster.service.limit
             self.keeping.heard_budget(
@@ -136,6 +136,10 @@ class SimulatedWorker:
                     max(1, int((answer.reset_in - latency) * 1000) + 1),
                 ),
             )
+            task.spent += 1
+            self.keeping.spent(task.job.token, task.spent)
+            if task.job.token not in self.tasks:
+                return
             if answer.refused:
                 self._end(task, wire.LIMITED, "")
             elif answer.page is None:
