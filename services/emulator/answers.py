@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from services.emulator.posts import dumps
+from services.emulator.encoding import dumps
 
 
 class Refused(Exception):

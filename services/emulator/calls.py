@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from services.emulator.answers import Answer, Cut, NotAuthorized, Refused, Request
 from services.emulator.auth import Caller, bearer_token, consumer_key, identify
 from services.emulator.cursors import BEGINNING, END, Cursors
+from services.emulator.encoding import dumps
 from services.emulator.faults import SOUND, Faults, Rates, Trial
 from services.emulator.limits import ENDPOINTS, Limits, Window, Windows
-from services.emulator.posts import dumps
 from services.emulator.tally import REMEMBERED, Tally, identity_of
 from services.emulator.world import Account, State, Style, World
 

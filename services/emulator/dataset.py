@@ -17,8 +17,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from protocol.errors import UsageError
+from services.emulator.encoding import dumps
 from services.emulator.lists import Lists
-from services.emulator.posts import Pen, dumps
+from services.emulator.posts import Pen
 from services.emulator.world import VISIBLE_POSTS, Account, Facts, State, Style
 
 _MOST_FILE_BYTES = 1 << 30

@@ -7,7 +7,8 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from services.emulator.posts import Pen, user_of
+from services.emulator.authors import user_of
+from services.emulator.posts import Pen
 from services.emulator.world import VISIBLE_POSTS, Account, Facts, State, Style
 
 

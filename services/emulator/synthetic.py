@@ -17,11 +17,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import accumulate, repeat
-from operator import gt, sub
+from operator import sub
 from random import Random
 
+from services.emulator.authors import NEWEST_MS, SNOWFLAKE_EPOCH_MS
+from services.emulator.bitplanes import Planes
 from services.emulator.hashing import digest64, mix
-from services.emulator.posts import NEWEST_MS, SNOWFLAKE_EPOCH_MS, Pen
+from services.emulator.posts import Pen
 from services.emulator.seeded import SeededWorld
 from services.emulator.world import Account, Facts, State
 
@@ -54,7 +56,7 @@ class SyntheticWorld(SeededWorld):
         for number, step in enumerate(self._steps):
             self._order[step] = number
         self._near, self._hubs = self._split()
-        self._friend_counts = array("i", [-1]) * users
+        self._friend_counts = self._count_friends()
         self._friend_places = lru_cache(maxsize=64)(self._find_friends)
         self._state_key = digest64("state", seed)
 
@@ -84,11 +86,7 @@ class SyntheticWorld(SeededWorld):
         return [self._ids[origin + step] for step in reversed(self._steps[max(0, top - count) : max(0, top)])]
 
     def friend_count(self, account: Account) -> int:
-        count = self._friend_counts[account.place]
-        if count < 0:
-            near = sum(map(gt, self._degrees_behind(account.place), range(self._near)))
-            count = self._friend_counts[account.place] = near + len(self._following_hubs(account.place))
-        return count
+        return self._friend_counts[account.place]
 
     def friends(self, account: Account, start: int, count: int) -> Sequence[int]:
         return [self._ids[place] for place in self._friend_places(account.place)[start : start + count]]
@@ -111,6 +109,25 @@ class SyntheticWorld(SeededWorld):
         ]
         found.sort(reverse=True)
         return array("i", [friend for _, friend in found])
+
+    def _count_friends(self) -> array[int]:
+        """How many each account follows: near steps for all accounts at once, far ones hub by hub."""
+        rising = sorted(range(self._users), key=self._degrees.__getitem__)
+        members = bytearray(b"\xff" * (self._users // 8 + 1))
+        planes = Planes(self._users)
+        gone = 0
+        everyone = (1 << self._users) - 1
+        for number, step in enumerate(self._steps[: self._near]):
+            while gone < self._users and self._degrees[rising[gone]] <= number:
+                members[rising[gone] >> 3] &= ~(1 << (rising[gone] & 7))
+                gone += 1
+            planes.add_turned(int.from_bytes(members, "little") & everyone, step)
+        counts = planes.totals()
+        for hub, degree in self._hubs:
+            origin = hub - self._users
+            for step in self._steps[self._near : degree]:
+                counts[origin + step] += 1
+        return counts
 
     def _split(self) -> tuple[int, list[tuple[int, int]]]:
         """Below which step number to go by steps, and the accounts to ask one by one beyond: the cheapest cut."""

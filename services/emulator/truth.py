@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from services.emulator.answers import Answer, Request
 from services.emulator.calls import Service
-from services.emulator.posts import dumps
+from services.emulator.encoding import dumps
 
 PREFIX = "/_truth"
 _MOST_IDS = 1_000_000

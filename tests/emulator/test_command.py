@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from services.emulator.cli import main
-from tests.emulator.running import said
+from tests.emulator.running import ROOT, said
 
 
 def test_help_teaches_by_examples() -> None:
@@ -18,6 +18,12 @@ def test_help_teaches_by_examples() -> None:
     for words in ("tmatic-emulator --graph", "--limits real/60", "T=90,F=15,A=90/15s", "http500=0.02", "/_truth/world"):
         assert words in shown.output
     assert max(map(len, shown.output.splitlines())) <= 100
+
+
+def test_the_manual_has_every_flag() -> None:
+    manual = (ROOT / "docs" / "emulator.md").read_text()
+    for parameter in main.params:
+        assert f"`{parameter.opts[-1]}`" in manual
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.emulator.answers import Request
-from services.emulator.posts import screen_name
+from services.emulator.authors import screen_name
 from services.emulator.world import State
 from tests.emulator.asking import NOON, NOT_AUTHORIZED, WORLD, accounts, answer, body, first, refusal, service
 

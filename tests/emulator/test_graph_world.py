@@ -59,6 +59,7 @@ def test_the_world_equals_the_file(
     assert_equal(GraphWorld(path, 1), edges)
 
 
+@pytest.mark.slow
 def test_the_real_graph_is_loaded_quickly_and_exactly() -> None:
     if not REAL_GRAPH.exists():
         pytest.skip(f"the real graph is not at {REAL_GRAPH}")

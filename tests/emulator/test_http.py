@@ -145,6 +145,7 @@ def test_each_address_of_the_machine_has_its_own_window() -> None:
         assert counts["by_caller"]["followers/ids"] == {f"address:127.0.0.{last}": 3 for last in range(1, 5)}
 
 
+@pytest.mark.slow
 def test_a_short_window_refuses_nobody_who_waits_for_its_reset() -> None:
     with emulator("--users", "100", "--limits", "F=3/300ms") as running, requests.Session() as session:
         for _ in range(12):

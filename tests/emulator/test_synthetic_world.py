@@ -12,7 +12,7 @@ from math import log
 
 import pytest
 
-from services.emulator.posts import screen_name, user_of
+from services.emulator.authors import screen_name, user_of
 from services.emulator.synthetic import EXPONENT, LEAST_FOLLOWERS, MUTUAL_SHARE, SyntheticWorld
 from services.emulator.world import Account, State, Style
 from tests.emulator.running import ROOT, TIMEOUT_S

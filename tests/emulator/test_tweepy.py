@@ -138,6 +138,7 @@ def test_tweepy_hears_faults_and_limits() -> None:
         assert client(strict, signed("another")).get_follower_ids(user_id=12)
 
 
+@pytest.mark.slow
 def test_tweepy_waits_out_a_short_window() -> None:
     with emulator("--users", "200", "--limits", "F=2/1s") as strict:
         api = client(strict, signed(), wait_on_rate_limit=True)
