@@ -173,11 +173,11 @@ class Dataset(Protocol):
     def witness_epoch(self, epoch: int) -> None:
         """Keep this epoch durably, unless a higher one is known."""
 
-    def ledger_id(self) -> str | None:
-        """The id of the ledger that this dataset belongs to, None before there is one."""
+    def ledger_id(self, crawl: str) -> str | None:
+        """The id of the ledger that a crawl of this dataset belongs to, None before there is one."""
 
-    def set_ledger_id(self, ledger: str) -> None:
-        """Bind this dataset to a ledger."""
+    def set_ledger_id(self, crawl: str, ledger: str) -> None:
+        """Bind a crawl of this dataset to a ledger."""
 
     def check(self) -> None:
         """Refuse now, with one sentence, what would fail later."""

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from protocol.errors import DatasetError
 
+StrPath = str | os.PathLike[str]
+
 _WORDS = {
     errno.ENOSPC: "the disk is full; make room, and the crawl goes on",
     errno.EDQUOT: "the disk quota is used up; make room, and the crawl goes on",
@@ -34,7 +36,7 @@ def in_words(doing: str) -> Iterator[None]:
         raise DatasetError(f"cannot {doing}: {why}") from error
 
 
-def sync_directory(path: Path) -> None:
+def sync_directory(path: StrPath) -> None:
     """Make the names in a directory durable."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -72,17 +74,17 @@ def write_all(handle: int, data: bytes, offset: int | None = None) -> None:
         view = view[written:]
 
 
-def create(path: Path) -> int:
+def create(path: StrPath) -> int:
     """Open a file that must not exist yet, and make its directory when that is missing."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
         return os.open(path, flags, 0o666)
     except FileNotFoundError:
-        make_directory(path.parent)
+        make_directory(Path(path).parent)
         return os.open(path, flags, 0o666)
 
 
-def write_new(path: Path, data: bytes) -> None:
+def write_new(path: StrPath, data: bytes) -> None:
     """Create a file with this content and make the content durable; its name is, once the directory is synced."""
     handle = create(path)
     try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +16,11 @@ from pathlib import Path
 from protocol.errors import DatasetError, MalformedError
 from protocol.jobs import Operation, Segment
 from storage.commits import PRIVATE, Commits, Place
+from storage.contents import Contents
 from storage.dataset import Counts, NoListError, Page, RecordKind, SegmentLostError, record_id
-from storage.durable import create, in_words, sync_directory, write_all
-from storage.members import Chunk, ForeignError, Row, encode, encode_page
-from storage.merging import Piece, count, union
+from storage.durable import in_words
+from storage.members import Chunk, ForeignError, Row, encode_page
+from storage.merging import count, union
 from storage.receipts import CursorChain, FileRecord, FileState, Receipt, ReceiptDraft
 from storage.segments import Segments
 from storage.text import lines_of_file
@@ -28,9 +28,6 @@ from storage.volume import Volume
 
 _MOST_ATTEMPTS = 64
 """How often a merge begins again because another one of the same file was first."""
-
-_REENCODED_BYTES = 1 << 20
-"""Bytes of text of a member when a file that others wrote is taken over."""
 
 
 class FileDataset:
@@ -41,8 +38,8 @@ class FileDataset:
 
     def __init__(self, output: Path, *, temporary: Path | None = None, compress: bool = True) -> None:
         self.output = output
-        self._compress = compress
         self._commits = Commits(output)
+        self._contents = Contents(self._commits, compress=compress)
         self._segments = Segments((temporary or output / PRIVATE) / "segments")
         self._volume = Volume(output, temporary)
 
@@ -98,7 +95,9 @@ class FileDataset:
                     if without_data:
                         state = before
                     else:
-                        state = yield from self._write(place, writer, fresh)
+                        yield "write"
+                        with self._contents.stored(place) as old:
+                            state = self._contents.write(place, writer, union(kind, fresh, old))
                     record = _record(place, generation, writer, not without_data, base, state, receipt)
                     yield "offer"
                     there = None
@@ -138,78 +137,6 @@ class FileDataset:
             chunks += Row.of_bytes("the last page", last).chunks()
         return chunks
 
-    def _write(self, place: Place, writer: str, fresh: Sequence[Chunk]) -> Generator[str, None, FileState]:
-        """Write the united content under the writer's name, durably; returns what it is."""
-        yield "write"
-        with self._stored(place) as old:
-            digest = hashlib.sha256()
-            size = records = 0
-            handle = create(self._commits.pending / writer)
-            try:
-                for piece in union(place.kind, fresh, old):
-                    records += piece.member.count if isinstance(piece, Chunk) else len(piece)
-                    data = self._bytes(piece)
-                    digest.update(data)
-                    write_all(handle, data)
-                    size += len(data)
-                if not records and self._compress:
-                    data = encode((), ())  # zcat calls an empty file broken
-                    digest.update(data)
-                    write_all(handle, data)
-                    size = len(data)
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-            sync_directory(self._commits.pending)
-        return FileState(place.name, size, digest.hexdigest(), records)
-
-    def _bytes(self, piece: Piece) -> bytes:
-        if isinstance(piece, Chunk):
-            return piece.raw() if self._compress else piece.text()
-        lines = [line for _, line in piece]
-        if self._compress:
-            return encode([identifier for identifier, _ in piece], lines)
-        return b"\n".join(lines) + b"\n"
-
-    @contextlib.contextmanager
-    def _stored(self, place: Place) -> Iterator[list[Chunk]]:
-        """The members on file. A file that is plain, or gzip of another's, is read as if we had written it."""
-        path = self.output / place.name
-        try:
-            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            yield []
-            return
-        try:
-            row = Row(str(path), lambda offset, length: os.pread(handle, length, offset), os.fstat(handle).st_size)
-            try:
-                if os.pread(handle, 2, 0) != b"\x1f\x8b":
-                    raise ForeignError("a plain file")
-                chunks = row.chunks()
-            except ForeignError:
-                with self._taken_over(path, place.kind) as others:
-                    yield others
-                return
-            yield chunks
-        finally:
-            os.close(handle)
-
-    @contextlib.contextmanager
-    def _taken_over(self, path: Path, kind: RecordKind) -> Iterator[list[Chunk]]:
-        with tempfile.TemporaryFile(dir=self._commits.pending.parent) as file:
-            lines: list[bytes] = []
-            size = 0
-            for line in lines_of_file(path):
-                lines.append(line)
-                size += len(line) + 1
-                if size >= _REENCODED_BYTES:
-                    file.write(_encoded(path, kind, lines))
-                    lines, size = [], 0
-            file.write(_encoded(path, kind, lines))
-            file.flush()
-            handle = file.fileno()
-            yield Row(str(path), lambda offset, length: os.pread(handle, length, offset), file.tell()).chunks()
-
     def discard(self, segments: Iterable[Segment]) -> None:
         """Remove the segments of a finished job; missing ones are fine."""
         for segment in segments:
@@ -227,9 +154,10 @@ class FileDataset:
 
     def followers(self, user: str) -> Iterator[str]:
         """The stored follower list. Raises NoListError at once when there is none."""
-        if not self.path(user, RecordKind.FOLLOWERS).exists():
+        path = self.path(user, RecordKind.FOLLOWERS)
+        if not path.exists():
             raise NoListError(f"there is no stored follower list for account {user}")
-        return (line.decode() for line in self.lines(user, RecordKind.FOLLOWERS))
+        return (_id(path, RecordKind.FOLLOWERS, line) for line in lines_of_file(path))
 
     def lines(self, user: str, kind: RecordKind) -> Iterator[bytes]:
         """The stored lines, without newlines; none when there is no file."""
@@ -242,18 +170,18 @@ class FileDataset:
         path = self.output / place.name
         with in_words(f"read {path}"), contextlib.suppress(FileNotFoundError, ForeignError), path.open("rb") as file:
             handle = file.fileno()
-            row = Row(str(path), lambda offset, length: os.pread(handle, length, offset), os.fstat(handle).st_size)
+            row = Row.of_file(str(path), handle, os.fstat(handle).st_size)
             if file.read(2) == b"\x1f\x8b":
                 member = row.chunk_at(0).member
                 return member.first if member.count else None
         for line in self.lines(user, RecordKind.TIMELINE):
-            return record_id(RecordKind.TIMELINE, line)
+            return _id(path, RecordKind.TIMELINE, line)
         return None
 
     def scan_counts(self, user: str, kind: RecordKind) -> Counts:
         """Records and different ids in a file, from what is there; zeros when there is no file."""
         place = Place.of(user, kind)
-        with in_words(f"read {self.output / place.name}"), self._stored(place) as chunks:
+        with in_words(f"read {self.output / place.name}"), self._contents.stored(place) as chunks:
             return count(kind, chunks)
 
     def receipt(self, user: str, operation: Operation) -> Receipt | None:
@@ -302,13 +230,13 @@ class FileDataset:
         """Keep an epoch durably, unless a higher one is known."""
         self._volume.witness_epoch(epoch)
 
-    def ledger_id(self) -> str | None:
-        """The id of the ledger that this dataset belongs to."""
-        return self._volume.ledger_id()
+    def ledger_id(self, crawl: str) -> str | None:
+        """The id of the ledger that a crawl of this dataset belongs to."""
+        return self._volume.ledger_id(crawl)
 
-    def set_ledger_id(self, ledger: str) -> None:
-        """Bind this dataset to a ledger, durably."""
-        self._volume.set_ledger_id(ledger)
+    def set_ledger_id(self, crawl: str, ledger: str) -> None:
+        """Bind a crawl of this dataset to a ledger, durably."""
+        self._volume.set_ledger_id(crawl, ledger)
 
     def check(self) -> None:
         """Refuse, with one sentence, a directory that cannot be written or a volume that cannot do what is needed."""
@@ -323,6 +251,13 @@ class FileDataset:
 _ENDINGS = frozenset(kind.value for kind in RecordKind)
 
 
+def _id(path: Path, kind: RecordKind, line: bytes) -> str:
+    try:
+        return record_id(kind, line)
+    except MalformedError as error:
+        raise DatasetError(f"{path} is damaged: {error}") from error
+
+
 def _result(steps: Generator[str, None, Receipt]) -> Receipt:
     while True:
         try:
@@ -330,13 +265,6 @@ def _result(steps: Generator[str, None, Receipt]) -> Receipt:
         except StopIteration as done:
             receipt: Receipt = done.value
             return receipt
-
-
-def _encoded(path: Path, kind: RecordKind, lines: Sequence[bytes]) -> bytes:
-    try:
-        return encode([record_id(kind, line) for line in lines], lines)
-    except MalformedError as error:
-        raise DatasetError(f"{path} cannot be added to: {error}") from error
 
 
 def _digest(

@@ -31,7 +31,7 @@ def write_manifest(
 ) -> Path:
     """Write `manifest.json` into the output directory, whole or not at all; returns its path.
 
-    The values must be what JSON can say; whoever calls sees to it that no secret is among the settings. Raises
+    What JSON cannot say (a path) is written as its text; whoever calls sees to it that no secret is among the settings. Raises
     DatasetError when the disk refuses.
     """
     path = dataset.output / NAME
@@ -51,7 +51,7 @@ def write_manifest(
 
 
 def _write(file: BinaryIO, head: Mapping[str, Any], dataset: FileDataset) -> None:
-    file.write(orjson.dumps(head, option=orjson.OPT_SORT_KEYS)[:-1] + b',"files":{')
+    file.write(orjson.dumps(head, default=str, option=orjson.OPT_SORT_KEYS)[:-1] + b',"files":{')
     comma = b"\n"
     for record in dataset.records():
         state = record.file

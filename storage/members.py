@@ -17,6 +17,7 @@ Level 1 of ISA-L is what `benchmarks/pages.py` favours: zlib's level 1 is no sma
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -49,6 +50,9 @@ _PREFIX = struct.Struct("<10sH2sHI")  # the header, the extra length, 'TM', the 
 _TRAILER = struct.Struct("<II")
 _PEEK = 512
 """Bytes that hold nearly every header, so that one read suffices."""
+
+_AT_ONCE = 64 << 10
+"""Bytes of a file that is small enough to be read at once."""
 
 
 class ForeignError(MalformedError):
@@ -108,6 +112,14 @@ class Row:
     def of_bytes(cls, name: str, data: bytes) -> Row:
         """A row that is in memory."""
         return cls(name, lambda offset, length: data[offset : offset + length], len(data))
+
+    @classmethod
+    def of_file(cls, name: str, handle: int, length: int, lost: type[DatasetError] = DatasetError) -> Row:
+        """A row in an open file. A small file is read at once, which is cheaper than member by member."""
+        if length > _AT_ONCE:
+            return cls(name, lambda offset, size: os.pread(handle, size, offset), length, lost)
+        data = os.pread(handle, length, 0)
+        return cls(name, lambda offset, size: data[offset : offset + size], length, lost)
 
     def chunks(self) -> list[Chunk]:
         """The members in their order. They must end exactly where the row ends.
@@ -208,8 +220,9 @@ def parse_header(head: bytes) -> Member:
         raise MalformedError("the header's own field cannot be read") from error
     if version != _FORMAT:
         raise MalformedError(f"the member has format {version!r}, and only {_FORMAT} is known here")
-    numbers = (deflated, plain, count, crc)
-    if not all(isinstance(n, int) and n >= 0 for n in numbers) or plain > MAX_PAGE_BYTES:
+    if not (type(deflated) is type(plain) is type(count) is type(crc) is int) or min(deflated, plain, count, crc) < 0:
+        raise MalformedError("the header's numbers are no numbers")
+    if plain > MAX_PAGE_BYTES:
         raise MalformedError("the header's numbers are out of range")
     return Member(12 + extra, deflated, plain, count, bool(descending), str(first), str(last), str(cursor), crc)
 

@@ -127,12 +127,7 @@ class Segments:
                 raise SegmentLostError(
                     f"the segment of lease {segment.token} has {size} bytes, and the ledger accepted {segment.length}"
                 )
-            yield Row(
-                f"the segment of lease {segment.token}",
-                lambda offset, length: os.pread(handle, length, offset),
-                segment.length,
-                SegmentLostError,
-            )
+            yield Row.of_file(f"the segment of lease {segment.token}", handle, segment.length, SegmentLostError)
         finally:
             os.close(handle)
 

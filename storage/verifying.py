@@ -65,13 +65,21 @@ def verify(dataset: FileDataset, progress: Callable[[Report], None] = lambda rep
     report.problems += [Problem(PRIVATE, str(error)) for error in damaged]
     for kind, path in dataset.files():
         name = path.relative_to(dataset.output).as_posix()
-        if name not in receipted and dataset.record_at(path) is None:
+        if name not in receipted and not _has_record(dataset, path):
             report.problems.append(Problem(name, "there is no receipt for it"))
             _read(report, name, kind, path, None)
             progress(report)
     report.leftovers += [f"unfinished merge: {name}" for name in dataset.leftovers()]
     report.leftovers += [f"segment of lease {s.token}: {s.length:,} bytes" for s in dataset.segments()]
     return report
+
+
+def _has_record(dataset: FileDataset, path: Path) -> bool:
+    """Whether a file has a record by now. One that cannot be read has been told of already."""
+    try:
+        return dataset.record_at(path) is not None
+    except DatasetError:
+        return True
 
 
 def _verify_record(dataset: FileDataset, record: FileRecord, state: FileState, report: Report) -> None:

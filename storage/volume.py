@@ -30,6 +30,7 @@ _REMOTE = frozenset(
 )
 _REMOTE_FUSE = ("sshfs", "s3fs", "rclone", "glusterfs", "ceph", "davfs", "curlftpfs", "goofys", "gcsfuse", "juicefs")
 _EPOCH = "epoch."
+_LEDGER = "ledger."
 _MAX_ID_BYTES = 1_000
 
 
@@ -40,7 +41,6 @@ class Volume:
         self._output = output
         self._temporary = temporary
         self._private = output / PRIVATE
-        self._ledger = self._private / "ledger"
 
     def highest_epoch(self) -> int:
         """The highest epoch ever witnessed, 0 for none."""
@@ -67,11 +67,12 @@ class Volume:
             return []
         return [int(name[len(_EPOCH) :]) for name in names if name.startswith(_EPOCH) and name[len(_EPOCH) :].isdigit()]
 
-    def ledger_id(self) -> str | None:
-        """The id of the ledger that was bound to this directory, None for none."""
-        with in_words(f"read {self._ledger}"):
+    def ledger_id(self, crawl: str) -> str | None:
+        """The id of the ledger that was bound to a crawl of this directory, None for none."""
+        path = self._private / f"{_LEDGER}{crawl}"
+        with in_words(f"read {path}"):
             try:
-                with self._ledger.open("rb") as file:
+                with path.open("rb") as file:
                     raw = file.read(_MAX_ID_BYTES + 1)
             except FileNotFoundError:
                 return None
@@ -80,12 +81,13 @@ class Volume:
                 return raw.decode().strip() or None
         except UnicodeDecodeError:
             pass
-        raise DatasetError(f"{self._ledger} does not hold a ledger's id; restore it, or remove it and say --adopt")
+        raise DatasetError(f"{path} does not hold a ledger's id; restore it, or remove it and say --adopt")
 
-    def set_ledger_id(self, ledger: str) -> None:
-        """Bind this directory to a ledger, durably."""
-        with in_words(f"write {self._ledger}"):
-            replace_file(self._ledger, f"{ledger}\n".encode())
+    def set_ledger_id(self, crawl: str, ledger: str) -> None:
+        """Bind a crawl of this directory to a ledger, durably."""
+        path = self._private / f"{_LEDGER}{crawl}"
+        with in_words(f"write {path}"):
+            replace_file(path, f"{ledger}\n".encode())
 
     def check(self) -> None:
         """Refuse what would fail later: no writing, no hard links, segments on another volume or a remote one."""

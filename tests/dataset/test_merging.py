@@ -36,7 +36,9 @@ def lines_of(data: bytes) -> list[bytes]:
 @pytest.mark.parametrize("ids", [NUMBERS, NAMES, NUMBERS | NAMES], ids=["numbers", "names", "both"])
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_the_union_is_the_models_and_idempotent(kind: RecordKind, ids: st.SearchStrategy[str], data: st.DataObject) -> None:
+def test_the_union_is_the_models_and_idempotent(
+    kind: RecordKind, ids: st.SearchStrategy[str], data: st.DataObject
+) -> None:
     old = data.draw(paged(ids, kind))
     fresh = data.draw(paged(ids, kind))
     most = data.draw(st.sampled_from([1, MOST_MEMBERS]))

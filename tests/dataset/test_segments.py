@@ -40,6 +40,16 @@ def test_a_torn_tail_is_cut_at_every_byte_offset(tmp_path: Path, reopened: bool)
     assert list(dataset.segments()) == [Segment("lease", whole)]
 
 
+def test_a_torn_tail_that_is_longer_than_the_next_page_is_cut(tmp_path: Path) -> None:
+    dataset = FileDataset(tmp_path)
+    accepted = dataset.append(USER, T, "lease", 0, posts([9, 8]))
+    dataset.append(USER, T, "lease", accepted, posts(range(7, 0, -1)))
+    length = dataset.append(USER, T, "lease", accepted, posts([7]))
+    assert segment_file(dataset).stat().st_size == length
+    length = dataset.append(USER, T, "lease", 0, posts([9]))
+    assert segment_file(dataset).stat().st_size == length
+
+
 def test_a_merge_takes_what_was_accepted_and_no_more(tmp_path: Path) -> None:
     dataset = FileDataset(tmp_path)
     accepted = dataset.append(USER, T, "lease", 0, posts([9, 8]))
@@ -148,7 +158,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
         with pytest.raises(DatasetError, match="the disk is full"):
             dataset.merge(USER, T, [Segment("lease", accepted)], posts(range(7), words=3_000), draft("lease"))
         assert dataset.leftovers() == []
-        dataset.discard(list(s for s in dataset.segments() if s.token != "lease"))
+        dataset.discard([segment for segment in dataset.segments() if segment.token != "lease"])
         dataset.merge(USER, T, [Segment("lease", accepted)], posts([7]), draft("lease"))
         assert stored_ids(dataset) == ["9", "8", "7"]
         dataset.close("lease")

@@ -1,0 +1,63 @@
+"""What the dataset may cost: an update of a few posts is no rewriting of the file."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from protocol.jobs import Operation, Segment
+from storage import merging
+from storage.dataset import Page, Record
+from storage.files import FileDataset
+from storage.members import Chunk
+from tests.dataset.pages import USER, draft
+
+BASE = 10**17
+PROFILE = {f"profile_field_{n}": f"https://pictures.example/{n * 7919}/{n}.jpg" for n in range(20)}
+WORDS = [f"{chr(97 + n % 26)}{n * 7919 % 1000:x}" for n in range(500)]
+
+
+def page(newest: int, number: int) -> Page:
+    """As many posts, of some 1.6 KB each: words that vary, and the author's profile, as the services repeat it."""
+    chance = random.Random(newest)
+    records = []
+    for identifier in range(newest, newest - number, -1):
+        text = " ".join(f"{chance.choice(WORDS)}{chance.choice(WORDS)}" for _ in range(30))
+        value = {"id_str": str(identifier), "text": text, "retweet_count": chance.randrange(100), "user": PROFILE}
+        records.append(Record(str(identifier), json.dumps(value).encode()))
+    return Page(tuple(records))
+
+
+def one_group(fresh: list[Chunk], old: list[Chunk]) -> list[list[Chunk]]:
+    """As if every member met every other, so that all are decoded, united and written anew."""
+    return [[*fresh, *old]]
+
+
+def update_cost(dataset: FileDataset, name: str, rounds: int = 15) -> float:
+    """CPU seconds of the cheapest update by five posts."""
+    costs = []
+    for number in range(rounds):
+        newest = int(dataset.newest(USER) or 0)
+        fresh = page(newest + 5, 5)
+        before = time.process_time()
+        dataset.merge(USER, Operation.UPDATE, (), fresh, draft(f"{name}-{number}"))
+        costs.append(time.process_time() - before)
+    return min(costs)
+
+
+@pytest.mark.serial
+def test_an_update_costs_a_tenth_of_rewriting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = FileDataset(tmp_path)
+    length = 0
+    for number in range(16):
+        length = dataset.append(USER, Operation.TIMELINE, "t", length, page(BASE - 200 * number, 200))
+    dataset.merge(USER, Operation.TIMELINE, [Segment("t", length)], None, draft("t"))
+    update = update_cost(dataset, "update")
+    monkeypatch.setattr(merging, "_groups", one_group)
+    rewrite = update_cost(dataset, "rewrite", rounds=5)
+    print(f"update {update * 1e3:.2f} ms, rewrite {rewrite * 1e3:.2f} ms: {update / rewrite:.3f}")
+    assert update <= rewrite / 10
