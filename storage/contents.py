@@ -12,7 +12,7 @@ from pathlib import Path
 from protocol.errors import DatasetError, MalformedError
 from storage.commits import Commits, Place
 from storage.dataset import RecordKind, record_id
-from storage.durable import create, sync_directory, write_all
+from storage.durable import create, make_directory, sync_directory, write_all
 from storage.members import GZIP_MAGIC, Chunk, ForeignError, Row, encode
 from storage.merging import Piece
 from storage.receipts import FileState
@@ -83,7 +83,8 @@ class Contents:
 
     @contextlib.contextmanager
     def _taken_over(self, path: Path, kind: RecordKind) -> Iterator[list[Chunk]]:
-        with tempfile.TemporaryFile(dir=self._pending.parent) as file:
+        make_directory(self._pending)
+        with tempfile.TemporaryFile(dir=self._pending) as file:
             lines: list[bytes] = []
             size = 0
             for line in lines_of_file(path):

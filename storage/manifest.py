@@ -31,8 +31,8 @@ def write_manifest(
 ) -> Path:
     """Write `manifest.json` into the output directory, whole or not at all; returns its path.
 
-    What JSON cannot say (a path) is written as its text; whoever calls sees to it that no secret is among the settings. Raises
-    DatasetError when the disk refuses.
+    What JSON cannot say (a path) is written as its text; whoever calls sees to it that no secret is among the
+    settings. Raises DatasetError when the disk refuses.
     """
     path = dataset.output / NAME
     temporary = path.with_name(f"{NAME}.{os.urandom(4).hex()}.tmp")
