@@ -165,6 +165,11 @@ class Dispatch:
         return names
 
     @property
+    def eager(self) -> bool:
+        """Whether something waits for the next commit that needs no further message."""
+        return bool(self._pending) or self.intake is not None
+
+    @property
     def idle(self) -> bool:
         """Whether nothing is left to do: the crawl is over, or drained."""
         if self._pending or self._flying or self.roster.hands:

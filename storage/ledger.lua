@@ -29,6 +29,16 @@ if req[1] == 'take' then
   return cmsgpack.pack({ whole(epoch), now[4] or req[6] })
 end
 
+-- Giving the lead back at a clean end, so that the next master need not watch a beat that stands still.
+if req[1] == 'release' then
+  local now = call('HMGET', LEAD, 'incarnation', 'beat')
+  if now[1] ~= req[2] or now[2] ~= whole(req[3]) then
+    return redis.error_reply('FENCED another incarnation leads')
+  end
+  call('HSET', LEAD, 'incarnation', '', 'beat', '0')
+  return cmsgpack.pack({})
+end
+
 -- {'commit', incarnation, beat seen, transitions, queues whose lengths are wanted, max users (0: no limit), log cap in bytes}
 local incarnation = req[2]
 local lead = call('HMGET', LEAD, 'incarnation', 'beat')
@@ -146,6 +156,7 @@ local function announce(what)
     sequence, log_bytes = heads[''] or 0, heads['bytes'] or 0
   end
   sequence = sequence + 1
+  count('announced.' .. what[1], 1)
   local entry = cmsgpack.pack({ sequence, heads[what[1]] or 0, what[1], what[2] })
   heads[what[1]] = sequence
   log_bytes = log_bytes + #entry

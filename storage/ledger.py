@@ -39,6 +39,7 @@ MAX_TRANSITIONS = 256
 """Transitions in one commit, so that no commit keeps the server from others for long."""
 MAX_DISCOVERIES = 4096
 """Discoveries in one commit; more become several commits of the same step."""
+REPLICA_WAIT_MS = 1000
 LOG_CAP_BYTES = 64 * 1024 * 1024
 """How much of the announcements' log is kept for subscribers that come late."""
 
@@ -87,8 +88,10 @@ class Reply:
 class Ledger:
     """One crawl's ledger on one server. Methods block, and raise LedgerError in words if the server does not serve."""
 
-    def __init__(self, client: redis.Redis, crawl: str) -> None:
+    def __init__(self, client: redis.Redis, crawl: str, *, replicas: int = 0) -> None:
+        """With `replicas`, a commit is one when as many replicas have acknowledged it within `REPLICA_WAIT_MS`."""
         self._client = client
+        self._replicas = replicas
         self.prefix = f"{{tmatic:{crawl}}}:"
         self._source = resources.files(__package__).joinpath("ledger.lua").read_text()
         self._sha = ""
@@ -108,6 +111,10 @@ class Ledger:
         epoch, kept_id = self._call(request)
         return Lead(incarnation, 1, int(epoch), kept_id.decode(), name)
 
+    def release(self, lead: Lead) -> None:
+        """Give the lead back. Raises FencedError when it is no longer what was said."""
+        self._call(["release", lead.incarnation, lead.beat])
+
     def commit(
         self,
         incarnation: str,
@@ -124,6 +131,8 @@ class Ledger:
         """
         request = ["commit", incarnation, beat, transitions, queues, max_users, LOG_CAP_BYTES]
         statuses, lengths, levels, gauges = self._call(request)
+        if self._replicas and self._ask(lambda: self._client.wait(self._replicas, REPLICA_WAIT_MS)) < self._replicas:
+            raise LedgerError(f"no replica of the ledger's server acknowledged a commit within {REPLICA_WAIT_MS} ms")
         return Reply(
             statuses,
             dict(zip(queues, lengths, strict=True)),

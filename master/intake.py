@@ -1,0 +1,117 @@
+"""What comes into a crawl, from files and from its own memory: transitions of a thousand accounts each.
+
+Every transition may be committed again: who is in already is not taken twice. So an intake that is cut off is simply
+begun again.
+"""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from master.traversal import Traversal
+from protocol.errors import UsageError
+from protocol.jobs import Job, Operation
+from protocol.logs import fields
+from storage.ledger import Transition
+from storage.records import pack_job
+
+log = logging.getLogger(__name__)
+
+CHUNK = 1000
+LONGEST_LINE = 1000
+"""Bytes; a longer line is no id."""
+NAMED_LINES = 20
+"""Bad lines of one file that are named; the others are only counted."""
+LARGEST_ID = (1 << 63) - 1
+
+
+@dataclass(slots=True)
+class Lines:
+    """The ids of one file, one a line, plain or gzip; blank lines and `#` comments pass. What is bad is counted."""
+
+    path: Path
+    bad: int = 0
+    good: int = 0
+    damaged: str = ""
+
+    def check(self) -> None:
+        """Raises UsageError when the file cannot be read at all."""
+        try:
+            with self.path.open("rb") as file:
+                file.read(1)
+        except OSError as error:
+            raise UsageError(f"{self.path} cannot be read: {error.strerror}") from error
+
+    def __iter__(self) -> Iterator[str]:
+        number = 0
+        try:
+            with self.path.open("rb") as plain:
+                zipped = plain.read(2) == b"\x1f\x8b"
+            with gzip.open(self.path) if zipped else self.path.open("rb") as file:
+                while line := file.readline(LONGEST_LINE + 1):
+                    number += 1
+                    too_long = len(line) > LONGEST_LINE
+                    while len(line) > LONGEST_LINE and not line.endswith(b"\n"):
+                        line = file.readline(LONGEST_LINE + 1)
+                    word = b"" if too_long else line.partition(b"#")[0].strip()
+                    if is_account(word):
+                        self.good += 1
+                        yield word.decode()
+                    elif word or too_long:
+                        self._name(number, word)
+        except (OSError, EOFError, zlib.error) as error:
+            self.damaged = f"{self.path} is damaged after line {number}: {error}"
+            log.error(f"{self.damaged}; what stands before is in")
+        if self.bad > NAMED_LINES:
+            log.warning("more lines are not ids", extra=fields(file=self.path, lines=self.bad - NAMED_LINES))
+
+    def _name(self, number: int, word: bytes) -> None:
+        self.bad += 1
+        if self.bad <= NAMED_LINES:
+            said = word[:60].decode(errors="replace") or "too long"
+            log.warning("a line is not an id", extra=fields(file=self.path, line=number, said=said))
+
+
+def is_account(word: bytes) -> bool:
+    """Whether a word is an account's id: a number from 1 to 2^63 - 1, written as the service writes it."""
+    return word.isdigit() and word[:1] != b"0" and len(word) < 20 and int(word) <= LARGEST_ID
+
+
+def targets(accounts: Iterable[str], traversal: Traversal, family: str) -> Iterator[Transition]:
+    """Jobs for accounts that the family does not hold yet."""
+    return _jobs(accounts, traversal, traversal, family)
+
+
+def widening(
+    accounts: Iterable[str], more: tuple[Operation, ...], traversal: Traversal, family: str
+) -> Iterator[Transition]:
+    """For accounts that are known, the operations by which the plan was widened."""
+    return _jobs(accounts, Traversal(more, traversal.traversing, traversal.depth), traversal, family)
+
+
+def updates(accounts: Iterable[str], traversal: Traversal, family: str) -> Iterator[Transition]:
+    """An update for each account that is not in this round yet."""
+    return _jobs(accounts, Traversal((), traversal.traversing, traversal.depth), traversal, family)
+
+
+def seeds(accounts: Iterable[str]) -> Iterator[Transition]:
+    """Accounts known already, never to be discovered."""
+    rest = iter(accounts)
+    while chunk := list(islice(rest, CHUNK)):
+        yield ["S", chunk]
+
+
+def _jobs(accounts: Iterable[str], makes: Traversal, walk: Traversal, family: str) -> Iterator[Transition]:
+    rest = iter(accounts)
+    while chunk := list(islice(rest, CHUNK)):
+        flat: list[str | bytes] = []
+        for account in chunk:
+            job: Job = makes.first_job(account)
+            flat += (account, walk.queue(job), pack_job(job), walk.level(job))
+        yield ["I", family, walk.front, flat]

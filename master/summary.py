@@ -1,0 +1,117 @@
+"""What people are told of a crawl: the lines of every few seconds, and the document that STATUS answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from master.dispatch import Dispatch
+from master.traversal import COLLECTED, front_of
+from protocol.jobs import Operation
+
+NAMES = {
+    Operation.TIMELINE: "timeline",
+    Operation.FOLLOWER: "follower",
+    Operation.ANALYSE: "analyzer",
+    Operation.UPDATE: "update",
+}
+
+
+@dataclass(slots=True)
+class Rates:
+    """Pages, records and jobs a second, between two looks at the totals."""
+
+    _at: float = 0.0
+    _totals: Mapping[str, int] = field(default_factory=dict)
+    by_name: dict[str, float] = field(default_factory=dict)
+
+    def look(self, totals: Mapping[str, int]) -> None:
+        """Take in the totals as they are now."""
+        now = time.monotonic()
+        seconds = now - self._at
+        if self._at and seconds > 0:
+            for what, ending in (("pages", ".steps"), ("records", ".records"), ("jobs", ".done")):
+                grown = sum(totals.get(o.value + ending, 0) - self._totals.get(o.value + ending, 0) for o in Operation)
+                self.by_name[what] = round(grown / seconds, 1)
+        self._at, self._totals = now, dict(totals)
+
+
+def document(
+    dispatch: Dispatch, totals: Mapping[str, int], rates: Rates, crawl: str, plan: Mapping[str, str]
+) -> dict[str, Any]:
+    """The state of a running crawl, for tools."""
+    reply = dispatch.reply
+    hands = list(dispatch.roster.hands.values())
+    now = time.monotonic()
+    operations = {}
+    for operation in Operation:
+        letter = operation.value
+        queues = [name for name in reply.lengths if name.startswith(letter)]
+        operations[NAMES[operation]] = {
+            "waiting": sum(reply.lengths[name] for name in queues),
+            "parked": reply.lengths.get(front_of(operation), 0),
+            "ongoing": sum(hand.job.operation is operation for hand in hands),
+            "completed": totals.get(f"{letter}.done", 0),
+            "dead": totals.get(f"{letter}.dead", 0),
+            "pages": totals.get(f"{letter}.steps", 0),
+            "records": totals.get(f"{letter}.records", 0),
+        }
+    return {
+        "crawl": crawl,
+        "state": "draining" if dispatch.draining else "running",
+        "leader": {"name": dispatch.lead.name, "epoch": dispatch.lead.epoch, "incarnation": dispatch.lead.incarnation},
+        "plan": dict(plan),
+        "operations": operations,
+        "accounts": reply.seen,
+        "collected": reply.lengths.get(COLLECTED, 0),
+        "resting": reply.retry,
+        "dead": reply.dead,
+        "rates": rates.by_name,
+        "totals": dict(sorted(totals.items())),
+        "counted": dispatch.counted,
+        "workers": [
+            {
+                "name": worker.name,
+                "room": worker.room,
+                "jobs": sorted(
+                    f"{dispatch.roster.hands[token].job.operation.value} {dispatch.roster.hands[token].job.user}"
+                    for token in worker.tokens
+                ),
+                "completed": worker.completed,
+                "silent_s": round(now - worker.heard_at, 3),
+            }
+            for worker in dispatch.roster.workers.values()
+        ],
+        "budgets": {
+            key: {
+                "available": budget.available(now),
+                "limit": budget.limit,
+                "outstanding": budget.outstanding,
+                "resets_in_s": None if budget.resets_at is None else round(max(0.0, budget.resets_at - now), 1),
+            }
+            for key, budget in dispatch.budgets.by_key.items()
+        },
+    }
+
+
+def line(state: Mapping[str, Any]) -> str:
+    """The summary for people, in one line."""
+    workers = state["workers"]
+    active = sum(bool(worker["jobs"]) for worker in workers)
+    share = f" ({100 * active // len(workers)} %)" if workers else ""
+    operations = state["operations"]
+    waiting = sum(o["waiting"] for o in operations.values())
+    parked = sum(o["parked"] for o in operations.values())
+    done = ", ".join(
+        f"{name} {o['ongoing']} ongoing {o['completed']} completed"
+        for name, o in operations.items()
+        if o["ongoing"] or o["completed"] or o["waiting"] or o["parked"]
+    )
+    rates = state["rates"]
+    speed = f", {rates['pages']:g} pages/s {rates['records']:g} records/s" if rates else ""
+    return (
+        f"{len(workers)} workers, {active} active{share}; {waiting} waiting, {parked} parked, {state['resting']} "
+        f"resting, {state['dead']} dead; {done or 'nothing yet'}{speed}"
+    )
