@@ -42,8 +42,8 @@ class Assigner:
         self._traversal = traversal
         self._turn = 0
 
-    def wishes(self, now: float, roster: Roster, reply: Reply, most: int, intake: bool) -> list[Wish]:
-        """At most `most` jobs, over all workers with room. `intake` says that targets are still being read."""
+    def wishes(self, now: float, roster: Roster, reply: Reply, most: int, transitions: int, intake: bool) -> list[Wish]:
+        """At most `most` jobs in so many transitions, over all workers with room. `intake`: targets are still being read."""
         if most <= 0:
             return []
         levels = dict(reply.levels)
@@ -69,7 +69,7 @@ class Assigner:
                     planned[worker.peer] = planned.get(worker.peer, 0) + wish.wanted
                     most -= wish.wanted
                 wishes += made
-                if most <= 0:
+                if most <= 0 or len(wishes) + len(Operation) > transitions:
                     return wishes
         return wishes
 

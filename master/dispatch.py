@@ -39,6 +39,12 @@ from storage.ledger import AGAIN, GAP, MAX_DISCOVERIES, MAX_TRANSITIONS, OK, STA
 from storage.records import unpack_job
 
 
+MAX_LEASES = 256
+"""Jobs handed out in one commit."""
+RESERVED = 32
+"""Transitions of a batch that are kept for handing out, so that a flood of results does not idle the workers."""
+
+
 class InconsistentError(LedgerError):
     """The ledger and the leader's memory differ; the lead must be taken again to learn what holds."""
 
@@ -187,22 +193,21 @@ class Dispatch:
         assert self._flying is None, "one commit is under way at a time"
         batch: list[Pending] = []
         weight = 0
-        while self._pending and len(batch) < MAX_TRANSITIONS:
+        while self._pending and len(batch) < MAX_TRANSITIONS - RESERVED:
             if batch and weight + self._pending[0].weight > MAX_DISCOVERIES:
                 break
             pending = self._pending.popleft()
             weight += pending.weight
             batch.append(pending)
-        if self.intake is not None and weight < MAX_DISCOVERIES // 2 and len(batch) < MAX_TRANSITIONS:
+        if self.intake is not None and weight < MAX_DISCOVERIES // 2:
             transition = next(self.intake, None)
             if transition is None:
                 self.intake = None
             else:
                 batch.append(Pending(transition))
         if not self.draining:
-            wishes = self._assigner.wishes(
-                now, self.roster, self.reply, MAX_TRANSITIONS - len(batch), self.intake is not None
-            )
+            room = MAX_TRANSITIONS - len(batch)
+            wishes = self._assigner.wishes(now, self.roster, self.reply, MAX_LEASES, room, self.intake is not None)
             batch += [Pending(wish.transition, wish=wish) for wish in wishes]
         if not batch and now - self._committed_at < self.terms.beat:
             return None
