@@ -102,6 +102,7 @@ class Keeping:
     masters: int = 1
     heartbeat: float = 1.0
     silence: float = 5.0
+    crawl: str = ""
     outbox: list[tuple[int, wire.Message]] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
     hands: dict[str, Hand] = field(default_factory=dict)
@@ -128,6 +129,9 @@ class Keeping:
         if epoch is not None:
             if epoch < self.epoch:
                 return
+            if not self.may_ask(now):
+                for hand in self.hands.values():  # nobody could move while there was no leader
+                    hand.moved_at = now
             self.epoch, self.leader, self._heard_at = epoch, master, now
         match message:
             case wire.Welcome():
@@ -154,6 +158,10 @@ class Keeping:
 
     def _welcome(self, now: float, master: int, message: wire.Welcome) -> None:
         self._known.add(master)
+        self.crawl = message.crawl
+        if message.heartbeat_ms:
+            self.heartbeat = message.heartbeat_ms / 1000
+            self.silence = max(self.silence, 5 * self.heartbeat)
         if message.incarnation == self._incarnation:
             self._beat(now, [master])
             return
@@ -245,6 +253,16 @@ class Keeping:
             self._beat_at = now
             self._beat(now, sorted(self._known))
         self._send_unsure(now)
+
+    def not_sent(self, master: int, message: wire.Message) -> None:
+        """A message could not be sent: whoever is not greeted yet is greeted at the next tick."""
+        if isinstance(message, wire.Hello):
+            self._greeted_at.pop(master, None)
+
+    def retire(self, now: float) -> None:
+        """Ask for no more jobs."""
+        self.room = 0
+        self._beat(now, sorted(self._known))
 
     def bye(self) -> None:
         """Say that this worker leaves."""

@@ -1,0 +1,1 @@
+"""The worker: its modules and sources alone, and whole as a process against a real emulator."""

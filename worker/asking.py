@@ -1,0 +1,163 @@
+"""Asking the service for one thing until it is there: what each try costs, when to try again, when to give up.
+
+| the try ends with | then |
+|---|---|
+| an answer that can be read | that is it |
+| no answer, 5xx, a truncated body, no JSON | again, after a short and growing rest; at most `max_attempts` in all |
+| 429 | the job goes back: nothing is left until the budget resets |
+| another refusal | what it means is the source's to say |
+
+Every try spends one request of the lease. A lease that runs out of them in the middle goes back, and the tries are
+counted on when it comes again.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from protocol.errors import TmaticError
+from protocol.messages import BudgetReport
+from worker.budgets import HeardBudgets
+from worker.grants import GrantEmptyError, Meter
+from worker.http import Answer, Call, Http, NoAnswerError
+from worker.patience import Patience
+
+T = TypeVar("T")
+
+FIRST_REST_S = 0.1
+LONGEST_REST_S = 2.0
+LONGEST_WINDOW_MS = 31 * 86_400 * 1000
+"""A service that names a later reset is not believed."""
+TOO_MANY = 429
+
+
+class TroubleError(Exception):
+    """The answer is no use, but another try may bring one; in words."""
+
+
+class ServiceError(TmaticError):
+    """The service refuses, or does not give what it should; the job's try has failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """How to ask. The time-out of the n-th try is `timeout_factor_s` to the power of n."""
+
+    max_attempts: int
+    timeout_factor_s: float
+    toomany_sleep_s: float
+
+
+@dataclass(slots=True)
+class Telephone:
+    """What all leases of a worker ask with."""
+
+    http: Http
+    manners: Manners
+    budgets: HeardBudgets = field(default_factory=HeardBudgets)
+    patience: Patience = field(default_factory=Patience)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What an answer says of its budget, as the service wrote it; `date` is the service's time of the answer."""
+
+    limit: int
+    remaining: int
+    reset: int
+    date: float
+
+    def report(self, who: str, endpoint: str) -> BudgetReport:
+        """The report of it. The time until the reset is an upper bound: dates are whole seconds."""
+        reset_in_ms = min(max(1, int((self.reset - self.date) * 1000)), LONGEST_WINDOW_MS)
+        return BudgetReport(who, endpoint, self.limit, self.remaining, self.reset, reset_in_ms)
+
+
+class Asking:
+    """One lease's way to the service. `told(spent, report)` hears of every request that is over.
+
+    `said` reads the budget off an answer, None when there is nothing; `address()` is where the next request leaves.
+    """
+
+    def __init__(
+        self,
+        telephone: Telephone,
+        meter: Meter,
+        who: str,
+        address: Callable[[], str],
+        said: Callable[[Answer], Said | None],
+        told: Callable[[int, BudgetReport | None], None],
+    ) -> None:
+        self._telephone, self._meter, self._who = telephone, meter, who
+        self._address, self._said, self._told = address, said, told
+
+    def ask(self, call: Call, read: Callable[[Answer], T]) -> T:
+        """What `read` makes of the answer; it raises TroubleError for one that is worth another try.
+
+        Raises GrantEmptyError when no request may be sent now, StoppedError when the lease is lost, ServiceError when
+        all tries failed, and whatever `read` raises.
+        """
+        phone, manners, patience = self._telephone, self._telephone.manners, self._telephone.patience
+        name = call.name
+        while True:
+            number = patience.times(name) + 1
+            if phone.budgets.exhausted(time.monotonic(), self._who, call.endpoint):
+                raise GrantEmptyError
+            self._meter.spend()
+            try:
+                answer = phone.http.send(call, self._address(), manners.timeout_factor_s**number)
+            except NoAnswerError as error:
+                self._over(phone.budgets.unanswered(time.monotonic(), self._who, call.endpoint))
+                words = str(error)
+            except TmaticError:
+                self._over(phone.budgets.unanswered(time.monotonic(), self._who, call.endpoint))
+                raise
+            else:
+                self._over(self._budget(call, answer))
+                if answer.status == TOO_MANY:
+                    raise GrantEmptyError
+                try:
+                    value = read(answer)
+                except TroubleError as trouble:
+                    words = str(trouble)
+                else:
+                    patience.over(name)
+                    return value
+            if patience.again(name) >= manners.max_attempts:
+                patience.over(name)
+                raise ServiceError(f"{call.endpoint}: {words}; asked {number} times")
+            self._meter.pause(rest_s(number))
+
+    def _over(self, report: BudgetReport | None) -> None:
+        if report is not None:
+            self._telephone.budgets.hear(time.monotonic(), report)
+        self._told(self._meter.answered(), report)
+
+    def _budget(self, call: Call, answer: Answer) -> BudgetReport | None:
+        """What is to be reported after an answer."""
+        said = self._said(answer)
+        budgets, now = self._telephone.budgets, time.monotonic()
+        if answer.status == TOO_MANY:
+            if said is not None and said.reset > said.date:
+                return said.report(self._who, call.endpoint)._replace(remaining=0)
+            return self._rested(call, budgets.last(now, self._who, call.endpoint))
+        if said is not None:
+            return said.report(self._who, call.endpoint)
+        if answer.status >= 500:  # whoever answered may not have been the one who counts
+            return budgets.unanswered(now, self._who, call.endpoint)
+        return BudgetReport(self._who, call.endpoint, -1, 0, 0, 0)
+
+    def _rested(self, call: Call, known: BudgetReport | None) -> BudgetReport:
+        """The budget after a 429 that does not say until when."""
+        rest = self._telephone.manners.toomany_sleep_s
+        window = max(int(time.time() + rest), known.window if known else 0)
+        return BudgetReport(self._who, call.endpoint, known.limit if known else 1, 0, window, max(1, int(rest * 1000)))
+
+
+def rest_s(number: int) -> float:
+    """How long to rest after the n-th failed try, in seconds; never so long that a job is held for nothing."""
+    return min(LONGEST_REST_S, FIRST_REST_S * 2.0 ** min(number, 10) * (0.5 + random.random()))

@@ -1,0 +1,43 @@
+"""JSON from a service: read at the speed of orjson, and kept as the service wrote it.
+
+orjson refuses half a surrogate pair, and makes floats of whole numbers beyond 64 bits; for those documents Python's own
+parser is used, which is slower and loses nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Never
+
+import orjson
+
+from protocol.errors import MalformedError
+
+_LONG_NUMBER = re.compile(rb"[0-9]{20}")
+"""Twenty digits may be beyond 64 bits; nineteen are not."""
+
+
+def parse(body: bytes) -> Any:
+    """The document. Raises MalformedError when it is not JSON."""
+    if _LONG_NUMBER.search(body) is None:
+        try:
+            return orjson.loads(body)
+        except orjson.JSONDecodeError:
+            pass
+    try:
+        return json.loads(body, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise MalformedError(f"it is not JSON: {str(error)[:80]}") from error
+
+
+def line(document: Any) -> bytes:
+    """The document on one line, without a newline."""
+    try:
+        return orjson.dumps(document)
+    except orjson.JSONEncodeError:
+        return json.dumps(document, separators=(",", ":")).encode("ascii")
+
+
+def _refuse(word: str) -> Never:
+    raise ValueError(f"{word} is no JSON")

@@ -1,0 +1,154 @@
+"""One request over HTTP: from its bind address, over a connection that stays, to one host and no other, within bounds.
+
+Whoever calls says how long to wait, and decides what an answer means and whether to ask again (`worker/asking.py`).
+"""
+
+from __future__ import annotations
+
+import http.cookiejar
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from protocol.errors import TmaticError
+
+MOST_ANSWER_BYTES = 64 << 20
+"""Bytes of an answer, decompressed."""
+
+_READ_BYTES = 1 << 20
+_WHOLE_WITHIN = 20
+"""An answer that trickles must be whole within so many time-outs."""
+
+
+class NoAnswerError(TmaticError):
+    """The service did not answer, or not to the end: time-out, reset, truncated body. Worth another try."""
+
+
+class TooLargeError(TmaticError):
+    """The answer is larger than any that makes sense."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request. `params` go into the query of a GET and into the form of a POST."""
+
+    endpoint: str
+    url: str
+    params: Mapping[str, str]
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What tells it from every other one: the same for each try of the same page."""
+        return f"{self.method} {self.url} {sorted(self.params.items())}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back, whole. Header names are looked up whatever their case; `at` is seconds of the wall clock."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    at: float
+
+
+class Http:
+    """The connections of a worker: one session for each thread and local address."""
+
+    def __init__(self, user_agent: str) -> None:
+        self._user_agent = user_agent
+        self._kept = threading.local()
+
+    def send(self, call: Call, address: str, timeout_s: float) -> Answer:
+        """Send it once, from a local address ("" for any). `timeout_s` bounds each wait for the service.
+
+        Raises NoAnswerError and TooLargeError. Redirects are not followed: the caller sees their status.
+        """
+        session = self._session(address)
+        within = timeout_s * _WHOLE_WITHIN
+        at: dict[str, Any] = {"params": call.params} if call.method == "GET" else {"data": call.params}
+        try:
+            with session.request(
+                call.method,
+                call.url,
+                headers=call.headers,
+                timeout=timeout_s,
+                allow_redirects=False,
+                stream=True,
+                **at,
+            ) as response:
+                body = _body(response.raw, time.monotonic() + within, within)
+                return Answer(response.status_code, response.headers, body, time.time())
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            raise NoAnswerError(_words(error, timeout_s)) from error
+
+    def _session(self, address: str) -> requests.Session:
+        sessions: dict[str, requests.Session] | None = getattr(self._kept, "sessions", None)
+        if sessions is None:
+            sessions = self._kept.sessions = {}
+        session = sessions.get(address)
+        if session is None:
+            session = sessions[address] = _new_session(self._user_agent, address)
+        return session
+
+
+class _BoundAdapter(HTTPAdapter):
+    """Connects from one local address."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        super().__init__(pool_connections=1, pool_maxsize=1)
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **more: Any) -> None:
+        if self._address:
+            more["source_address"] = (self._address, 0)
+        super().init_poolmanager(connections, maxsize, block, **more)
+
+
+def _new_session(user_agent: str, address: str) -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False  # no proxy, no netrc, nothing that the user did not say to us
+    session.headers["User-Agent"] = user_agent
+    session.headers["Accept-Encoding"] = "gzip"
+    session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+    adapter = _BoundAdapter(address)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
+
+
+def _body(raw: urllib3.HTTPResponse, deadline: float, within: float) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while part := raw.read1(_READ_BYTES, decode_content=True):
+        parts.append(part)
+        size += len(part)
+        if size > MOST_ANSWER_BYTES:
+            raise TooLargeError(f"an answer has more than {MOST_ANSWER_BYTES:,} bytes, and is not taken")
+        if time.monotonic() > deadline:
+            raise NoAnswerError(f"the answer was not whole after {within:.0f} s")
+    return b"".join(parts)
+
+
+def _words(error: Exception, timeout_s: float) -> str:
+    """What went wrong, in the words of the person who watches: the library's are a nest of names of classes."""
+    if isinstance(error, requests.exceptions.SSLError):
+        return f"no secure connection: {str(error)[-200:]}"
+    if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
+        return f"no answer within {timeout_s:.1f} s"
+    if isinstance(error, urllib3.exceptions.ProtocolError):
+        return "the answer broke off before its end"
+    if isinstance(error, requests.ConnectionError):
+        cause: BaseException = error
+        while cause.__cause__ is not None or cause.__context__ is not None:
+            cause = cause.__cause__ or cause.__context__ or cause
+        return f"no connection: {getattr(cause, 'strerror', None) or cause}"
+    return f"the answer cannot be read: {error}"

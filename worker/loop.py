@@ -1,0 +1,229 @@
+"""The worker's loop: one thread that owns the sockets, and drives `worker.keeping` with frames, reports and the clock.
+
+    at work ──SIGTERM or Ctrl-C──▶ leaving: pages under way are finished, jobs go back ──committed, or in vain──▶ BYE
+       │                                                                                        a second signal ──▶ BYE
+       └──QUIT, or a master that will not have this worker──▶ BYE
+
+Heartbeats come from here, so that a busy job cannot fake a death. A send that would block is dropped: the keeping sends
+again whatever matters.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from types import FrameType
+
+import zmq
+
+from protocol import messages as wire
+from protocol.errors import MalformedError, TmaticError
+from protocol.logs import fields
+from worker.keeping import Keeping, Leave
+from worker.threads import Threads
+from worker.work import Asked, Told
+
+log = logging.getLogger(__name__)
+
+FRAMES_A_TURN = 1000
+GREETING_S = 0.05
+"""How often a master that is not connected yet is tried."""
+LAST_PAGES_S = 5.0
+LAST_COMMITS_S = 3.0
+SWEEP_S = 2.0
+
+INTERRUPTED = {signal.SIGINT: 130, signal.SIGTERM: 143}
+"""Exit codes after a second signal, as shells write them."""
+
+
+class DismissedError(TmaticError):
+    """A master will not have this worker."""
+
+
+class Mailbox:
+    """What threads tell the loop, and the descriptor that wakes it. A signal wakes it too."""
+
+    def __init__(self) -> None:
+        self._letters: deque[Told] = deque()
+        self._reading, self.writing = socket.socketpair()
+        self._reading.setblocking(False)
+        self.writing.setblocking(False)
+        self._rung = False
+
+    def fileno(self) -> int:
+        """For a poller."""
+        return self._reading.fileno()
+
+    def tell(self, told: Told) -> None:
+        """Leave word, from any thread."""
+        self._letters.append(told)
+        if not self._rung:
+            self._rung = True
+            with contextlib.suppress(BlockingIOError):
+                self.writing.send(b"\0")
+
+    def empty(self) -> Iterator[Told]:
+        """All that was told so far."""
+        self._rung = False
+        with contextlib.suppress(BlockingIOError):
+            while self._reading.recv(4096):
+                pass
+        while self._letters:
+            yield self._letters.popleft()
+
+    def close(self) -> None:
+        """No more letters are read."""
+        self._reading.close()
+        self.writing.close()
+
+
+class Loop:
+    """Runs one worker. `sockets` are those to its masters, in the keeping's order."""
+
+    def __init__(
+        self, keeping: Keeping, sockets: Sequence[zmq.Socket[bytes]], threads: Threads, mailbox: Mailbox
+    ) -> None:
+        self._keeping, self._sockets, self._threads, self._mailbox = keeping, sockets, threads, mailbox
+        self._poller = zmq.Poller()
+        for one in sockets:
+            self._poller.register(one, zmq.POLLIN)
+        self._poller.register(mailbox.fileno(), zmq.POLLIN)
+        self._signals: list[int] = []
+        self._leaving_until: float | None = None
+        self._last_commits = False
+        self._tick_at = 0.0
+        self._led = False
+        self.malformed = [0] * len(sockets)
+
+    def run(self) -> int:
+        """Work until told to leave; returns the exit code. Raises DismissedError when no master will have us."""
+        with self._listening_to_signals():
+            try:
+                while (code := self._turn()) is None:
+                    pass
+            finally:
+                self._keeping.bye()
+                self._send()
+                self._threads.stop(SWEEP_S)
+        return code
+
+    def _turn(self) -> int | None:
+        """One turn; an exit code ends the loop."""
+        self._poller.poll(self._patience_ms())
+        now = time.monotonic()
+        for master, one in enumerate(self._sockets):
+            self._read(now, master, one)
+        self._take_reports(now)
+        left = self._carry_out()
+        if now >= self._tick_at:
+            self._keeping.tick(now)
+            self._tick_at = now + (self._keeping.heartbeat / 4 if self._keeping.leader is not None else GREETING_S)
+        self._keeping.flush(now)
+        self._send()
+        self._tell_of_leader(now)
+        if left is not None:
+            return left
+        return self._leave(now) if self._signals else None
+
+    def _patience_ms(self) -> int:
+        return max(0, int((self._tick_at - time.monotonic()) * 1000) + 1)
+
+    # Masters.
+
+    def _read(self, now: float, master: int, one: zmq.Socket[bytes]) -> None:
+        for _ in range(FRAMES_A_TURN):
+            try:
+                frames = one.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            try:
+                message = wire.decode(frames)
+            except MalformedError as error:
+                self.malformed[master] += 1
+                if self.malformed[master] == 1:
+                    log.warning("a frame of the master was not understood", extra=fields(master=master, why=error))
+                continue
+            self._keeping.message(now, master, message)
+
+    def _send(self) -> None:
+        messages, self._keeping.outbox = self._keeping.outbox, []
+        for master, message in messages:
+            try:
+                self._sockets[master].send_multipart(wire.encode(message), zmq.NOBLOCK)
+            except zmq.Again:
+                self._keeping.not_sent(master, message)
+
+    def _tell_of_leader(self, now: float) -> None:
+        led = self._keeping.may_ask(now)
+        if led and not self._led:
+            log.info("a master leads", extra=fields(crawl=self._keeping.crawl, epoch=self._keeping.epoch))
+        elif self._led and not led:
+            log.warning("no master is heard: jobs in hand are kept, and the service is left alone")
+        self._led = led
+
+    # Threads.
+
+    def _take_reports(self, now: float) -> None:
+        for told in self._mailbox.empty():
+            match told:
+                case Asked(token, spent, report, at):
+                    if report is not None:
+                        self._keeping.heard_budget(at, report)
+                    self._keeping.spent(token, spent)
+                case wire.Step():
+                    self._keeping.stored(now, told)
+                case wire.End():
+                    self._keeping.ended(now, told)
+
+    def _carry_out(self) -> int | None:
+        """Pass the keeping's orders on; an exit code when the order is to leave."""
+        orders, self._keeping.orders = self._keeping.orders, []
+        for order in orders:
+            if not isinstance(order, Leave):
+                self._threads.carry_out(order)
+            elif order.fault:
+                raise DismissedError(f"the master will not have this worker: {order.reason}")
+            else:
+                log.info("told to leave", extra=fields(reason=order.reason))
+                return 0
+        return None
+
+    # Leaving.
+
+    @contextlib.contextmanager
+    def _listening_to_signals(self) -> Iterator[None]:
+        before = {number: signal.signal(number, self._signalled) for number in INTERRUPTED}
+        signal.set_wakeup_fd(self._mailbox.writing.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(-1)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _signalled(self, number: int, _frame: FrameType | None) -> None:
+        self._signals.append(number)
+
+    def _leave(self, now: float) -> int | None:
+        if len(self._signals) > 1:
+            log.info("told a second time to stop: leaving now", extra=fields(jobs=len(self._keeping.hands)))
+            return INTERRUPTED[signal.Signals(self._signals[-1])]
+        if self._leaving_until is None:
+            log.info("told to stop: pages under way are finished", extra=fields(jobs=len(self._keeping.hands)))
+            self._leaving_until = now + LAST_PAGES_S
+            self._keeping.retire(now)
+            self._threads.leave()
+            self._send()
+        elif not self._last_commits and (not self._threads.busy or now >= self._leaving_until):
+            self._last_commits = True
+            self._leaving_until = now + LAST_COMMITS_S
+        if (not self._threads.busy and not self._keeping.hands) or (self._last_commits and now >= self._leaving_until):
+            log.info("leaving", extra=fields(jobs_not_given_back=len(self._keeping.hands)))
+            return 0
+        self._tick_at = min(self._tick_at, now + GREETING_S)
+        return None

@@ -1,0 +1,23 @@
+"""The operations that a worker can do, and what does each."""
+
+from __future__ import annotations
+
+from protocol.jobs import Operation
+from storage.dataset import Dataset
+from worker.modules.analyzer import Analyzer, Rule
+from worker.modules.follower import Follower
+from worker.modules.module import Module
+from worker.modules.timeline import Timeline
+from worker.modules.update import Update
+from worker.patience import Patience
+
+
+def modules(dataset: Dataset, rule: Rule, profiles_at_once: int) -> dict[Operation, Module]:
+    """One of each."""
+    patience = Patience()
+    return {
+        Operation.TIMELINE: Timeline(patience),
+        Operation.FOLLOWER: Follower(patience),
+        Operation.ANALYSE: Analyzer(dataset, rule, profiles_at_once),
+        Operation.UPDATE: Update(dataset, patience),
+    }

@@ -1,0 +1,43 @@
+"""Analysis: the profiles of all followers on the stored list, and which of them the crawl goes on to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+from protocol.errors import MalformedError
+from protocol.jobs import Outcome
+from storage.dataset import Dataset, NoListError
+from worker.modules.module import Fetched
+from worker.sources.source import Reader, UnavailableError
+
+Rule = Callable[[dict[str, Any]], bool]
+
+
+class Analyzer:
+    """`A`. Its cursor is a place in the stored list; each page is as many accounts as the service describes at once."""
+
+    def __init__(self, dataset: Dataset, rule: Rule, at_once: int) -> None:
+        self._dataset, self._rule, self._at_once = dataset, rule, at_once
+
+    def pages(self, user: str, cursor: str, reader: Reader) -> Iterator[Fetched]:
+        """Pages of profiles, in the order of the list."""
+        if not (cursor.isascii() and cursor.isdigit()) and cursor:
+            raise MalformedError(f"the cursor {cursor[:40]!r} is not a place in a list")
+        place = int(cursor or 0)
+        try:
+            followers = islice(self._dataset.followers(user), place, None)
+        except NoListError as error:
+            raise UnavailableError(Outcome.NO_LIST, str(error)) from error
+        asked = list(islice(followers, self._at_once))
+        while True:
+            profiles = reader.profiles(asked) if asked else []
+            found = tuple(profile.record.id for profile in profiles if self._rule(profile.fields))
+            records = tuple(profile.record for profile in profiles)
+            place += len(asked)
+            asked = list(islice(followers, self._at_once))
+            if not asked:
+                yield Fetched(records, "", found, place)
+                return
+            yield Fetched(records, str(place), found)

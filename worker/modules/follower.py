@@ -1,0 +1,21 @@
+"""Follower lists: the ids of all followers, in the service's order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from worker.modules.module import Fetched
+from worker.modules.walking import walk
+from worker.patience import Patience
+from worker.sources.source import Reader
+
+
+class Follower:
+    """`F`. Short and empty pages are not the end: the cursor says where that is."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
+
+    def pages(self, user: str, cursor: str, reader: Reader) -> Iterator[Fetched]:
+        """Pages of ids."""
+        return walk(f"F {user}", cursor, lambda at: reader.followers(user, at), self._patience)

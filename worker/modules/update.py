@@ -1,0 +1,35 @@
+"""Updates: only the posts that are newer than the newest on file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from storage.dataset import Dataset
+from worker.modules.module import Fetched
+from worker.modules.walking import walk
+from worker.patience import Patience
+from worker.sources.source import Reader
+
+
+class Update:
+    """`U`. What was newest when it began is part of its cursor, `SINCE CURSOR`: it holds for all pages of the job,
+    whatever is stored meanwhile. Where there is no timeline yet it brings all of it."""
+
+    def __init__(self, dataset: Dataset, patience: Patience) -> None:
+        self._dataset, self._patience = dataset, patience
+
+    def pages(self, user: str, cursor: str, reader: Reader) -> Iterator[Fetched]:
+        """Pages of posts, newest first, down to the newest that was on file."""
+        if cursor:
+            since, _, start = cursor.partition(" ")
+        else:
+            since, start = self._dataset.newest(user) or "", ""
+        for page in walk(
+            f"U {user} {since}",
+            start,
+            lambda at: reader.posts(user, at, since),
+            self._patience,
+            lambda at: f"{since} {at}",
+        ):
+            yield replace(page, expected=None)

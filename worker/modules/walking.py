@@ -1,0 +1,44 @@
+"""Walking from page to page along the service's cursors, which sometimes repeat or do not advance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from protocol.jobs import Outcome
+from worker.modules.module import Fetched
+from worker.patience import Patience
+from worker.sources.source import Got
+
+RETRIES = 3
+"""How often a page whose cursor leads nowhere is asked for again."""
+
+
+def walk(
+    name: str, start: str, ask: Callable[[str], Got], patience: Patience, written: Callable[[str], str] = str
+) -> Iterator[Fetched]:
+    """The pages from `start` on. `name` tells this walk from others; `written` makes the job's cursor of the service's.
+
+    A cursor that was met before on this walk leads nowhere: the same page is asked for again, and if it stays so the
+    walk ends, with what was got.
+    """
+    met = {start}
+    cursor = start
+    while True:
+        got = ask(cursor)
+        place = f"{name} {cursor}"
+        while got.next and got.next in met:
+            if patience.again(place) > RETRIES:
+                patience.over(place)
+                why = f"the cursor {got.next} came back {RETRIES + 1} times and leads nowhere"
+                yield Fetched(got.records, "", (), got.expected, Outcome.CURSOR_STUCK, why)
+                return
+            got = ask(cursor)
+        patience.over(place)
+        page = Fetched(got.records, "", (), got.expected)
+        if not got.next:
+            yield page
+            return
+        yield replace(page, cursor=written(got.next))
+        cursor = got.next
+        met.add(cursor)

@@ -1,0 +1,150 @@
+"""Which followers are crawled: `--follow-rule 'lang == "it" and statuses_count > 100'`, or PACKAGE.MODULE:FUNCTION.
+
+An expression speaks of the fields of a profile. A field that is absent is None; a comparison that cannot be made
+(`None > 100`) is false; a rule that cannot be computed at all for a profile (`1 / followers_count`) means no. There are
+no attributes, loops or calls, but for those of `FUNCTIONS`, so that a rule from a file of settings can do no harm.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import operator
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from simpleeval import InvalidExpression, SimpleEval  # type: ignore[import-untyped]
+
+from protocol.errors import UsageError
+
+Rule = Callable[[dict[str, Any]], bool]
+
+LONGEST: Final = 1_000
+"""Characters of an expression."""
+
+FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
+    "len": lambda value: 0 if value is None else len(value),
+    "lower": lambda value: "" if value is None else str(value).lower(),
+    "upper": lambda value: "" if value is None else str(value).upper(),
+    "number": lambda value: None if value is None else float(value),
+}
+
+_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def _or_no(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], bool]:
+    def compared(left: Any, right: Any) -> bool:
+        try:
+            return bool(compare(left, right))
+        except TypeError:
+            return False
+
+    return compared
+
+
+_OPERATORS: Final[dict[type[ast.AST], Callable[..., Any]]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.USub: operator.neg,
+    ast.UAdd: operator.pos,
+    ast.Not: operator.not_,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Gt: _or_no(operator.gt),
+    ast.GtE: _or_no(operator.ge),
+    ast.Lt: _or_no(operator.lt),
+    ast.LtE: _or_no(operator.le),
+    ast.In: _or_no(lambda left, right: left in right),
+    ast.NotIn: _or_no(lambda left, right: left not in right),
+    ast.Is: operator.is_,
+    ast.IsNot: operator.is_not,
+}
+_SHAPES: Final = (
+    ast.Expression,
+    ast.Expr,
+    ast.BoolOp,
+    ast.boolop,
+    ast.UnaryOp,
+    ast.BinOp,
+    ast.Compare,
+    ast.IfExp,
+    ast.Call,
+    ast.Name,
+    ast.expr_context,
+    ast.Constant,
+)
+_NOT_COMPUTED: Final = (InvalidExpression, TypeError, ValueError, ArithmeticError, LookupError, MemoryError)
+
+
+class _Fields(dict[str, Any]):
+    """A profile whose absent fields are None."""
+
+    def __missing__(self, name: str) -> None:
+        return None
+
+
+def everyone(_profile: dict[str, Any]) -> bool:
+    """The rule that nobody gave: all are followed."""
+    return True
+
+
+def read_rule(text: str) -> Rule:
+    """The rule of a text. Raises UsageError, in one sentence, for one that is wrong."""
+    text = text.strip()
+    if not text:
+        return everyone
+    if len(text) > LONGEST:
+        raise UsageError(f"--follow-rule has {len(text)} characters, and {LONGEST} are the most")
+    if _FUNCTION.fullmatch(text):
+        return _function(text)
+    return _expression(text)
+
+
+def _expression(text: str) -> Rule:
+    try:
+        tree = ast.parse(text, "--follow-rule", "eval").body
+        for node in ast.walk(tree):
+            _check(node)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        why = getattr(error, "msg", None) or str(error)
+        raise UsageError(f"--follow-rule {text[:80]!r} is not an expression: {why}") from error
+
+    def rule(profile: dict[str, Any]) -> bool:
+        # Its own evaluator each time: it keeps what it works on, and several threads ask at once.
+        evaluator = SimpleEval(operators=_OPERATORS, functions=FUNCTIONS, names=_Fields(profile))
+        try:
+            return bool(evaluator.eval(text, tree))
+        except _NOT_COMPUTED:
+            return False
+
+    return rule
+
+
+def _check(node: ast.AST) -> None:
+    """Raises ValueError, in words, for what a rule must not hold."""
+    if isinstance(node, ast.Call):
+        known = isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS
+        if not known or node.keywords or len(node.args) != 1:
+            raise ValueError(f"of functions there are {', '.join(FUNCTIONS)}, each of one value")
+    elif isinstance(node, ast.operator | ast.unaryop | ast.cmpop):
+        if type(node) not in _OPERATORS:
+            raise ValueError(f"{type(node).__name__} is no operator of a rule")
+    elif not isinstance(node, _SHAPES):
+        raise ValueError(f"{type(node).__name__} has no place in a rule")
+
+
+def _function(text: str) -> Rule:
+    module_name, _, name = text.partition(":")
+    try:
+        function = getattr(importlib.import_module(module_name), name)
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        raise UsageError(f"--follow-rule {text} cannot be imported: {why}") from error
+    if not callable(function):
+        raise UsageError(f"--follow-rule {text} is not a function")
+    return lambda profile: bool(function(profile))

@@ -1,0 +1,71 @@
+"""What a module may ask of a service, whatever the service is called.
+
+A source says whom its service counts (`callers`), and opens a reader for each lease. A reader's calls send requests:
+they raise what `worker.asking` raises, and UnavailableError for an account that will not be shown however often one
+asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from protocol.jobs import Outcome
+from protocol.messages import BudgetReport, Caller
+from storage.dataset import Record
+from worker.grants import Meter
+
+
+class UnavailableError(Exception):
+    """There is nothing (more) to be had of this account: an outcome, not a failure."""
+
+    def __init__(self, outcome: Outcome, words: str) -> None:
+        super().__init__(words)
+        self.outcome = outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Got:
+    """A page as the service gave it. `next` is where the next one starts, empty after the last.
+
+    `expected` is how many records there are in all, if the service says it.
+    """
+
+    records: tuple[Record, ...]
+    next: str
+    expected: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """An account as it describes itself: the line to keep, and its fields for the rule."""
+
+    record: Record
+    fields: dict[str, Any]
+
+
+class Reader(Protocol):
+    """The calls of one lease. Cursors are the service's words, empty for the beginning."""
+
+    def posts(self, user: str, cursor: str, since: str) -> Got:
+        """A page of posts, newest first; only those newer than the post `since`, if it is not empty."""
+
+    def followers(self, user: str, cursor: str) -> Got:
+        """A page of ids of followers, in the service's order."""
+
+    def profiles(self, users: Sequence[str]) -> list[Profile]:
+        """The profiles of at most `profiles_at_once` accounts; those that the service does not show are missing."""
+
+
+class Source(Protocol):
+    """One service."""
+
+    service: str
+    profiles_at_once: int
+
+    def callers(self) -> list[Caller]:
+        """Whom the service counts, for each operation."""
+
+    def reader(self, who: str, meter: Meter, told: Callable[[int, BudgetReport | None], None]) -> Reader:
+        """The calls of a lease that is to be counted for `who`. Raises ServiceError when that is nobody of ours."""

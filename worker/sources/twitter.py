@@ -1,0 +1,278 @@
+"""Twitter's API v1.1: its three calls, whom it counts for them, and what its refusals mean.
+
+| answer | meaning |
+|---|---|
+| 401 `{"request", "error": "Not authorized."}` | protected (or suspended: timelines do not tell the two apart) |
+| 403 with code 63 | suspended |
+| 404 with code 34 or 50 | deleted |
+| 404 with code 17, of users/lookup | none of these accounts is shown |
+| 401 with 32 or 89, 400 with 215 | the credential is wrong |
+| 5xx | another try |
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from email.utils import parsedate_to_datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from protocol.errors import MalformedError, UsageError
+from protocol.jobs import Operation, Outcome
+from protocol.messages import BudgetReport, Caller
+from protocol.settings import Settings
+from storage.dataset import Record
+from worker.asking import Asking, Manners, Said, ServiceError, Telephone, TroubleError
+from worker.documents import line, parse
+from worker.grants import Meter
+from worker.http import Answer, Call, Http
+from worker.sources.source import Got, Profile, UnavailableError
+
+TIMELINE, FOLLOWERS, LOOKUP = "statuses/user_timeline", "followers/ids", "users/lookup"
+ENDPOINTS = {
+    Operation.TIMELINE: TIMELINE,
+    Operation.FOLLOWER: FOLLOWERS,
+    Operation.ANALYSE: LOOKUP,
+    Operation.UPDATE: TIMELINE,
+}
+POSTS_AT_ONCE, FOLLOWERS_AT_ONCE, PROFILES_AT_ONCE = 200, 5000, 100
+END = "0"
+"""The cursor behind the last page of a list."""
+
+_NOBODY_KNOWN = 17
+_MOST_DIGITS = 15
+
+
+class Twitter:
+    """The source. Without a credential the service counts addresses; with one it counts the credential."""
+
+    service = "twitter"
+    profiles_at_once = PROFILES_AT_ONCE
+
+    def __init__(self, settings: Settings) -> None:
+        self._base = settings.base_url.rstrip("/") + "/1.1/"
+        self._headers = _credential_header(settings.bearer_token)
+        manners = Manners(settings.max_attempts, settings.timeout_factor_s, settings.toomany_sleep_s)
+        self._telephone = Telephone(Http(user_agent(settings.contact)), manners)
+        self._addresses = dict.fromkeys(settings.bind_ip)
+        for address in self._addresses:
+            _check_address(address)
+        self._in_turn = itertools.cycle(self._addresses or [""])
+        self._credential = ""
+        if settings.bearer_token:
+            self._credential = "credential:" + hashlib.sha256(settings.bearer_token.encode()).hexdigest()[:16]
+
+    def callers(self) -> list[Caller]:
+        """One for each operation and whom the service counts."""
+        if self._credential:
+            counted = [self._credential]
+        else:
+            counted = [f"address:{address}" for address in self._addresses] or [f"host:{socket.gethostname()}"]
+        return [Caller(operation.value, who, ENDPOINTS[operation]) for operation in Operation for who in counted]
+
+    def reader(self, who: str, meter: Meter, told: Callable[[int, BudgetReport | None], None]) -> TwitterReader:
+        """The calls of a lease, from the address that the service counts as `who`."""
+        kind, _, name = who.partition(":")
+        if kind == "address" and name in self._addresses and not self._credential:
+
+            def address() -> str:
+                return name
+
+        elif who in {caller.who for caller in self.callers()}:
+
+            def address() -> str:
+                return next(self._in_turn)
+
+        else:
+            raise ServiceError(f"the job is to be asked for as {who}, and this worker is not that caller")
+        return TwitterReader(Asking(self._telephone, meter, who, address, said, told), self._base, self._headers)
+
+
+class TwitterReader:
+    """The calls of one lease."""
+
+    def __init__(self, asking: Asking, base: str, headers: dict[str, str]) -> None:
+        self._asking, self._base, self._headers = asking, base, headers
+
+    def posts(self, user: str, cursor: str, since: str) -> Got:
+        """Posts up to and with the id `cursor`. Pages may be short: only an empty one is the end."""
+        params = {"user_id": user, "count": str(POSTS_AT_ONCE)}
+        if cursor:
+            params["max_id"] = cursor
+        if since:
+            params["since_id"] = since
+        documents = self._asking.ask(self._call(TIMELINE, params), _documents)
+        if not documents:
+            return Got((), "")
+        records = _records(documents)
+        # A service that does not go back any further must not lead us forward again.
+        lowest = min(int(record.id) for record in records) - 1
+        after = min(lowest, int(cursor)) if cursor else lowest
+        return Got(records, str(after), _statuses_count(documents[0]))
+
+    def followers(self, user: str, cursor: str) -> Got:
+        """Ids of followers, newest first."""
+        params = {"user_id": user, "count": str(FOLLOWERS_AT_ONCE), "cursor": cursor or "-1", "stringify_ids": "true"}
+        ids, after = self._asking.ask(self._call(FOLLOWERS, params), _ids)
+        return Got(tuple(Record(one, one.encode()) for one in ids), "" if after == END else after)
+
+    def profiles(self, users: Sequence[str]) -> list[Profile]:
+        """Profiles of at most 100 accounts."""
+        params = {"user_id": ",".join(users)}
+        documents = self._asking.ask(self._call(LOOKUP, params, "POST"), _documents_or_none)
+        return [Profile(record, document) for record, document in zip(_records(documents), documents, strict=True)]
+
+    def _call(self, endpoint: str, params: dict[str, str], method: str = "GET") -> Call:
+        return Call(endpoint, f"{self._base}{endpoint}.json", params, method, self._headers)
+
+
+# What answers say.
+
+
+def said(answer: Answer) -> Said | None:
+    """The budget in the headers of an answer."""
+    headers = answer.headers
+    limit, remaining, reset = (
+        _number(headers.get(f"x-rate-limit-{name}", "")) for name in ("limit", "remaining", "reset")
+    )
+    if limit is None or remaining is None or reset is None:
+        return None
+    try:
+        date = parsedate_to_datetime(headers["Date"]).timestamp()
+    except (KeyError, ValueError, OverflowError):
+        date = answer.at
+    return Said(max(1, limit), remaining, reset, date)
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else None
+
+
+def _read(answer: Answer) -> Any:
+    """The document of a good answer. Raises for any other what it means."""
+    if answer.status != 200:
+        raise _refusal(answer)
+    try:
+        return parse(answer.body)
+    except MalformedError as error:
+        raise TroubleError(f"the answer is 200, but {error}") from error
+
+
+def _documents(answer: Answer) -> list[dict[str, Any]]:
+    documents = _read(answer)
+    if not isinstance(documents, list) or not all(isinstance(document, dict) for document in documents):
+        raise TroubleError("the answer is not a list of objects")
+    if not all(_id(document) for document in documents):
+        raise TroubleError("an object of the answer has no id")
+    return documents
+
+
+def _documents_or_none(answer: Answer) -> list[dict[str, Any]]:
+    if answer.status == 404 and _NOBODY_KNOWN in _codes(_errors(answer)):
+        return []
+    return _documents(answer)
+
+
+def _ids(answer: Answer) -> tuple[list[str], str]:
+    document = _read(answer)
+    if isinstance(document, dict) and isinstance(document.get("ids"), list):
+        ids = [str(one) for one in document["ids"] if isinstance(one, int | str)]
+        after = str(document.get("next_cursor_str", document.get("next_cursor", "")))
+        if len(ids) == len(document["ids"]) and all(map(_is_number, ids)) and _is_number(after.removeprefix("-")):
+            return ids, after
+    raise TroubleError("the answer is not a page of ids with a cursor")
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 32
+
+
+def _id(document: dict[str, Any]) -> str:
+    """The digits of an id, empty when there are none."""
+    found = document.get("id_str", document.get("id"))
+    text = str(found) if isinstance(found, int | str) else ""
+    return text if _is_number(text) else ""
+
+
+def _records(documents: Iterable[dict[str, Any]]) -> tuple[Record, ...]:
+    return tuple(Record(_id(document), line(document)) for document in documents)
+
+
+def _statuses_count(post: dict[str, Any]) -> int | None:
+    author = post.get("user")
+    count = author.get("statuses_count") if isinstance(author, dict) else None
+    return count if type(count) is int and count >= 0 else None
+
+
+def _errors(answer: Answer) -> dict[str, Any]:
+    try:
+        document = parse(answer.body)
+    except MalformedError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _codes(document: dict[str, Any]) -> dict[int, str]:
+    """The errors of an answer, code to message."""
+    listed = document.get("errors")
+    found = {}
+    for error in listed if isinstance(listed, list) else []:
+        if isinstance(error, dict) and type(error.get("code")) is int:
+            found[error["code"]] = str(error.get("message", ""))[:200]
+    return found
+
+
+def _refusal(answer: Answer) -> Exception:
+    """What an answer that is no success means, as the exception to raise."""
+    status = answer.status
+    document = _errors(answer)
+    codes = _codes(document)
+    words = f"the service answers {status}" + "".join(f", code {code}: {text}" for code, text in codes.items())
+    if status >= 500 or status == 408:
+        return TroubleError(words)
+    if status == 401 and not codes and document.get("error") == "Not authorized.":
+        return UnavailableError(Outcome.PROTECTED, "the service says: Not authorized.")
+    if status == 403 and 63 in codes:
+        return UnavailableError(Outcome.SUSPENDED, words)
+    if status == 404 and codes.keys() & {34, 50}:
+        return UnavailableError(Outcome.DELETED, words)
+    if status in (400, 401) and (codes.keys() & {32, 89, 215} or status == 401):
+        return ServiceError(f"{words}; the credential is not taken: check bearer_token")
+    if 300 <= status < 400:
+        place = answer.headers.get("Location", "nowhere")[:200]
+        return ServiceError(f"{words}, and sends us to {place}: that is for --base-url to say")
+    return ServiceError(words)
+
+
+# What is said to the service.
+
+
+def user_agent(contact: str) -> str:
+    """Who we are, and whom to write to."""
+    try:
+        ours = f"twittomatic/{version('twittomatic')}"
+    except PackageNotFoundError:
+        ours = "twittomatic"
+    if not contact.isascii() or not contact.isprintable():
+        raise UsageError("contact must be in ASCII, since it is sent in a header")
+    return f"{ours} (+{contact})" if contact else ours
+
+
+def _credential_header(token: str) -> dict[str, str]:
+    if not token:
+        return {}
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise UsageError("bearer_token holds what no token has: blanks, or characters beyond ASCII")
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _check_address(address: str) -> None:
+    try:
+        family, *_, place = socket.getaddrinfo(address, 0, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind(place)
+    except OSError as error:
+        raise UsageError(f"--bind-ip {address} is no address of this machine: {error.strerror}") from error

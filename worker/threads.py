@@ -1,0 +1,100 @@
+"""The threads of a worker: as many as it has room for jobs, and one that sweeps up behind them."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from protocol import messages as wire
+from protocol.errors import TmaticError
+from protocol.jobs import Segment
+from protocol.logs import fields
+from worker.grants import Meter
+from worker.keeping import Forget, Go, Start, Stop
+from worker.work import Tools, Work
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Discard:
+    segments: list[Segment]
+
+
+class Threads:
+    """Carries out the orders that concern jobs. All of it is called by the loop's thread alone."""
+
+    def __init__(self, number: int, tools: Tools, may_ask: Callable[[], bool]) -> None:
+        self._tools, self._may_ask = tools, may_ask
+        self._works: queue.SimpleQueue[Work] = queue.SimpleQueue()
+        self._discards: queue.SimpleQueue[_Discard | None] = queue.SimpleQueue()
+        self._meters: dict[str, Meter] = {}
+        self._busy = 0
+        self._lock = threading.Lock()
+        self._leaving = False
+        for place in range(number):
+            threading.Thread(target=self._labour, name=f"job-{place}", daemon=True).start()
+        self._sweeper = threading.Thread(target=self._sweep, name="sweeper", daemon=True)
+        self._sweeper.start()
+
+    @property
+    def busy(self) -> int:
+        """Jobs that are worked on, or wait for a thread."""
+        return self._busy
+
+    def carry_out(self, order: Start | Go | Stop | Forget) -> None:
+        """Do what the keeping decided about a job."""
+        match order:
+            case Start(job):
+                self._start(job)
+            case Go(token, granted):
+                if (meter := self._meters.get(token)) is not None:
+                    meter.commit(granted)
+            case Stop(token):
+                if (meter := self._meters.pop(token, None)) is not None:
+                    meter.stop()
+            case Forget(job, done):
+                self._meters.pop(job.token, None)
+                if done:
+                    own = Segment(job.token, 0)
+                    self._discards.put(_Discard([*(Segment(token, size) for token, size in job.segments), own]))
+
+    def leave(self) -> None:
+        """Let every job finish the page that it fetches, and begin no other."""
+        self._leaving = True
+        for meter in self._meters.values():
+            meter.leave()
+
+    def stop(self, within_s: float) -> None:
+        """Stop every job, and wait that long for what is to be swept up."""
+        for meter in self._meters.values():
+            meter.stop()
+        self._discards.put(None)
+        self._sweeper.join(within_s)
+
+    def _start(self, job: wire.Assignment) -> None:
+        meter = self._meters[job.token] = Meter(job.granted, self._may_ask)
+        if self._leaving:
+            meter.leave()
+        with self._lock:
+            self._busy += 1
+        self._works.put(Work(job, meter, self._tools))
+
+    def _labour(self) -> None:
+        while True:
+            work = self._works.get()
+            try:
+                work.run()
+            finally:
+                with self._lock:
+                    self._busy -= 1
+
+    def _sweep(self) -> None:
+        while (discard := self._discards.get()) is not None:
+            try:
+                self._tools.dataset.discard(discard.segments)
+            except TmaticError as error:
+                log.warning("segments of a finished job stay behind", extra=fields(why=error))

@@ -1,0 +1,177 @@
+"""One lease, done by one thread: page for page, each durable and committed before the next is asked for.
+
+    Start ──▶ segments there? ──▶ page ──▶ append ──▶ Stored ──▶ committed? ──▶ page … ──▶ last page ──▶ merge ──▶ Ended
+
+The last page is never appended: it goes straight into the merge, and the end is the step that tells of it. Whatever is
+raised on the way ends the lease in words, and never the worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from protocol import messages as wire
+from protocol.errors import TmaticError
+from protocol.jobs import Operation, Outcome, Segment
+from protocol.logs import fields
+from storage.dataset import Dataset, Page, SegmentLostError
+from storage.receipts import ReceiptDraft
+from worker.grants import GrantEmptyError, Meter, StoppedError
+from worker.modules.module import Fetched, Module
+from worker.sources.source import Source, UnavailableError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request is over: `spent` of the lease's are by now, and this is what the service said of its budget at `at`."""
+
+    token: str
+    spent: int
+    report: wire.BudgetReport | None
+    at: float
+
+
+Told = Asked | wire.Step | wire.End
+"""What a thread tells the loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What every job of a worker is done with. `tell` may be called from any thread; `crawl` names the crawl."""
+
+    dataset: Dataset
+    source: Source
+    modules: Mapping[Operation, Module]
+    tell: Callable[[Told], None]
+    crawl: Callable[[], str]
+
+
+class Work:
+    """The work on one lease."""
+
+    def __init__(self, job: wire.Assignment, meter: Meter, tools: Tools) -> None:
+        self.job, self.meter = job, meter
+        self._tools = tools
+        self._operation = Operation(job.operation)
+        self._began = _now()
+        self._step, self._records = job.steps, job.records
+        self._before = [Segment(token, length) for token, length in job.segments if token != job.token]
+        self._length: int = sum(length for token, length in job.segments if token == job.token)
+        self._expected: int | None = None
+
+    def run(self) -> None:
+        """Do it to its end, whatever that is; the loop hears of it unless the lease was lost."""
+        try:
+            self._tools.tell(self._end())
+        except StoppedError:
+            log.debug("a job was taken back", extra=self._about())
+        finally:
+            with contextlib.suppress(TmaticError):
+                self._tools.dataset.close(self.job.token)
+
+    def _end(self) -> wire.End:
+        """The end of the lease. Raises StoppedError when nobody wants to hear of it."""
+        try:
+            return self._work()
+        except GrantEmptyError:
+            return self._unfinished(wire.LIMITED, "")
+        except SegmentLostError as error:
+            log.warning("what was stored of a job is gone; it begins anew", extra=self._about(why=error))
+            return self._unfinished(wire.LOST, str(error))
+        except StoppedError:
+            raise
+        except TmaticError as error:
+            log.warning("a job failed", extra=self._about(why=error))
+            return self._unfinished(wire.FAILED, str(error))
+        except Exception as error:
+            log.exception("a job failed by a mistake in the program", extra=self._about())
+            return self._unfinished(wire.FAILED, f"{type(error).__name__}: {error}")
+
+    def _work(self) -> wire.End:
+        log.debug("a job begins", extra=self._about())
+        self._check_segments()
+        job = self.job
+        reader = self._tools.source.reader(job.who, self.meter, self._told)
+        last: Fetched | None = None
+        outcome, why = Outcome.COMPLETE, ""
+        try:
+            for page in self._tools.modules[self._operation].pages(job.user, job.cursor, reader):
+                self._expected = self._expected if page.expected is None else page.expected
+                if not page.cursor:
+                    last, outcome, why = page, page.outcome, page.why
+                    break
+                self._store(page)
+            else:
+                raise RuntimeError("the module ended without a last page")
+        except UnavailableError as error:
+            outcome, why = error.outcome, str(error)
+        return self._merge(last, outcome, why)
+
+    def _store(self, page: Fetched) -> None:
+        """Keep a page, tell of it, and wait until it is committed."""
+        job = self.job
+        stored = Page(page.records, page.cursor)
+        self._length = self._tools.dataset.append(job.user, self._operation, job.token, self._length, stored)
+        self._step += 1
+        self._records += len(page.records)
+        self._tools.tell(
+            wire.Step(
+                job.token, self._step, self._records, page.cursor, self._length, list(page.found), self.meter.spent
+            )
+        )
+        self.meter.wait_for_commit()
+
+    def _merge(self, last: Fetched | None, outcome: Outcome, why: str) -> wire.End:
+        """Make the dataset of what was got."""
+        job, dataset = self.job, self._tools.dataset
+        segments = [*self._before, Segment(job.token, self._length)] if self._length else self._before
+        tokens = (*(segment.token for segment in self._before), job.token)
+        draft = ReceiptDraft(self._tools.crawl(), outcome, self._expected, tokens, self._began, _now(), why)
+        if last is None and not segments:
+            dataset.record_outcome(job.user, self._operation, draft)
+        else:
+            page = None if last is None else Page(last.records)
+            dataset.merge(job.user, self._operation, segments, page, draft)
+        log.debug("a job is done", extra=self._about(outcome=outcome.value))
+        records = self._records + (len(last.records) if last else 0)
+        found = list(last.found) if last else []
+        return wire.End(job.token, wire.DONE, self._step + 1, records, outcome.value, found, self.meter.spent, "")
+
+    def _unfinished(self, how: str, words: str) -> wire.End:
+        short = words.encode(errors="replace")[: wire.MAX_WORDS].decode(errors="ignore")
+        return wire.End(self.job.token, how, 0, self._records, "", [], self.meter.spent, short)
+
+    def _check_segments(self) -> None:
+        """Raises SegmentLostError when something that the ledger accepted is not there."""
+        wanted = {token: length for token, length in self.job.segments if length}
+        if wanted:
+            check_segments(wanted, self._tools.dataset.segments())
+
+    def _told(self, spent: int, report: wire.BudgetReport | None) -> None:
+        self._tools.tell(Asked(self.job.token, spent, report, time.monotonic()))
+
+    def _about(self, **more: object) -> dict[str, object]:
+        return fields(operation=self.job.operation, user=self.job.user, token=self.job.token, **more)
+
+
+def check_segments(wanted: dict[str, int], stored: Iterable[Segment]) -> None:
+    """Raises SegmentLostError unless every token that is wanted is stored with at least its length, in bytes."""
+    missing = dict(wanted)
+    for segment in stored:
+        if segment.length >= missing.get(segment.token, segment.length + 1):
+            del missing[segment.token]
+            if not missing:
+                return
+    token = next(iter(missing))
+    raise SegmentLostError(f"of the segment of lease {token} less is there than the {missing[token]} bytes accepted")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
