@@ -24,8 +24,12 @@ MAX_ITEMS = 4096
 MAX_FOUND = 65_536
 """Accounts that one page leads to."""
 MAX_NUMBER = 1 << 53
+MAX_RECORDS = 1 << 48
+"""Records of one job; the ledger keeps their number in 48 bits."""
 MAX_WORD = 256
-"""Bytes of a name, a token, an account, an endpoint."""
+"""Bytes of a name, a token, an endpoint."""
+MAX_ACCOUNT = 255
+"""Bytes of an account; one has at least one."""
 MAX_CURSOR = 4096
 MAX_WORDS = 4096
 """Bytes of an error's words."""
@@ -302,10 +306,18 @@ def _limit(value: Any) -> int:
     return _number(value, -1)
 
 
-def _text(limit: int) -> Reader:
+def _records_number(value: Any) -> int:
+    if _number(value) >= MAX_RECORDS:
+        raise MalformedError("a number of records is beyond 2^48")
+    return int(value)
+
+
+def _text(limit: int, least: int = 0) -> Reader:
     def read(value: Any) -> str:
-        if type(value) is not str or len(value) > limit:
-            raise MalformedError(f"a text is missing or longer than {limit} characters")
+        if type(value) is not str or not least <= len(value) <= limit:
+            raise MalformedError(f"a text is missing, too short or longer than {limit} bytes")
+        if not value.isascii() and len(value.encode()) > limit:
+            raise MalformedError(f"a text is longer than {limit} bytes")
         return value
 
     return read
@@ -345,16 +357,17 @@ _cursor = _text(MAX_CURSOR)
 _words = _text(MAX_WORDS)
 _operation = _one_of(frozenset("TFAU"))
 _tokens = _list(_word)
-_accounts = _list(_word, MAX_FOUND)
+_account = _text(MAX_ACCOUNT, least=1)
+_accounts = _list(_account, MAX_FOUND)
 _outcome = _one_of(frozenset(outcome.value for outcome in Outcome) | {""})
 _pair = _fields(lambda token, length: [token, length], _word, _number)
 _spent = _list(_fields(Spent, _word, _number, _number, _number))
 _budgets = _list(_fields(BudgetReport, _word, _word, _limit, _number, _number, _number))
 _callers = _list(_fields(Caller, _operation, _word, _word))
-_steps = _list(_fields(Step, _word, _number, _number, _cursor, _number, _accounts, _number))
-_ends = _list(_fields(End, _word, _one_of(ENDS), _number, _number, _outcome, _accounts, _number, _words))
+_steps = _list(_fields(Step, _word, _number, _records_number, _cursor, _number, _accounts, _number))
+_ends = _list(_fields(End, _word, _one_of(ENDS), _number, _records_number, _outcome, _accounts, _number, _words))
 _assignments = _list(
-    _fields(Assignment, _word, _operation, _word, _number, _number, _number, _cursor, _list(_pair), _word, _number)
+    _fields(Assignment, _word, _operation, _account, _number, _number, _number, _cursor, _list(_pair), _word, _number)
 )
 _verdicts = _list(_fields(Verdict, _word, _number, _number, _number))
 _operations = _list(_operation)

@@ -1,0 +1,182 @@
+"""`protocol/vectors.json`: the bytes of every message, for those who write a worker in another language.
+
+`python -m protocol.vectors` writes it anew. An example has the message's fields by name and, since order is what
+travels, its body as an array; then its three frames in hex. A refused one has frames that nobody may accept.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import msgpack
+
+from protocol.messages import (
+    ACCEPTED,
+    DONE,
+    FAILED,
+    LIMITED,
+    LOST,
+    MAX_ITEMS,
+    STALE,
+    TYPES,
+    VERSION,
+    Assignment,
+    BudgetReport,
+    Bye,
+    Caller,
+    Committed,
+    Drain,
+    End,
+    Heartbeat,
+    Hello,
+    JobGiven,
+    Message,
+    ProgressMade,
+    Quit,
+    Refused,
+    Report,
+    Result,
+    Revoke,
+    Spent,
+    Status,
+    Step,
+    Verdict,
+    Welcome,
+    encode,
+)
+
+FILE: Final = Path(__file__).with_name("vectors.json")
+
+_INCARNATION = "5a17c0de5a17c0de"
+_TOKEN = f"{_INCARNATION}:7"
+_WHO = "address:127.0.0.1"
+_BUDGET = BudgetReport(_WHO, "followers/ids", 15, 14, 1_700_000_900, 899_000)
+
+EXAMPLES: Final[dict[str, Message]] = {
+    "hello": Hello(
+        "alpha",
+        "3f9c",
+        "twitter",
+        ["F", "A"],
+        2,
+        [Caller("F", _WHO, "followers/ids"), Caller("A", _WHO, "users/lookup")],
+        [],
+        [],
+    ),
+    "hello that still holds a job": Hello(
+        "alpha",
+        "3f9c",
+        "twitter",
+        ["F"],
+        1,
+        [Caller("F", _WHO, "followers/ids")],
+        [Spent(_TOKEN, 4, 2, 1500)],
+        [_BUDGET],
+    ),
+    "progress": ProgressMade([Step(_TOKEN, 1, 5000, "1467500000000000000", 38_112, [], 1)], [_BUDGET]),
+    "progress of an analysis": ProgressMade(
+        [Step(_TOKEN, 3, 300, "300", 91_004, ["22013880", "9223372036854775807", "did:plc:é"], 4)], []
+    ),
+    "result, done": Result([End(_TOKEN, DONE, 2, 5120, "complete", [], 2, "")], [_BUDGET]),
+    "result, the account is protected": Result([End(_TOKEN, DONE, 1, 0, "protected", [], 1, "")], []),
+    "result, the grant is spent": Result([End(_TOKEN, LIMITED, 0, 5000, "", [], 4, "")], []),
+    "result, the try failed": Result([End(_TOKEN, FAILED, 0, 5000, "", [], 4, "503 four times")], []),
+    "result, a segment is gone": Result([End(_TOKEN, LOST, 0, 5000, "", [], 0, "segment not found")], []),
+    "heartbeat": Heartbeat("3f9c", 2, [Spent(_TOKEN, 4, 1, 250)], [_BUDGET]),
+    "heartbeat of one who is counted by nobody": Heartbeat(
+        "3f9c", 2, [], [BudgetReport(_WHO, "followers/ids", -1, 0, 0, 0)]
+    ),
+    "bye": Bye("3f9c"),
+    "status": Status("status"),
+    "welcome": Welcome(_INCARNATION, 3, "main", 1000),
+    "job, new": JobGiven(3, [Assignment(_TOKEN, "F", "22013880", 1, 0, 0, "", [], _WHO, 4)]),
+    "job, begun by another": JobGiven(
+        3,
+        [Assignment(_TOKEN, "F", "22013880", 1, 1, 5000, "1467500000000000000", [["04d2:3", 38_112]], _WHO, 4)],
+    ),
+    "committed": Committed(3, [Verdict(_TOKEN, 1, ACCEPTED, 8)]),
+    "committed, of a lease that is over": Committed(3, [Verdict(_TOKEN, 2, STALE, 0)]),
+    "committed, the answer to a heartbeat": Committed(3, []),
+    "revoke": Revoke(3, [_TOKEN], "not yours, or no progress"),
+    "drain": Drain(3),
+    "quit": Quit(3, "the crawl is done"),
+    "error": Refused("who", "this master does not know you: say HELLO first"),
+    "report": Report('{"crawl": "main", "state": "running"}'),
+}
+
+
+def _body(*fields: Any) -> bytes:
+    packed: bytes = msgpack.packb(fields, use_bin_type=True)
+    return packed
+
+
+def _refused() -> dict[str, list[bytes]]:
+    bye, drain, beat, progress = TYPES[Bye], TYPES[Drain], TYPES[Heartbeat], TYPES[ProgressMade]
+    whole = _body("3f9c")
+    return {
+        "no frames": [],
+        "two frames": [VERSION, bye],
+        "four frames": [VERSION, bye, whole, b""],
+        "another version": [b"\x02", bye, whole],
+        "an empty version": [b"", bye, whole],
+        "an unknown type": [VERSION, b"HOLA", whole],
+        "a type in small letters": [VERSION, b"bye", whole],
+        "an empty body": [VERSION, bye, b""],
+        "bytes that msgpack has no meaning for": [VERSION, bye, b"\xc1"],
+        "a body that is cut": [VERSION, bye, whole[:-1]],
+        "a body with more behind it": [VERSION, bye, whole + b"\x00"],
+        "a body that is a map": [VERSION, bye, msgpack.packb({"run": "3f9c"})],
+        "a body that is no array": [VERSION, bye, msgpack.packb("3f9c")],
+        "too few fields": [VERSION, beat, _body("3f9c", 2)],
+        "bytes for a text": [VERSION, bye, _body(b"3f9c")],
+        "a text that is not UTF-8": [VERSION, bye, b"\x91\xa2\xff\xfe"],
+        "a text that is too long": [VERSION, bye, _body("x" * 257)],
+        "a text that is too long in bytes": [VERSION, bye, _body("é" * 129)],
+        "nil for a number": [VERSION, drain, _body(None)],
+        "true for a number": [VERSION, drain, _body(True)],
+        "a float for a number": [VERSION, drain, _body(3.0)],
+        "a negative number": [VERSION, drain, _body(-1)],
+        "a number beyond 2^53": [VERSION, drain, _body(1 << 53)],
+        "an account without a letter": [VERSION, progress, _body([["t:1", 1, 1, "", 0, [""], 1]], [])],
+        "a number of records beyond 2^48": [VERSION, progress, _body([["t:1", 1, 1 << 48, "", 0, [], 1]], [])],
+        "an item that is too short": [VERSION, progress, _body([["t:1", 1, 1]], [])],
+        "too many items": [VERSION, TYPES[Revoke], _body(3, [""] * (MAX_ITEMS + 1), "")],
+        "an unknown way to end": [VERSION, TYPES[Result], _body([["t:1", "gone", 0, 0, "", [], 0, ""]], [])],
+        "an unknown outcome": [VERSION, TYPES[Result], _body([["t:1", DONE, 1, 0, "rich", [], 0, ""]], [])],
+        "an unknown operation": [VERSION, TYPES[Hello], _body("a", "r", "twitter", ["X"], 1, [], [], [])],
+    }
+
+
+REFUSED: Final = _refused()
+
+
+def _named(value: Any) -> Any:
+    if hasattr(value, "_asdict"):
+        return {name: _named(one) for name, one in value._asdict().items()}
+    return [_named(one) for one in value] if isinstance(value, list) else value
+
+
+def _ordered(value: Any) -> Any:
+    return [_ordered(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def document() -> str:
+    """The whole file, as text."""
+    examples = [
+        {
+            "name": name,
+            "type": TYPES[type(message)].decode(),
+            "fields": _named(message),
+            "body": _ordered(message),
+            "frames": [frame.hex() for frame in encode(message)],
+        }
+        for name, message in EXAMPLES.items()
+    ]
+    refused = [{"name": name, "frames": [frame.hex() for frame in frames]} for name, frames in REFUSED.items()]
+    return json.dumps({"version": VERSION[0], "examples": examples, "refused": refused}, indent=1) + "\n"
+
+
+if __name__ == "__main__":
+    FILE.write_text(document())
