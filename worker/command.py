@@ -93,3 +93,7 @@ def _place(settings: Settings) -> str:
 def main() -> None:
     """The entry point."""
     run(command, "tmatic-worker")
+
+
+if __name__ == "__main__":
+    main()

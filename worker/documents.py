@@ -14,13 +14,13 @@ import orjson
 
 from protocol.errors import MalformedError
 
-_LONG_NUMBER = re.compile(rb"[0-9]{20}")
-"""Twenty digits may be beyond 64 bits; nineteen are not."""
+_LONG = re.compile(rb"-[0-9]{19}|[0-9]{20}")
+"""What may be beyond 64 bits."""
 
 
 def parse(body: bytes) -> Any:
     """The document. Raises MalformedError when it is not JSON."""
-    if _LONG_NUMBER.search(body) is None:
+    if _LONG.search(body) is None:
         try:
             return orjson.loads(body)
         except orjson.JSONDecodeError:

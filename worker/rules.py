@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from simpleeval import InvalidExpression, SimpleEval  # type: ignore[import-untyped]
+from simpleeval import InvalidExpression, SimpleEval, safe_add, safe_mult  # type: ignore[import-untyped]
 
 from protocol.errors import UsageError
 
@@ -43,13 +43,20 @@ def _or_no(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], bool]:
     return compared
 
 
+def _remainder(left: Any, right: Any) -> Any:
+    """Of numbers alone: the remainder of a text is a text of any length."""
+    if isinstance(left, str | bytes):
+        raise TypeError("a text has no remainder")
+    return left % right
+
+
 _OPERATORS: Final[dict[type[ast.AST], Callable[..., Any]]] = {
-    ast.Add: operator.add,
+    ast.Add: safe_add,
     ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
+    ast.Mult: safe_mult,
     ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
+    ast.Mod: _remainder,
     ast.USub: operator.neg,
     ast.UAdd: operator.pos,
     ast.Not: operator.not_,

@@ -68,8 +68,8 @@ class Crawl:
         stream = ["--stream", str(targets)] if users else []
         told = ["--output", str(self.data), "--port", str(self.port), "--durability", "memory", *stream, *flags]
         master = self.start("master", [*MASTER, *told])
-        found = until(lambda: re.search(r"listening address=127\.0\.0\.1:(\d+)", master.said()), START_S)
-        self.port = int(found[1])
+        found = until(lambda: re.findall(r"listening address=127\.0\.0\.1:(\d+)", master.said()), START_S)
+        self.port = int(found[0])
         return master
 
     def worker(self, name: str = "w1", *flags: str) -> Process:

@@ -1,0 +1,186 @@
+"""Asking until there is an answer: what a try costs, what is reported of it, when it is given up."""
+
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+
+import pytest
+
+from protocol.messages import BudgetReport
+from tests.worker.scripted import Reply, Scripted
+from worker import asking, http
+from worker.asking import Asking, Manners, ServiceError, Telephone, TroubleError
+from worker.grants import GrantEmptyError, Meter, StoppedError
+from worker.http import Answer, Call, Http
+from worker.sources.twitter import said
+
+WHO = "host:here"
+
+
+class Lease:
+    """One lease's asking, with what it told."""
+
+    def __init__(self, service: Scripted, telephone: Telephone, granted: int) -> None:
+        self.told: list[tuple[int, BudgetReport | None]] = []
+        self.meter = Meter(granted)
+        self.call = Call("things", service.url + "/things", {"page": "1"})
+        self.asking = Asking(telephone, self.meter, WHO, lambda: "", said, lambda *told: self.told.append(told))
+
+    def ask(self) -> bytes:
+        return self.asking.ask(self.call, good)
+
+
+def good(answer: Answer) -> bytes:
+    if answer.status >= 500 or answer.body.startswith(b"<"):
+        raise TroubleError(f"the service answers {answer.status}")
+    return answer.body
+
+
+@pytest.fixture(autouse=True)
+def short_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "FIRST_REST_S", 0.001)
+
+
+@pytest.fixture
+def telephone() -> Telephone:
+    return Telephone(Http("t"), Manners(max_attempts=4, timeout_factor_s=1.2, toomany_sleep_s=7.0))
+
+
+def limits(remaining: int, reset_in_s: int = 60, limit: int = 15) -> dict[str, str]:
+    now = int(time.time())
+    said_of = {"limit": limit, "remaining": remaining, "reset": now + reset_in_s}
+    return {f"x-rate-limit-{name}": str(value) for name, value in said_of.items()} | {"Date": formatdate(now)}
+
+
+def test_every_try_spends_one_and_the_last_good_answer_counts(service: Scripted, telephone: Telephone) -> None:
+    service.answers(Reply(500), Reply(503), Reply(body=b"[1]", keep=1), Reply(body=b"[2]"))
+    lease = Lease(service, telephone, 4)
+    assert lease.ask() == b"[2]"
+    assert [spent for spent, _ in lease.told] == [1, 2, 3, 4]
+    assert lease.meter.spent == 4
+
+
+def test_after_the_last_try_the_job_fails_in_words(service: Scripted, telephone: Telephone) -> None:
+    service.answers(Reply(500))
+    lease = Lease(service, telephone, 9)
+    with pytest.raises(ServiceError, match="things: the service answers 500; asked 4 times"):
+        lease.ask()
+    assert len(service.asked) == 4
+
+
+def test_a_page_of_html_with_200_is_tried_again(service: Scripted, telephone: Telephone) -> None:
+    service.answers(Reply(body=b"<html>"), Reply(body=b"[2]"))
+    assert Lease(service, telephone, 4).ask() == b"[2]"
+
+
+def test_an_empty_grant_ends_the_lease_and_the_tries_are_counted_on_in_the_next(
+    service: Scripted, telephone: Telephone
+) -> None:
+    service.answers(Reply(500))
+    for _ in range(3):
+        with pytest.raises(GrantEmptyError):
+            Lease(service, telephone, 1).ask()
+    with pytest.raises(ServiceError):
+        Lease(service, telephone, 1).ask()
+    assert len(service.asked) == 4
+
+
+def test_no_try_is_made_beyond_the_grant(service: Scripted, telephone: Telephone) -> None:
+    with pytest.raises(GrantEmptyError):
+        Lease(service, telephone, 0).ask()
+    assert not service.asked
+
+
+def test_what_the_service_says_of_its_budget_is_reported_with_the_answer(
+    service: Scripted, telephone: Telephone
+) -> None:
+    service.answers(Reply(headers=limits(13)))
+    lease = Lease(service, telephone, 1)
+    lease.ask()
+    [(spent, report)] = lease.told
+    assert report is not None
+    assert (spent, report.who, report.endpoint, report.limit, report.remaining) == (1, WHO, "things", 15, 13)
+    assert 59_000 < report.reset_in_ms <= 60_000
+
+
+def test_a_service_that_says_nothing_counts_nothing_that_we_can_see(service: Scripted, telephone: Telephone) -> None:
+    lease = Lease(service, telephone, 1)
+    lease.ask()
+    assert lease.told == [(1, BudgetReport(WHO, "things", -1, 0, 0, 0))]
+
+
+def test_an_error_page_of_a_proxy_does_not_make_a_service_unlimited(service: Scripted, telephone: Telephone) -> None:
+    service.answers(Reply(502, b"<html>"), Reply(headers=limits(13)))
+    lease = Lease(service, telephone, 2)
+    lease.ask()
+    assert lease.told[0] == (1, None)
+
+
+def test_a_request_without_an_answer_counts_as_one_of_the_budget(service: Scripted, telephone: Telephone) -> None:
+    service.answers(Reply(headers=limits(13)), Reply(body=b"[1]", keep=1), Reply(body=b"[1]", reset=True, keep=0))
+    lease = Lease(service, telephone, 3)
+    lease.ask()
+    with pytest.raises(GrantEmptyError):
+        lease.ask()
+    assert [report.remaining for _, report in lease.told if report] == [13, 12, 11]
+
+
+@pytest.mark.parametrize("headers", [limits(0), limits(9)])
+def test_too_many_requests_gives_the_job_back_and_empties_the_budget(
+    service: Scripted, telephone: Telephone, headers: dict[str, str]
+) -> None:
+    service.answers(Reply(429, headers=headers))
+    lease = Lease(service, telephone, 4)
+    with pytest.raises(GrantEmptyError):
+        lease.ask()
+    [(_, report)] = lease.told
+    assert report is not None
+    assert report.remaining == 0
+    assert 59_000 < report.reset_in_ms <= 60_000
+
+
+@pytest.mark.parametrize("headers", [{}, limits(0, reset_in_s=-5), {"x-rate-limit-reset": "soon"}])
+def test_too_many_requests_without_a_date_rests_as_long_as_the_setting_says(
+    service: Scripted, telephone: Telephone, headers: dict[str, str]
+) -> None:
+    service.answers(Reply(429, headers=headers))
+    lease = Lease(service, telephone, 4)
+    with pytest.raises(GrantEmptyError):
+        lease.ask()
+    [(_, report)] = lease.told
+    assert report is not None
+    assert (report.remaining, report.reset_in_ms) == (0, 7000)
+    assert report.limit >= 1
+
+
+def test_no_other_thread_runs_into_a_429_that_one_has_met(service: Scripted, telephone: Telephone) -> None:
+    service.answers(Reply(429, headers=limits(0)))
+    for _ in range(3):
+        with pytest.raises(GrantEmptyError):
+            Lease(service, telephone, 4).ask()
+    assert len(service.asked) == 1
+
+
+def test_an_answer_beyond_all_measure_fails_without_another_try(
+    service: Scripted, telephone: Telephone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "MOST_ANSWER_BYTES", 10)
+    service.answers(Reply(body=b"x" * 11))
+    lease = Lease(service, telephone, 4)
+    with pytest.raises(http.TooLargeError):
+        lease.ask()
+    assert lease.meter.spent == 1
+
+
+def test_a_lost_lease_asks_no_more(service: Scripted, telephone: Telephone) -> None:
+    lease = Lease(service, telephone, 4)
+    lease.meter.stop()
+    with pytest.raises(StoppedError):
+        lease.ask()
+    assert not service.asked
+
+
+def test_rests_grow_and_stay_short() -> None:
+    assert all(0 < asking.rest_s(n) <= asking.LONGEST_REST_S for n in range(100) for _ in range(20))
+    assert max(asking.rest_s(1) for _ in range(50)) < min(asking.rest_s(9) for _ in range(50))

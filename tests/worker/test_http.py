@@ -1,0 +1,127 @@
+"""One request: from its address, within bounds, to one host and no other."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+import zlib
+
+import pytest
+
+from tests.worker.scripted import Reply, Scripted, scripted
+from worker import http
+from worker.http import Answer, Call, Http, NoAnswerError, TooLargeError
+
+
+def send(service: Scripted, timeout_s: float = 5.0, address: str = "", path: str = "/x", **more: str) -> Answer:
+    return Http("twittomatic/test").send(Call("x", service.url + path, more), address, timeout_s)
+
+
+def test_an_answer_comes_back_whole(service: Scripted) -> None:
+    service.answers(Reply(200, b'{"a": 1}', {"x-rate-limit-limit": "15"}))
+    answer = send(service, user_id="12")
+    assert (answer.status, answer.body, answer.headers["X-Rate-Limit-Limit"]) == (200, b'{"a": 1}', "15")
+    assert service.asked[0].params == {"user_id": "12"}
+    assert service.asked[0].headers["user-agent"] == "twittomatic/test"
+
+
+def test_a_connection_is_used_again_and_each_thread_has_its_own(service: Scripted) -> None:
+    line = Http("twittomatic/test")
+    call = Call("x", service.url, {})
+
+    def thrice() -> None:
+        for _ in range(3):
+            line.send(call, "", 5.0)
+
+    thrice()
+    assert len({question.connection for question in service.asked}) == 1
+    thread = threading.Thread(target=thrice)
+    thread.start()
+    thread.join(10)
+    assert len({question.connection for question in service.asked}) == 2
+
+
+@pytest.mark.parametrize("address", ["127.0.0.2", "127.0.0.9"])
+def test_a_request_leaves_from_its_address(service: Scripted, address: str) -> None:
+    send(service, address=address)
+    assert service.asked[0].address == address
+
+
+def test_a_body_that_is_cut_is_no_answer(service: Scripted) -> None:
+    service.answers(Reply(body=b"[1, 2, 3]", keep=4))
+    with pytest.raises(NoAnswerError, match="broke off"):
+        send(service)
+
+
+def test_a_reset_is_no_answer(service: Scripted) -> None:
+    service.answers(Reply(body=b"[1, 2, 3]", keep=4, reset=True))
+    with pytest.raises(NoAnswerError):
+        send(service)
+
+
+def test_silence_is_no_answer(service: Scripted) -> None:
+    service.answers(Reply(wait_s=1.0))
+    with pytest.raises(NoAnswerError, match=r"no answer within 0\.2 s"):
+        send(service, 0.2)
+
+
+def test_a_trickle_is_not_waited_for_without_end(service: Scripted) -> None:
+    service.answers(Reply(body=b"x" * 10_000, trickle_s=0.02))
+    with pytest.raises(NoAnswerError, match="not whole"):
+        send(service, 0.05)
+
+
+def test_nobody_there_is_no_answer() -> None:
+    with scripted() as gone:
+        pass
+    with pytest.raises(NoAnswerError, match="no connection: Connection refused"):
+        send(gone)
+
+
+def test_an_answer_without_end_is_not_taken(service: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "MOST_ANSWER_BYTES", 1000)
+    service.answers(Reply(body=b"x" * 1001))
+    with pytest.raises(TooLargeError):
+        send(service)
+
+
+def test_a_small_answer_that_unpacks_without_end_is_not_taken(
+    service: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "MOST_ANSWER_BYTES", 1 << 20)
+    service.answers(Reply(body=gzip.compress(bytes(50 << 20)), headers={"Content-Encoding": "gzip"}))
+    with pytest.raises(TooLargeError):
+        send(service)
+
+
+def test_a_packed_answer_is_unpacked_and_a_broken_one_is_no_answer(service: Scripted) -> None:
+    service.answers(Reply(body=gzip.compress(b"[7]"), headers={"Content-Encoding": "gzip"}))
+    assert send(service).body == b"[7]"
+    service.answers(Reply(body=zlib.compress(b"[7]"), headers={"Content-Encoding": "gzip"}))
+    with pytest.raises(NoAnswerError):
+        send(service)
+
+
+def test_a_redirect_is_not_followed_so_a_token_stays_with_its_host(service: Scripted) -> None:
+    with scripted() as elsewhere:
+        service.answers(Reply(302, b"", {"Location": elsewhere.url}))
+        call = Call("x", service.url, {}, "GET", {"Authorization": "Bearer secret"})
+        assert Http("t").send(call, "", 5.0).status == 302
+        assert not elsewhere.asked
+
+
+def test_nothing_of_the_environment_or_of_earlier_answers_is_sent(
+    service: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    line = Http("t")
+    service.answers(Reply(headers={"Set-Cookie": "who=me"}))
+    for _ in range(2):
+        line.send(Call("x", service.url, {}), "", 5.0)
+    assert all("cookie" not in question.headers for question in service.asked)
+
+
+def test_what_a_post_says_goes_into_its_form(service: Scripted) -> None:
+    Http("t").send(Call("x", service.url + "/y", {"user_id": "1,2"}, "POST"), "", 5.0)
+    assert (service.asked[0].method, service.asked[0].params) == ("POST", {"user_id": "1,2"})
