@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import msgpack
 import redis
 from redis.exceptions import (
+    AuthenticationError,
     BusyLoadingError,
     NoScriptError,
     OutOfMemoryError,
@@ -260,7 +261,7 @@ def in_words(error: Exception) -> LedgerError:
         )
     if "MISCONF" in said:
         return LedgerError("the ledger's server cannot write to its disk: make room there; it goes on by itself")
-    if "NOAUTH" in said or "WRONGPASS" in said:
+    if isinstance(error, AuthenticationError):
         return LedgerError("the ledger's server wants another password: give it in the URL by TMATIC_REDIS")
     if isinstance(error, ResponseError):
         return LedgerError(f"the ledger's server refused: {said}")
