@@ -4,7 +4,8 @@ Rules it keeps:
   * A name belongs to one run. When another run comes with it, the one that has it is asked, and the new one is refused
     only if the old one answers.
   * A token that a worker lists and nobody else holds is its; one that is not known is revoked.
-  * A token that it should hold and does not list was lost on the way, and is sent again.
+  * A token that it should hold and does not list was lost on the way, and is sent again; not for ever.
+  * A connection carries one name at a time: who takes another leaves the jobs that it had under the first.
 """
 
 from __future__ import annotations
@@ -64,7 +65,13 @@ class Admission:
         return None
 
     def _admit(self, now: float, peer: bytes, hello: wire.Hello) -> None:
+        former = self._roster.workers.get(peer)
+        if former is not None and former.name != hello.name:
+            self._dispose(self._roster.leave(former), "bye")
         worker = self._roster.join(peer, hello, now)
+        for keys in worker.budgets.values():
+            for key in keys:
+                self._budgets.of(key)
         self._budgets.report(self._terms.service, now, hello.budgets)
         self._send(peer, self._welcome())
         if self.draining:
@@ -113,7 +120,9 @@ class Admission:
         lost = []
         for token in sorted(worker.tokens - listed):
             hand = self._roster.hands[token]
-            if not hand.ended and now - hand.sent_at > 2 * self._terms.heartbeat:
+            if now - hand.moved_at > self._terms.progress_timeout:
+                self._dispose([hand], "lapsed")
+            elif not hand.ended and now - hand.sent_at > 2 * self._terms.heartbeat:
                 hand.sent_at = now
                 lost.append(assignment(hand))
         if lost:

@@ -20,6 +20,8 @@ from protocol.messages import BudgetReport
 
 UNMETERED = 1 << 30
 """What is available where the service counts nothing that we can see."""
+MOST_BUDGETS = 50_000
+"""When more are spoken of, those of which nothing is granted are forgotten: a worker's HELLO names what it likes."""
 
 
 @dataclass(slots=True)
@@ -73,6 +75,8 @@ class Budgets:
         """The budget of a key, made when it is first spoken of."""
         budget = self.by_key.get(key)
         if budget is None:
+            if len(self.by_key) >= MOST_BUDGETS:
+                self.by_key = {name: kept for name, kept in self.by_key.items() if kept.outstanding or kept.forfeited}
             budget = self.by_key[key] = Budget()
         return budget
 
@@ -104,9 +108,11 @@ class Budgets:
             self.by_key[key] = replace(old, outstanding=outstanding, forfeited=old.forfeited + vanished.get(key, 0))
 
     def report(self, service: str, now: float, said: list[BudgetReport]) -> None:
-        """Take in what workers heard from the service."""
+        """Take in what workers heard from the service, of the budgets that some worker calls on."""
         for one in said:
-            self.of(budget_key(service, one.who, one.endpoint)).report(now, one)
+            budget = self.by_key.get(budget_key(service, one.who, one.endpoint))
+            if budget is not None:
+                budget.report(now, one)
 
     def next_reset(self, now: float) -> float | None:
         """When the next window is over, if one is running."""

@@ -21,14 +21,14 @@ from __future__ import annotations
 import heapq
 import random
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from master.admission import Admission
 from master.assignment import Assigner, Wish
 from master.budgets import Budgets
-from master.roster import Hand, Roster, assignment
+from master.roster import Hand, Roster, Worker, assignment
 from master.terms import Terms
 from master.transitions import Pending, Transitions
 from master.traversal import COLLECTED, Traversal, front_of
@@ -38,11 +38,13 @@ from protocol.jobs import Job, Operation
 from storage.ledger import AGAIN, GAP, MAX_DISCOVERIES, MAX_TRANSITIONS, OK, STALE, Lead, Lease, Reply, Transition
 from storage.records import unpack_job
 
-
 MAX_LEASES = 256
 """Jobs handed out in one commit."""
 RESERVED = 32
 """Transitions of a batch that are kept for handing out, so that a flood of results does not idle the workers."""
+
+MOST_PENDING = 20_000
+"""Transitions that wait before words on leases that are over are not taken any more."""
 
 
 class InconsistentError(LedgerError):
@@ -100,11 +102,11 @@ class Dispatch:
             case wire.Hello():
                 self._admission.hello(now, peer, message)
             case wire.ProgressMade():
-                self.budgets.report(self.terms.service, now, message.budgets)
+                self._heard(now, worker, message.budgets, message.steps)
                 for step in message.steps:
                     self._step(now, peer, step)
             case wire.Result():
-                self.budgets.report(self.terms.service, now, message.budgets)
+                self._heard(now, worker, message.budgets, message.ends)
                 for end in message.ends:
                     self._end(now, peer, end)
             case wire.Heartbeat() if worker is not None and worker.run == message.run:
@@ -230,10 +232,29 @@ class Dispatch:
 
     # The handlers, one a message.
 
+    def _heard(
+        self,
+        now: float,
+        worker: Worker | None,
+        budgets: list[wire.BudgetReport],
+        said: Sequence[wire.Step | wire.End],
+    ) -> None:
+        """Budgets are believed of who is known, or speaks of a lease that is held."""
+        if worker is not None or any(one.token in self.roster.hands for one in said):
+            self.budgets.report(self.terms.service, now, budgets)
+
+    def _check(self, pending: Pending) -> None:
+        """Ask the ledger about a lease that is over, or a step that is not the next one. A flood of these is dropped:
+        whoever means it says it again."""
+        if len(self._pending) < MOST_PENDING:
+            self._pending.append(pending)
+        else:
+            self._count("words on leases dropped")
+
     def _step(self, now: float, peer: bytes, step: wire.Step) -> None:
         hand = self.roster.hands.get(step.token)
         if hand is None or step.step != hand.job.progress.steps + 1:
-            self._pending.append(Pending(["X", step.token, step.step, None], peer=peer, hand=hand))
+            self._check(Pending(["X", step.token, step.step, None], peer=peer, hand=hand))
             return
         self._spent(hand, step.spent)
         hand.stepping += 1
@@ -242,7 +263,7 @@ class Dispatch:
     def _end(self, now: float, peer: bytes, end: wire.End) -> None:
         hand = self.roster.hands.get(end.token)
         if hand is None:
-            self._pending.append(Pending(["X", end.token, end.step, None], peer=peer))
+            self._check(Pending(["X", end.token, end.step, None], peer=peer))
             return
         self._spent(hand, end.spent)
         hand.ended = True

@@ -38,7 +38,8 @@ MAX_WORDS = 4096
 class Spent(NamedTuple):
     """A token in hand. Numbers of requests since the lease began; `idle_ms` since its last progress.
 
-    A request is spent when its answer is in the budgets of the same message, or it was given up; not while it is under way.
+    A request is spent when its answer is in the budgets of the same message, or it was given up; not while it is
+    under way.
     """
 
     token: str
@@ -71,7 +72,8 @@ class Caller(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A page that is stored. `step` and `records` (received) are absolute over all leases of the job; `length` is the segment's."""
+    """A page that is stored. `step` and `records` (received) are absolute over all leases of the job; `length` is that
+    of the segment."""
 
     token: str
     step: int

@@ -32,7 +32,7 @@ Graph = dict[str, list[str]]
 
 
 def write_graph(path: Path, accounts: int, followers: int) -> Graph:
-    """A graph in which account n is followed by the next ones, at strides that spread; the file's order is oldest first."""
+    """A graph in which an account is followed by the next ones, at strides that spread; the file is oldest first."""
     graph: Graph = {}
     for n in range(accounts):
         strides = [1 + n % 3 + 7 * i for i in range(followers + n % 5)]
@@ -91,8 +91,8 @@ class Crawl:
 
     def ended(self, within_s: float = TIMEOUT_S) -> int:
         """The master's exit code."""
-        code = until(lambda: None if self.process.poll() is None else str(self.process.poll()), within_s)
-        return int(code)
+        until(lambda: self.process.poll() is not None, within_s)
+        return int(self.process.returncode)
 
     def resident_bytes(self) -> int:
         """The memory of the master's process."""
