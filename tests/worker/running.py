@@ -66,7 +66,7 @@ class Crawl:
         targets = self.folder / "targets.txt"
         targets.write_text("".join(f"{user}\n" for user in users))
         stream = ["--stream", str(targets)] if users else []
-        told = ["--output", str(self.data), "--port", str(self.port), "--durability", "memory", *stream, *flags]
+        told = ["--output", str(self.data), "--port", str(self.port), "--durability", "everysec", *stream, *flags]
         master = self.start("master", [*MASTER, *told])
         found = until(lambda: re.findall(r"listening address=127\.0\.0\.1:(\d+)", master.said()), START_S)
         self.port = int(found[0])
@@ -78,8 +78,10 @@ class Crawl:
 
     def stop(self) -> None:
         for one in reversed(self.processes):
-            if one.process.poll() is None:
-                one.interrupt()
+            if one.process.poll() is None and "master" in one.log.name:
+                one.interrupt()  # its server ends with it
+            else:
+                one.process.kill()
         for one in self.processes:
             try:
                 one.process.wait(10)
