@@ -4,7 +4,8 @@ Rules it keeps:
   * No request is granted that the budget does not hold: what may still be spent (granted and not yet known to be spent)
     and what is left by the lowest word of the service in this window never exceed what the service allows.
   * Nothing is known before the first answer: one request is granted then.
-  * A grant whose holder vanished counts as spent until the window resets.
+  * A grant whose holder vanished counts as spent until the window resets. If it vanished between two windows, it may
+    have begun one that nobody told of, and which lasts no longer than the longest that was seen.
   * When a window is over the whole limit is there again, less what may still be spent.
 
 `remaining` comes only from the service. A request that was answered leaves `outstanding` when its holder says so, and
@@ -26,7 +27,10 @@ MOST_BUDGETS = 50_000
 
 @dataclass(slots=True)
 class Budget:
-    """One budget. Times are seconds of the caller's monotonic clock."""
+    """One budget. Times are seconds of the caller's monotonic clock.
+
+    `longest` is the longest time to a reset that was seen; `guessed` says that `resets_at` was made from it.
+    """
 
     limit: int | None = None
     remaining: int | None = None
@@ -35,16 +39,24 @@ class Budget:
     outstanding: int = 0
     forfeited: int = 0
     unmetered: bool = False
+    longest: float = 0.0
+    guessed: bool = False
 
     def available(self, now: float) -> int:
         """Requests that may be granted now."""
         if self.unmetered:
             return UNMETERED
-        if self.resets_at is not None and now >= self.resets_at:
-            self.remaining, self.resets_at, self.forfeited = self.limit, None, 0
+        self.pass_time(now)
         if self.remaining is None:
             return max(0, 1 - self.outstanding)
+        if self.forfeited and self.resets_at is None:
+            self.resets_at, self.guessed = now + self.longest, True
         return max(0, self.remaining - self.outstanding - self.forfeited)
+
+    def pass_time(self, now: float) -> None:
+        """A window that is over leaves the whole limit."""
+        if self.resets_at is not None and now >= self.resets_at:
+            self.remaining, self.resets_at, self.forfeited, self.guessed = self.limit, None, 0, False
 
     def report(self, now: float, said: BudgetReport) -> None:
         """Take in what the service said, however late or out of order it comes."""
@@ -55,14 +67,20 @@ class Budget:
         resets_at = now + said.reset_in_ms / 1000
         if said.window < self.window or said.reset_in_ms == 0:
             return
+        self.longest = max(self.longest, said.reset_in_ms / 1000)
+        self.pass_time(now)
+        between = self.resets_at is None or self.guessed
         if said.window == self.window:
-            if self.resets_at is None:  # that window is over by our clock already
+            if between:  # that window is over by our clock already
                 return
+            assert self.resets_at is not None
             self.remaining = said.remaining if self.remaining is None else min(self.remaining, said.remaining)
             self.resets_at = min(self.resets_at, resets_at)
             return
         self.limit, self.window = said.limit, said.window
-        self.remaining, self.resets_at, self.forfeited = said.remaining, resets_at, 0
+        self.remaining, self.resets_at, self.guessed = said.remaining, resets_at, False
+        if not between:  # what was forfeited since the last window belongs to this one
+            self.forfeited = 0
 
 
 @dataclass(slots=True)
@@ -94,9 +112,10 @@ class Budgets:
         budget.outstanding -= requests
         assert budget.outstanding >= 0, f"more was given back than granted: {key}"
 
-    def forfeit(self, key: str, requests: int) -> None:
+    def forfeit(self, key: str, requests: int, now: float) -> None:
         """The holder of these vanished: they count as spent until the window resets."""
         self.settle(key, requests)
+        self.of(key).pass_time(now)
         self.of(key).forfeited += requests
 
     def inherit(self, before: Budgets, vanished: Mapping[str, int]) -> None:

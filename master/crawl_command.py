@@ -123,6 +123,7 @@ class Crawl:
         return code
 
     def _watch(self, emulator: list[Kept], master: Kept, workers: list[Kept]) -> int:
+        left_at: float | None = None
         while not self.stopping:
             now = time.monotonic()
             code = master.look(now)
@@ -139,8 +140,9 @@ class Crawl:
                 elif code is not None and (code == 2 or not kept.again(now, code)):
                     log.error(f"{kept.name} cannot be kept alive", extra=fields(code=code))
                     return 2 if code == 2 else 1
-            if all(worker.over for worker in workers) and master.process is not None:
-                log.error("no worker is left, and the master has not ended")
+            left_at = left_at or now if all(worker.over for worker in workers) else None
+            if left_at is not None and now - left_at > STOP_S:
+                log.error("every worker was told to leave, and the master has not ended")
                 return 1
             time.sleep(LOOK_S)
         log.info("stopping: call again with the same --output to go on")

@@ -345,7 +345,7 @@ class Dispatch:
         self.roster.drop(hand.token)
         unspent = hand.granted - hand.spent
         if pending.peer is None:
-            self.budgets.forfeit(hand.budget, unspent)
+            self.budgets.forfeit(hand.budget, unspent, now)
         else:
             self.budgets.settle(hand.budget, unspent)
         if pending.transition[0] == "R":

@@ -172,3 +172,7 @@ def _world(users: int, seed: int, graph: Path | None, dataset: Path | None) -> W
 
 def _say(host: str, port: int) -> None:
     print(f"listening on http://{host}:{port}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
