@@ -1,0 +1,272 @@
+"""No request is granted that the service does not hold, and none that it holds idles, however late its word comes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from master.budgets import UNMETERED, Budgets, budget_key
+from protocol.messages import BudgetReport
+
+KEY = budget_key("service", "who", "endpoint")
+
+
+def report(remaining: int, *, limit: int = 15, window: int = 1000, reset_in_ms: int = 10_000) -> BudgetReport:
+    return BudgetReport("who", "endpoint", limit, remaining, window, reset_in_ms)
+
+
+def called_on(*endpoints: str) -> Budgets:
+    """Budgets that some worker calls on."""
+    budgets = Budgets()
+    for endpoint in ("endpoint", *endpoints):
+        budgets.of(budget_key("service", "who", endpoint))
+    return budgets
+
+
+def told(budgets: Budgets, now: float, said: BudgetReport) -> int:
+    """What is available once this was said."""
+    budgets.report("service", now, [said])
+    return budgets.available(KEY, now)
+
+
+@dataclass
+class Holder:
+    """A lease: what it was granted, has sent, and the leader knows to be spent."""
+
+    granted: int
+    sent: int = 0
+    known: int = 0
+    said: list[tuple[int, BudgetReport]] = field(default_factory=list)
+
+
+class Service(RuleBasedStateMachine):
+    """A service whose windows begin with a request, holders that spend, and words that come late and out of order."""
+
+    @initialize(limit=st.integers(1, 20), window=st.integers(1, 60))
+    def begin(self, limit: int, window: int) -> None:
+        self.now, self.limit, self.window = 0.0, limit, float(window)
+        self.ends, self.left, self.refused = -1.0, 0, 0
+        self.budgets = Budgets()
+        self.holders: list[Holder] = []
+        self.late: list[BudgetReport] = []
+        self.grant(5)
+        assert self.holders[0].granted == 1, "before the first answer one request is granted"
+        self.send(0)
+        self.deliver(0, 0)
+
+    @rule(most=st.integers(1, 6))
+    def grant(self, most: int) -> None:
+        granted = min(most, self.budgets.available(KEY, self.now))
+        if granted:
+            self.budgets.grant(KEY, granted)
+            self.holders.append(Holder(granted))
+
+    @precondition(lambda self: self.holders)
+    @rule(which=st.integers(0, 50), most=st.integers(1, 6))
+    def top_up(self, which: int, most: int) -> None:
+        more = min(most, self.budgets.available(KEY, self.now))
+        self.budgets.grant(KEY, more)
+        self.holders[which % len(self.holders)].granted += more
+
+    @precondition(lambda self: self.holders)
+    @rule(which=st.integers(0, 50))
+    def send(self, which: int) -> None:
+        holder = self.holders[which % len(self.holders)]
+        if holder.sent == holder.granted:
+            return
+        if self.now >= self.ends:
+            self.ends, self.left = self.now + self.window, self.limit
+        self.refused += self.left == 0
+        self.left -= 1
+        holder.sent += 1
+        reset_in_ms = int((self.ends - self.now) * 1000)
+        said = report(max(0, self.left), limit=self.limit, window=int(self.ends * 1000), reset_in_ms=reset_in_ms)
+        holder.said.append((holder.sent, said))
+
+    @precondition(lambda self: any(holder.said for holder in self.holders))
+    @rule(which=st.integers(0, 50), word=st.integers(0, 50))
+    def deliver(self, which: int, word: int) -> None:
+        speaking = [holder for holder in self.holders if holder.said]
+        holder = speaking[which % len(speaking)]
+        spent, said = holder.said.pop(word % len(holder.said))
+        self.budgets.report("service", self.now, [said])
+        self.settle(holder, spent)
+
+    def settle(self, holder: Holder, spent: int) -> None:
+        if spent > holder.known:
+            self.budgets.settle(KEY, spent - holder.known)
+            holder.known = spent
+
+    @precondition(lambda self: self.late)
+    @rule(which=st.integers(0, 50))
+    def deliver_late(self, which: int) -> None:
+        self.budgets.report("service", self.now, [self.late.pop(which % len(self.late))])
+
+    @precondition(lambda self: self.holders)
+    @rule(which=st.integers(0, 50))
+    def end(self, which: int) -> None:
+        holder = self.holders.pop(which % len(self.holders))
+        if holder.said:
+            spent, said = holder.said.pop()
+            self.budgets.report("service", self.now, [said])
+            self.settle(holder, spent)
+        self.late += [said for _, said in holder.said]
+        self.budgets.settle(KEY, holder.granted - holder.known)
+
+    @precondition(lambda self: self.holders)
+    @rule(which=st.integers(0, 50))
+    def vanish(self, which: int) -> None:
+        holder = self.holders.pop(which % len(self.holders))
+        self.budgets.forfeit(KEY, holder.granted - holder.known, self.now)
+        self.late += [said for _, said in holder.said]
+
+    @rule(seconds=st.integers(0, 20))
+    def wait(self, seconds: int) -> None:
+        self.now += seconds
+
+    @invariant()
+    def nothing_is_refused(self) -> None:
+        assert getattr(self, "refused", 0) == 0
+
+    def teardown(self) -> None:
+        if not hasattr(self, "budgets"):
+            return
+        while self.holders:
+            self.end(0)
+        while self.late:
+            self.deliver_late(0)
+        budget = self.budgets.of(KEY)
+        assert budget.outstanding == 0
+        current = self.now < self.ends and budget.window == int(self.ends * 1000)
+        if current and not budget.forfeited:
+            assert self.budgets.available(KEY, self.now) == self.left, "what the service holds idles"
+        self.budgets.available(KEY, self.now)
+        self.now += self.window
+        assert self.budgets.available(KEY, self.now) == self.limit, "a window is over, and its budget idles"
+
+
+TestService = Service.TestCase
+TestService.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+
+
+def test_before_the_first_answer_one_request_is_granted() -> None:
+    budgets = called_on()
+    assert budgets.available(KEY, 0) == 1
+    budgets.grant(KEY, 1)
+    assert budgets.available(KEY, 0) == 0
+
+
+def test_what_is_granted_is_not_available_and_what_came_back_is() -> None:
+    budgets = called_on()
+    assert told(budgets, 0, report(10)) == 10
+    budgets.grant(KEY, 4)
+    assert budgets.available(KEY, 0) == 6
+    budgets.settle(KEY, 4)
+    assert budgets.available(KEY, 0) == 10
+
+
+def test_the_lowest_word_of_a_window_holds() -> None:
+    budgets = called_on()
+    assert told(budgets, 0, report(5)) == 5
+    assert told(budgets, 1, report(9)) == 5
+    assert told(budgets, 2, report(4)) == 4
+
+
+def test_a_word_of_an_earlier_window_says_nothing() -> None:
+    budgets = called_on()
+    told(budgets, 0, report(5, window=2000))
+    assert told(budgets, 1, report(0, window=1000)) == 5
+
+
+def test_when_the_window_is_over_the_whole_limit_is_there_less_what_is_outstanding() -> None:
+    budgets = called_on()
+    told(budgets, 0, report(3))
+    budgets.grant(KEY, 3)
+    assert budgets.available(KEY, 9.9) == 0
+    assert budgets.available(KEY, 10) == 12
+
+
+def test_a_word_of_a_window_that_is_over_by_our_clock_does_not_take_the_new_budget_away() -> None:
+    budgets = called_on()
+    told(budgets, 0, report(3))
+    assert budgets.available(KEY, 10) == 15
+    assert told(budgets, 10.5, report(0, reset_in_ms=1)) == 15
+
+
+def test_a_vanished_grant_counts_as_spent_until_the_window_resets() -> None:
+    budgets = called_on()
+    told(budgets, 0, report(10))
+    budgets.grant(KEY, 4)
+    budgets.forfeit(KEY, 4, 0)
+    assert budgets.available(KEY, 9.9) == 6
+    assert budgets.available(KEY, 10) == 15
+
+
+def test_where_nothing_is_counted_nothing_is_held_back() -> None:
+    budgets = called_on()
+    assert told(budgets, 0, report(-1, limit=-1)) == UNMETERED
+    assert told(budgets, 1, report(7)) == 7
+    assert told(budgets, 2, report(-1, limit=-1)) == 7
+
+
+def test_two_who_are_counted_apart_have_a_budget_each() -> None:
+    budgets = called_on()
+    told(budgets, 0, report(0))
+    assert budgets.available(budget_key("service", "another", "endpoint"), 0) == 1
+    assert budgets.available(budget_key("service", "who", "another"), 0) == 1
+
+
+def test_more_cannot_come_back_than_was_granted() -> None:
+    budgets = called_on()
+    budgets.grant(KEY, 1)
+    with pytest.raises(AssertionError):
+        budgets.settle(KEY, 2)
+
+
+def test_the_next_leadership_of_a_process_knows_what_the_one_before_knew() -> None:
+    before, after = called_on(), called_on()
+    told(before, 0, report(10))
+    before.grant(KEY, 5)
+    after.grant(KEY, 2)
+    after.inherit(before, {KEY: 3})
+    assert after.available(KEY, 1) == 10 - 2 - 3
+    assert after.available(KEY, 10) == 15 - 2
+
+
+def test_the_next_reset_is_the_earliest_that_is_to_come() -> None:
+    budgets = called_on("other")
+    assert budgets.next_reset(0) is None
+    told(budgets, 0, report(1))
+    budgets.report("service", 0, [BudgetReport("who", "other", 15, 1, 1000, 5000)])
+    assert budgets.next_reset(0) == 5
+    assert budgets.next_reset(6) == 10
+
+
+def test_a_budget_on_which_no_worker_calls_is_not_kept() -> None:
+    budgets = Budgets()
+    budgets.report("service", 0, [report(10)])
+    assert not budgets.by_key
+
+
+def test_a_budget_whose_holder_vanished_before_it_asked_is_there_again_after_a_window() -> None:
+    budgets = called_on()
+    told(budgets, 0, report(0))
+    assert budgets.available(KEY, 10) == 15
+    budgets.grant(KEY, 15)
+    budgets.forfeit(KEY, 15, 11)
+    assert budgets.available(KEY, 12) == 0
+    assert budgets.available(KEY, 22) == 15
+
+
+def test_what_vanished_after_a_reset_counts_in_the_window_that_follows() -> None:
+    budgets = called_on()
+    told(budgets, 0, report(0))
+    budgets.available(KEY, 10)
+    budgets.grant(KEY, 6)
+    budgets.forfeit(KEY, 6, 11)
+    assert told(budgets, 12, report(14, window=2000)) == 8
+    assert budgets.available(KEY, 22) == 15
