@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Any
 
 from protocol.jobs import CHAIN_ORDER, Job, Operation
-from storage.records import pack_job
+from storage.records import MAX_DEPTH, pack_job
 
 COLLECTED = "collected"
 
@@ -76,10 +76,11 @@ class Traversal:
             return flat
         if self.depth and job.depth + 1 >= self.depth:
             return None
-        sample = self.first_job(accounts[0], job.depth + 1, job.user)
+        depth = min(job.depth + 1, MAX_DEPTH)  # a path in DFS may be longer than a record can tell
+        sample = self.first_job(accounts[0], depth, job.user)
         flat = [self.queue(sample), self.front, self.level(sample)]
         for account in accounts:
-            flat += (account, pack_job(self.first_job(account, job.depth + 1, job.user)))
+            flat += (account, pack_job(self.first_job(account, depth, job.user)))
         return flat
 
     def sources(self, operation: Operation, levels: Mapping[int, int]) -> list[str]:

@@ -23,6 +23,8 @@ MAX_ITEMS = 4096
 """Items in one message: jobs, steps, tokens, budgets."""
 MAX_FOUND = 65_536
 """Accounts that one page leads to."""
+MAX_SEGMENTS = 65_536
+"""Leases of one job that stored something."""
 MAX_NUMBER = 1 << 53
 MAX_RECORDS = 1 << 48
 """Records of one job; the ledger keeps their number in 48 bits."""
@@ -363,13 +365,14 @@ _account = _text(MAX_ACCOUNT, least=1)
 _accounts = _list(_account, MAX_FOUND)
 _outcome = _one_of(frozenset(outcome.value for outcome in Outcome) | {""})
 _pair = _fields(lambda token, length: [token, length], _word, _number)
+_segments = _list(_pair, MAX_SEGMENTS)
 _spent = _list(_fields(Spent, _word, _number, _number, _number))
 _budgets = _list(_fields(BudgetReport, _word, _word, _limit, _number, _number, _number))
 _callers = _list(_fields(Caller, _operation, _word, _word))
 _steps = _list(_fields(Step, _word, _number, _records_number, _cursor, _number, _accounts, _number))
 _ends = _list(_fields(End, _word, _one_of(ENDS), _number, _records_number, _outcome, _accounts, _number, _words))
 _assignments = _list(
-    _fields(Assignment, _word, _operation, _account, _number, _number, _number, _cursor, _list(_pair), _word, _number)
+    _fields(Assignment, _word, _operation, _account, _number, _number, _number, _cursor, _segments, _word, _number)
 )
 _verdicts = _list(_fields(Verdict, _word, _number, _number, _number))
 _operations = _list(_operation)

@@ -20,8 +20,9 @@ from master.terms import Terms
 from master.traversal import Traversal, Traversing
 from protocol import messages as wire
 from protocol.errors import MalformedError
-from protocol.jobs import Operation, Outcome
+from protocol.jobs import Job, Operation, Outcome
 from storage.ledger import Ledger, Reply
+from storage.records import MAX_DEPTH, unpack_job
 
 QUEUES = ["T", "F", "A", "U", "front:T", "front:F", "front:A", "front:U"]
 PEERS = (b"honest", b"stranger 1", b"stranger 2")
@@ -228,3 +229,17 @@ def test_a_job_that_its_worker_never_lists_goes_to_another(table: Callable[..., 
     one.turn()
     one.turn()
     assert one.jobs(b"honest")
+
+
+def test_a_job_of_many_leases_can_be_sent() -> None:
+    segments = [[f"inc:{n}", 1] for n in range(10_000)]
+    job = wire.Assignment("inc:10000", "F", "1", 0, 10_000, 0, "", segments, "address:1", 4)
+    message = wire.JobGiven(1, [job])
+    assert wire.decode(wire.encode(message)) == message
+
+
+def test_a_path_that_is_longer_than_a_record_can_tell_goes_on() -> None:
+    walk = Traversal((Operation.FOLLOWER, Operation.ANALYSE), Traversing.DFS)
+    found = walk.discoveries(Job(Operation.ANALYSE, "1", MAX_DEPTH), ["2"])
+    assert found is not None
+    assert unpack_job(found[4]).depth == MAX_DEPTH

@@ -75,4 +75,4 @@ def test_a_crawl_among_strangers_ends_exact(tmp_path: Path) -> None:
 @pytest.mark.serial
 @pytest.mark.timeout(900)
 def test_soak_a_crawl_among_strangers_ends_exact(tmp_path: Path) -> None:
-    crawl_among_strangers(tmp_path, number=100_000, accounts=600, depth=9, limits="F=15/1s", within_s=600)
+    crawl_among_strangers(tmp_path, number=100_000, accounts=300, depth=4, limits="F=15/1s", within_s=600)
