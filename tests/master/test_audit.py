@@ -1,0 +1,190 @@
+"""The audit says zero of a crawl that is whole, and names whatever was planted."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgpack
+import pytest
+import redis
+
+from master.audit import Audit, audit
+from master.plan import Plan
+from master.traversal import Traversing
+from protocol.jobs import Job, Operation, Progress, Segment
+from storage.dataset import RecordKind
+from storage.files import FileDataset
+from storage.ledger import Ledger, Transition
+from storage.receipts import ReceiptDraft
+from storage.records import pack_job
+from tests.dataset.pages import draft, posts
+from tests.ledger.scribe import Scribe
+
+T = Operation.TIMELINE
+DONE = ["101", "102", "103"]
+"""Accounts whose timeline is stored; 104 is dead, 105 in hand with a page, 106 rests, 107 waits."""
+
+
+class Crawl:
+    """A crawl that rests, with a job in each state, ledger and dataset alike."""
+
+    def __init__(self, client: redis.Redis, folder: Path) -> None:
+        self.client, self.ledger, self.dataset = client, Ledger(client, "main"), FileDataset(folder)
+        self.scribe = Scribe.taking(self.ledger)
+        words = Plan((T,), Traversing.BFS, 0).remembered()
+        self.scribe.commit(*(["C", name, value] for name, value in words.items()))
+        flat: list[object] = []
+        for number in range(101, 108):
+            flat += [str(number), "T", pack_job(Job(T, str(number))), ""]
+        self.scribe.commit(["I", "seen", False, flat])
+        tokens = [token for token, _ in self.scribe.lease(most=6)]
+        for token, user in zip(tokens, DONE, strict=False):
+            self.store(token, user)
+        job = Job(T, "104", progress=Progress(tries=5))
+        letter = msgpack.packb([pack_job(job), b"broken"])
+        self.scribe.commit(["K", tokens[3], "T:104", letter, "", b"", False, "", ["job.dead", b""]])
+        self.page(tokens[4], "105")
+        self.scribe.commit(["R", tokens[5], "T:106", pack_job(Job(T, "106").failed()), ["job.failed", b""]])
+
+    def page(self, token: str, user: str) -> int:
+        length = self.dataset.append(user, T, token, 0, posts(range(3), cursor="more"))
+        job = Job(T, user).advanced(count=3, cursor="more", segments=(Segment(token, length),))
+        step: Transition = ["P", token, 1, 3, pack_job(job), None, ["timeline.page", b""], "budget", 3]
+        self.scribe.commit(step)
+        return length
+
+    def store(self, token: str, user: str) -> None:
+        length = self.page(token, user)
+        self.dataset.merge(user, T, [Segment(token, length)], posts(range(3, 5)), draft(token))
+        self.scribe.commit(["D", token, 2, 5, "complete", "", b"", False, "", None, ["job.done", b""]])
+
+    def audit(self, *, files: bool = True) -> Audit:
+        return audit(self.ledger, self.dataset, files=files)
+
+
+@pytest.fixture
+def crawl(valkey: str, tmp_path: Path) -> Iterator[Crawl]:
+    with redis.Redis.from_url(valkey) as client:
+        yield Crawl(client, tmp_path)
+
+
+def test_a_crawl_that_is_whole_is_clean(crawl: Crawl) -> None:
+    result = crawl.audit()
+    assert (result.lost, result.doubled, result.differences) == ([], [], [])
+    assert result.clean
+    assert (result.accounts, result.live, result.dead, result.receipts) == (7, 3, 1, 3)
+    assert (result.files, result.records) == (3, 15)
+
+
+def test_a_crawl_that_was_never_begun_is_clean(valkey: str, tmp_path: Path) -> None:
+    with redis.Redis.from_url(valkey) as client:
+        assert audit(Ledger(client, "main"), FileDataset(tmp_path)).clean
+
+
+@pytest.mark.parametrize(
+    ("state", "user", "plant"),
+    [
+        ("waiting", "107", lambda c: c.client.delete(c.ledger.prefix + "queue:T")),
+        ("resting", "106", lambda c: c.client.hdel(c.ledger.prefix + "retry", "T:106")),
+        ("in hand", "105", lambda c: c.client.delete(c.ledger.prefix + "held")),
+        ("dead", "104", lambda c: c.client.hdel(c.ledger.prefix + "dead", "T:104")),
+        ("never begun", "108", lambda c: c.client.sadd(c.ledger.prefix + "set:seen:0", "108")),
+    ],
+)
+def test_a_planted_loss_is_named(crawl: Crawl, state: str, user: str, plant: Callable[[Crawl], object]) -> None:
+    plant(crawl)
+    result = crawl.audit()
+    assert result.lost == [f"T {user} has no job, no dead letter and no receipt"], state
+    assert result.lost_count == 1
+    assert not result.clean
+
+
+def test_a_job_that_is_live_twice_is_named(crawl: Crawl) -> None:
+    crawl.client.rpush(crawl.ledger.prefix + "queue:front:T", pack_job(Job(T, "107")))
+    result = crawl.audit()
+    assert (result.doubled, result.doubled_count, result.lost_count) == (["job T 107 is live twice"], 1, 0)
+
+
+def rewrite(crawl: Crawl, change: Callable[[list[bytes]], list[bytes]]) -> None:
+    path = crawl.dataset.path("101", RecordKind.TIMELINE)
+    path.write_bytes(gzip.compress(b"".join(change(gzip.decompress(path.read_bytes()).splitlines(keepends=True)))))
+
+
+def test_a_record_that_stands_twice_in_a_file_is_named(crawl: Crawl) -> None:
+    rewrite(crawl, lambda lines: [*lines, lines[-1]])
+    result = crawl.audit()
+    assert "101.twt has 1 records twice" in result.doubled[0]
+    assert "has 6 records, its receipt says 5" in result.doubled[1]
+    assert crawl.audit(files=False).clean, "and is what --fast does not look for"
+
+
+def test_a_record_that_is_missing_in_a_file_is_named(crawl: Crawl) -> None:
+    rewrite(crawl, lambda lines: lines[1:])
+    result = crawl.audit()
+    assert len(result.lost) == 1
+    assert "101.twt has 4 records, its receipt says 5" in result.lost[0]
+
+
+def test_a_file_that_is_gone_is_told(crawl: Crawl) -> None:
+    crawl.dataset.path("101", RecordKind.TIMELINE).unlink()
+    result = crawl.audit()
+    assert not result.clean
+
+
+@pytest.mark.parametrize(
+    ("counter", "by", "words"),
+    [
+        ("T.records", 2, "T records counted by the ledger, and told by receipts: 17 and 15, a difference of 2"),
+        ("T.records", -1, "T records counted by the ledger, and told by receipts: 14 and 15, a difference of -1"),
+        ("announced.job.done", 1, "jobs ended, and announced: 3 and 4, a difference of -1"),
+        ("announced.job.dead", -1, "dead letters, and announced: 1 and 0, a difference of 1"),
+        ("announced.timeline.page", 1, "pages committed, and announced: 4 and 5, a difference of -1"),
+    ],
+)
+def test_a_planted_difference_of_counts_is_told_with_both(crawl: Crawl, counter: str, by: int, words: str) -> None:
+    crawl.client.hincrby(crawl.ledger.prefix + "totals", counter, by)
+    assert crawl.audit().differences == [words]
+
+
+def test_a_job_that_ended_and_is_not_counted_is_told(crawl: Crawl) -> None:
+    crawl.client.hincrby(crawl.ledger.prefix + "totals", "T.done", -1)
+    told = crawl.audit().differences
+    assert "T jobs owed by accounts, and ended or open: 7 and 6, a difference of 1" in told
+
+
+def test_a_gap_in_the_log_is_told(crawl: Crawl) -> None:
+    key = crawl.ledger.prefix + "log"
+    crawl.client.lset(key, 3, "gone")
+    crawl.client.lrem(key, 1, "gone")
+    assert crawl.audit().differences == ["the log jumps from 3 to 5"]
+
+
+def test_a_log_that_lost_its_end_is_told(crawl: Crawl) -> None:
+    crawl.client.rpop(crawl.ledger.prefix + "log")
+    assert any("and the log's head" in words for words in crawl.audit().differences)
+
+
+def test_a_member_that_no_size_knows_of_is_told(crawl: Crawl) -> None:
+    crawl.client.hincrby(crawl.ledger.prefix + "sets", "seen.members", 1)
+    assert "accounts counted and listed: 8 and 7, a difference of 1" in crawl.audit().differences
+
+
+def test_a_receipt_alone_is_enough_for_an_outcome_without_data(crawl: Crawl) -> None:
+    [(token, _)] = crawl.scribe.lease()
+    crawl.dataset.record_outcome("107", T, ReceiptDraft("main", why="protected", tokens=(token,)))
+    crawl.scribe.commit(["D", token, 1, 0, "protected", "", b"", False, "", None, ["job.done", b""]])
+    assert crawl.audit().clean
+
+
+def test_so_many_losses_are_named_and_all_are_counted(crawl: Crawl) -> None:
+    crawl.client.sadd(crawl.ledger.prefix + "set:seen:0", *range(1000, 1250))
+    result = crawl.audit()
+    assert (len(result.lost), result.lost_count) == (100, 250)
+
+
+def test_the_document_for_machines_says_the_same(crawl: Crawl) -> None:
+    document = crawl.audit().document()
+    assert document["clean"] is True
+    assert (document["lost_count"], document["doubled_count"], document["differences"]) == (0, 0, [])
