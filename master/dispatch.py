@@ -76,6 +76,7 @@ class Dispatch:
         self._chance = chance
         self._pending: deque[Pending] = deque()
         self._flying: list[Pending] | None = None
+        self._confirmed = False
         self._committed_at = now
         self._grace_until = now + terms.grace
         self._assigner = Assigner(self.budgets, traversal)
@@ -179,7 +180,11 @@ class Dispatch:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is left to do: the crawl is over, or drained."""
+        """Whether nothing is left to do, and a commit after the last change has confirmed it: the ledger may have been
+        rolled back meanwhile, and then that commit is refused."""
+        return self._confirmed and self._over_by_memory()
+
+    def _over_by_memory(self) -> bool:
         if self._pending or self._flying or self.roster.hands:
             return False
         if self.draining:
@@ -211,7 +216,8 @@ class Dispatch:
             room = MAX_TRANSITIONS - len(batch)
             wishes = self._assigner.wishes(now, self.roster, self.reply, MAX_LEASES, room, self.intake is not None)
             batch += [Pending(wish.transition, wish=wish) for wish in wishes]
-        if not batch and now - self._committed_at < self.terms.beat:
+        due = now - self._committed_at >= self.terms.beat or (not self._confirmed and self._over_by_memory())
+        if not batch and not due:
             return None
         self._flying = batch
         return [pending.transition for pending in batch]
@@ -221,6 +227,7 @@ class Dispatch:
         assert self._flying is not None
         batch, self._flying = self._flying, None
         self.reply, self._committed_at = reply, now
+        self._confirmed = not batch
         verdicts: dict[bytes, list[wire.Verdict]] = {}
         for pending, status in zip(batch, reply.statuses, strict=True):
             if pending.wish is not None:

@@ -289,6 +289,12 @@ class Simulation:
             return
         dispatch.tick(self.now)
         if dispatch.idle:
+            lead = dispatch.lead
+            try:
+                self.ledger.release(Lead(lead.incarnation, self.beat, lead.epoch, lead.ledger_id, lead.name))
+            except FencedError:
+                self._retake(life)
+                return
             dispatch.quit("all done")
             self.finished = True
             return
