@@ -7,7 +7,7 @@
 | 429 | the job goes back: nothing is left until the budget resets |
 | another refusal | what it means is the source's to say |
 
-Every try spends one request of the lease. A lease that runs out of them in the middle goes back, and the tries are
+Every try takes one request of the grant. A lease that runs out of them in the middle goes back, and the tries are
 counted on when it comes again.
 """
 
@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from protocol.errors import TmaticError
 from protocol.messages import BudgetReport
-from worker.budgets import HeardBudgets
+from worker.budgets import NOTHING_SAID, HeardBudgets
 from worker.grants import GrantEmptyError, Meter
 from worker.http import Answer, Call, Http, NoAnswerError
 from worker.patience import Patience
@@ -111,13 +111,13 @@ class Asking:
             try:
                 answer = phone.http.send(call, self._address(), manners.timeout_factor_s**number)
             except NoAnswerError as error:
-                self._over(phone.budgets.unanswered(time.monotonic(), self._who, call.endpoint))
+                self._unanswered(call)
                 words = str(error)
             except TmaticError:
-                self._over(phone.budgets.unanswered(time.monotonic(), self._who, call.endpoint))
+                self._unanswered(call)
                 raise
             else:
-                self._over(self._budget(call, answer))
+                self._answered(call, answer)
                 if answer.status == TOO_MANY:
                     raise GrantEmptyError
                 try:
@@ -132,24 +132,31 @@ class Asking:
                 raise ServiceError(f"{call.endpoint}: {words}; asked {number} times")
             self._meter.pause(rest_s(number))
 
-    def _over(self, report: BudgetReport | None) -> None:
-        if report is not None:
-            self._telephone.budgets.hear(time.monotonic(), report)
-        self._told(self._meter.answered(), report)
+    def _unanswered(self, call: Call) -> None:
+        now = time.monotonic()
+        self._told(self._meter.spent, self._telephone.budgets.unanswered(now, self._who, call.endpoint))
+
+    def _answered(self, call: Call, answer: Answer) -> None:
+        report = self._budget(call, answer)
+        if report is None:
+            self._unanswered(call)
+            return
+        self._telephone.budgets.hear(time.monotonic(), report)
+        self._meter.answered()
+        self._told(self._meter.spent, report)
 
     def _budget(self, call: Call, answer: Answer) -> BudgetReport | None:
-        """What is to be reported after an answer."""
+        """What is to be reported after an answer, None when it was not the service's own."""
         said = self._said(answer)
-        budgets, now = self._telephone.budgets, time.monotonic()
         if answer.status == TOO_MANY:
             if said is not None and said.reset > said.date:
                 return said.report(self._who, call.endpoint)._replace(remaining=0)
-            return self._rested(call, budgets.last(now, self._who, call.endpoint))
+            return self._rested(call, self._telephone.budgets.last(time.monotonic(), self._who, call.endpoint))
         if said is not None:
             return said.report(self._who, call.endpoint)
-        if answer.status >= 500:  # whoever answered may not have been the one who counts
-            return budgets.unanswered(now, self._who, call.endpoint)
-        return BudgetReport(self._who, call.endpoint, -1, 0, 0, 0)
+        if answer.status >= 500:  # a proxy's, perhaps
+            return None
+        return BudgetReport(self._who, call.endpoint, NOTHING_SAID, 0, 0, 0)
 
     def _rested(self, call: Call, known: BudgetReport | None) -> BudgetReport:
         """The budget after a 429 that does not say until when."""

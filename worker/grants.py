@@ -1,8 +1,8 @@
 """The meter of a lease: how many requests it may send, and when its thread may go on.
 
 The loop grants, commits and stops; the one thread that works on the lease spends and waits. A request is *asked* when
-it leaves and *answered* when its answer is known to the loop or it was given up; only the answered are reported as
-spent.
+it leaves. It is *spent*, for the master, when the service's own count is known to have it: with its answer, or, when
+there was none, with the next one. Until then the grant holds it, so that nobody is granted what may be gone.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Meter:
         self._changed = threading.Condition()
         self._granted = granted
         self._asked = 0
-        self._answered = 0
+        self._spent = 0
         self._committed = False
         self._stopped = False
         self._leaving = False
@@ -53,16 +53,15 @@ class Meter:
                     return
                 self._changed.wait(LOOK_S)
 
-    def answered(self) -> int:
-        """One request is not under way any more; returns how many are over so far."""
+    def answered(self) -> None:
+        """The last request was answered: the service's count has it, and all that were asked before it."""
         with self._changed:
-            self._answered += 1
-            return self._answered
+            self._spent = self._asked
 
     @property
     def spent(self) -> int:
-        """Requests that were answered or given up."""
-        return self._answered
+        """Requests that the service is known to have counted."""
+        return self._spent
 
     def pause(self, seconds: float) -> None:
         """Rest before a retry, but no longer than the lease is worked on. Raises StoppedError."""

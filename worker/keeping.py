@@ -25,6 +25,9 @@ from protocol import messages as wire
 REMEMBERED = 10_000
 """Tokens of leases that are over, kept to know a frame that comes late."""
 
+LONGEST_HEARTBEAT = 3600.0
+"""Seconds between heartbeats, whatever a master says."""
+
 
 class State(Enum):
     """Where a lease is in this worker."""
@@ -160,7 +163,7 @@ class Keeping:
         self._known.add(master)
         self.crawl = message.crawl
         if message.heartbeat_ms:
-            self.heartbeat = message.heartbeat_ms / 1000
+            self.heartbeat = min(message.heartbeat_ms / 1000, LONGEST_HEARTBEAT)
             self.silence = max(self.silence, 5 * self.heartbeat)
         if message.incarnation == self._incarnation:
             self._beat(now, [master])

@@ -76,11 +76,6 @@ class Mailbox:
         while self._letters:
             yield self._letters.popleft()
 
-    def close(self) -> None:
-        """No more letters are read."""
-        self._reading.close()
-        self.writing.close()
-
 
 class Loop:
     """Runs one worker. `sockets` are those to its masters, in the keeping's order."""

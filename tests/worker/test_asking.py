@@ -53,12 +53,13 @@ def limits(remaining: int, reset_in_s: int = 60, limit: int = 15) -> dict[str, s
     return {f"x-rate-limit-{name}": str(value) for name, value in said_of.items()} | {"Date": formatdate(now)}
 
 
-def test_every_try_spends_one_and_the_last_good_answer_counts(service: Scripted, telephone: Telephone) -> None:
-    service.answers(Reply(500), Reply(503), Reply(body=b"[1]", keep=1), Reply(body=b"[2]"))
+def test_every_try_takes_one_and_counts_as_spent_with_the_next_answer(service: Scripted, telephone: Telephone) -> None:
+    service.answers(Reply(500, headers=limits(14)), Reply(503), Reply(body=b"[1]", keep=1), Reply(body=b"[2]"))
     lease = Lease(service, telephone, 4)
     assert lease.ask() == b"[2]"
-    assert [spent for spent, _ in lease.told] == [1, 2, 3, 4]
-    assert lease.meter.spent == 4
+    assert [spent for spent, _ in lease.told] == [1, 1, 1, 4]
+    with pytest.raises(GrantEmptyError):
+        lease.ask()
 
 
 def test_after_the_last_try_the_job_fails_in_words(service: Scripted, telephone: Telephone) -> None:
@@ -114,7 +115,7 @@ def test_an_error_page_of_a_proxy_does_not_make_a_service_unlimited(service: Scr
     service.answers(Reply(502, b"<html>"), Reply(headers=limits(13)))
     lease = Lease(service, telephone, 2)
     lease.ask()
-    assert lease.told[0] == (1, None)
+    assert lease.told[0] == (0, None)
 
 
 def test_a_request_without_an_answer_counts_as_one_of_the_budget(service: Scripted, telephone: Telephone) -> None:
@@ -170,7 +171,7 @@ def test_an_answer_beyond_all_measure_fails_without_another_try(
     lease = Lease(service, telephone, 4)
     with pytest.raises(http.TooLargeError):
         lease.ask()
-    assert lease.meter.spent == 1
+    assert len(service.asked) == 1
 
 
 def test_a_lost_lease_asks_no_more(service: Scripted, telephone: Telephone) -> None:

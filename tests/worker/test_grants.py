@@ -49,12 +49,17 @@ def test_a_grant_never_shrinks() -> None:
         meter.spend()
 
 
-def test_only_what_was_answered_counts_as_spent() -> None:
-    meter = Meter(2)
+def test_a_request_counts_as_spent_when_it_or_a_later_one_was_answered() -> None:
+    meter = Meter(3)
     meter.spend()
     assert meter.spent == 0
-    assert meter.answered() == 1
+    meter.answered()
     assert meter.spent == 1
+    meter.spend()
+    meter.spend()
+    assert meter.spent == 1
+    meter.answered()
+    assert meter.spent == 3
 
 
 def test_many_threads_together_spend_exactly_the_grant() -> None:
