@@ -44,6 +44,9 @@ local incarnation = req[2]
 local lead = call('HMGET', LEAD, 'incarnation', 'beat')
 if lead[1] ~= incarnation then return redis.error_reply('FENCED another incarnation leads') end
 if lead[2] ~= whole(req[3]) then return redis.error_reply('FENCED the beat is not the one that was written last') end
+-- A script that fails half way has written half: so what it writes is known to be of its kind before.
+for name in string.gmatch('held totals sets levels heads retry dead crawl', '%a+') do call('HLEN', P .. name) end
+call('LLEN', LOG); for _, name in ipairs(req[5]) do call('LLEN', P .. 'queue:' .. name) end
 local transitions, max_users = req[4], req[6]
 local OPERATIONS = { 'T', 'F', 'A', 'U' }
 

@@ -35,7 +35,7 @@ def refused(scribe: Scribe, token: str, words: str) -> None:
     before = holdings(client)
     flat: list[object] = ["1", "T", b"\x00\x19\x00\x01", ""]
     with pytest.raises(LedgerError, match=words) as caught:
-        scribe.commit(["S", ["5"]], ["I", "seen", False, flat], page(token, 1, 3, found=found("T", "20", "21")))
+        scribe.commit(["S", ["5"]], ["I", "seen", False, flat], page(token, 1, 3, found=found("T", "20")), queues=["T"])
     assert not isinstance(caught.value, FencedError)
     assert "Traceback" not in str(caught.value) and "\n" not in str(caught.value)
     assert holdings(client) == before
@@ -185,15 +185,17 @@ def test_a_wrong_or_missing_password_is_told(tmp_path: Path, password: str | Non
             Scribe.taking(Ledger(client, "test")).target("1")
 
 
-@pytest.mark.parametrize("name", ["lead", "held"])
+@pytest.mark.parametrize("name", ["lead", "held", "totals", "sets", "log", "heads", "queue:T"])
 def test_a_key_of_ours_that_is_of_another_kind_is_told(scribe: Scribe, server: OwnRedis, name: str) -> None:
     token = scribe.leased()
     key = scribe.ledger.prefix + name
     with server.client() as client:
-        client.rename(key, "aside")
+        kept = client.dump(key)
         client.set(key, "of somebody else")
         refused(scribe, token, "^the ledger's server refused: .*WRONGTYPE|wrong kind of value")
-        client.rename("aside", key)
+        client.delete(key)
+        if kept is not None:
+            client.restore(key, 0, kept)
     goes_on(scribe, token)
 
 
