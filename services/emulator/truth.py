@@ -69,7 +69,7 @@ class TruthCalls:
 
     def _account(self, text: str) -> object:
         world = self._service.world
-        account = world.find(int(text)) if text.isascii() and text.isdigit() and len(text) < 19 else None
+        account = world.find(int(text)) if text.isascii() and text.isdigit() and len(text) < 20 else None
         if account is None:
             return None
         return {
