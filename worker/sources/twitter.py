@@ -108,10 +108,11 @@ class TwitterReader:
         if not documents:
             return Got((), "")
         records = _records(documents)
+        _, newest = documents[0]
         # A service that does not go back any further must not lead us forward again.
         lowest = min(int(record.id) for record in records) - 1
         after = min(lowest, int(cursor)) if cursor else lowest
-        return Got(records, str(after), _statuses_count(documents[0]))
+        return Got(records, str(after), _statuses_count(newest))
 
     def followers(self, user: str, cursor: str) -> Got:
         """Ids of followers, newest first."""
@@ -123,7 +124,7 @@ class TwitterReader:
         """Profiles of at most 100 accounts."""
         params = {"user_id": ",".join(users)}
         documents = self._asking.ask(self._call(LOOKUP, params, "POST"), _documents_or_none)
-        return [Profile(record, document) for record, document in zip(_records(documents), documents, strict=True)]
+        return [Profile(Record(one, line(document)), document) for one, document in documents]
 
     def _call(self, endpoint: str, params: dict[str, str], method: str = "GET") -> Call:
         return Call(endpoint, f"{self._base}{endpoint}.json", params, method, self._headers)
@@ -161,16 +162,18 @@ def _read(answer: Answer) -> Any:
         raise TroubleError(f"the answer is 200, but {error}") from error
 
 
-def _documents(answer: Answer) -> list[dict[str, Any]]:
-    documents = _read(answer)
-    if not isinstance(documents, list) or not all(isinstance(document, dict) for document in documents):
+def _documents(answer: Answer) -> list[tuple[str, dict[str, Any]]]:
+    """A list of objects, each with its id."""
+    listed = _read(answer)
+    if not isinstance(listed, list) or not all(isinstance(document, dict) for document in listed):
         raise TroubleError("the answer is not a list of objects")
-    if not all(_id(document) for document in documents):
+    documents = [(_id(document), document) for document in listed]
+    if not all(one for one, _ in documents):
         raise TroubleError("an object of the answer has no id")
     return documents
 
 
-def _documents_or_none(answer: Answer) -> list[dict[str, Any]]:
+def _documents_or_none(answer: Answer) -> list[tuple[str, dict[str, Any]]]:
     if answer.status == 404 and _NOBODY_KNOWN in _codes(_errors(answer)):
         return []
     return _documents(answer)
@@ -197,8 +200,8 @@ def _id(document: dict[str, Any]) -> str:
     return text if _is_number(text) else ""
 
 
-def _records(documents: Iterable[dict[str, Any]]) -> tuple[Record, ...]:
-    return tuple(Record(_id(document), line(document)) for document in documents)
+def _records(documents: Iterable[tuple[str, dict[str, Any]]]) -> tuple[Record, ...]:
+    return tuple(Record(one, line(document)) for one, document in documents)
 
 
 def _statuses_count(post: dict[str, Any]) -> int | None:
