@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from storage.valkey import SOCKET, EmbeddedValkey
 log = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT_S = 10.0
+LOADING_LOOK_S = 0.2
+SAID_AGAIN_S = 10.0
 OLDEST_SERVER = (6, 2)
 """LPOP with a count came with Redis 6.2."""
 WANTED_FSYNC = {"always": "always", "everysec": "everysec", "replica": "everysec"}
@@ -56,7 +59,7 @@ def open_crawl(settings: Settings) -> Opened:
     )
     dataset.check()
     if settings.redis:
-        check_server(settings.redis, settings)
+        _wait_until_loaded(settings.redis, settings)
         return Opened(settings, dataset, ledger_at(settings.redis, settings), None)
     server = EmbeddedValkey(ledger_directory(settings), settings.durability)
     return Opened(settings, dataset, ledger_at(server.start(), settings), server)
@@ -74,6 +77,22 @@ def ledger_at(url: str, settings: Settings) -> Ledger:
     except ValueError as error:
         raise UsageError(f"--redis cannot be understood: {error}") from error
     return Ledger(client, settings.crawl, replicas=1 if settings.durability == "replica" else 0)
+
+
+def _wait_until_loaded(url: str, settings: Settings) -> None:
+    """Check a server, and wait for one that is there but still reads its file."""
+    said_at = float("-inf")
+    while True:
+        try:
+            check_server(url, settings)
+            return
+        except LedgerError as error:
+            if not isinstance(error.__cause__, redis.BusyLoadingError):
+                raise
+            if time.monotonic() - said_at > SAID_AGAIN_S:
+                said_at = time.monotonic()
+                log.warning(str(error))
+            time.sleep(LOADING_LOOK_S)
 
 
 def check_server(url: str, settings: Settings) -> None:

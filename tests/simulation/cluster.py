@@ -23,8 +23,9 @@ from master.traversal import Traversal, Traversing
 from protocol import messages as wire
 from protocol.errors import FencedError, LedgerError
 from protocol.jobs import Operation
-from storage.ledger import Lead, Ledger, Reply
+from storage.ledger import Lead, Reply
 from storage.records import pack_job
+from tests.simulation.recorder import Recorder
 from tests.simulation.service import Dataset, Graph, Service
 from tests.simulation.workplace import SimulatedWorker
 
@@ -33,28 +34,6 @@ ACCOUNTS = 20
 FAULTS = 24
 DEADLINE = 900.0
 """Virtual seconds in which a crawl must end."""
-
-
-@dataclass
-class Recorder(Ledger):
-    """The real ledger; remembers every write, to be able to roll back."""
-
-    def __init__(self, client: redis.Redis, crawl: str) -> None:
-        super().__init__(client, crawl)
-        self.client = client
-        self.writes: list[list[Any]] = []
-
-    def _call(self, request: list[Any]) -> Any:
-        answer = super()._call(request)
-        self.writes.append(request)
-        return answer
-
-    def roll_back(self, keep: int) -> None:
-        """Forget all but the first `keep` writes."""
-        prefix, self.writes = self.writes[:keep], []
-        self.client.flushdb()
-        for request in prefix:
-            self._call(request)
 
 
 @dataclass
