@@ -164,11 +164,14 @@ def main() -> None:
         share = update_share(url, folder, 9)
     medians = [statistics.median(figures) for figures in (*mixed, *full)]
     print(f"\n{'CPU s per 1,000 pages':28}{'ours':>8}{'tweepy':>8}{'share':>8}")
-    for words, one, other in (("accounts as they come", *medians[:2]), ("full pages", *medians[2:])):
+    for words, one, other in (
+        ("accounts as they come", medians[0], medians[1]),
+        ("full pages", medians[2], medians[3]),
+    ):
         print(f"{words:28}{one:8.2f}{other:8.2f}{one / other:8.2f}")
     print(f"an update of 3,200 by 5 costs {share:.3f} of rewriting it\n")
-    names = ("cpu_s_per_1000_pages", "tweepy_cpu_s_per_1000_pages")
-    names += ("full_cpu_s_per_1000_pages", "tweepy_full_cpu_s_per_1000_pages")
+    names = ["cpu_s_per_1000_pages", "tweepy_cpu_s_per_1000_pages"]
+    names += ["full_cpu_s_per_1000_pages", "tweepy_full_cpu_s_per_1000_pages"]
     print(
         json.dumps({**{n: round(m, 3) for n, m in zip(names, medians, strict=True)}, "update_share": round(share, 4)})
     )

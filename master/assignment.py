@@ -43,7 +43,7 @@ class Assigner:
         self._turn = 0
 
     def wishes(self, now: float, roster: Roster, reply: Reply, most: int, transitions: int, intake: bool) -> list[Wish]:
-        """At most `most` jobs in so many transitions, over all workers with room. `intake`: targets are still being read."""
+        """At most `most` jobs in so many transitions, over all workers. `intake`: targets are still being read."""
         if most <= 0:
             return []
         levels = dict(reply.levels)

@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Audit:
-    """The result. `lost` and `doubled` name what they count; `differences` are sums that should be equal and are not."""
+    """The result. `lost` and `doubled` name what they count; `differences` are sums that should agree and do not."""
 
     accounts: int = 0
     live: int = 0

@@ -246,8 +246,9 @@ class EmbeddedValkey:
         with lock, server_log.open("ab") as words:
             logged = words.tell()
             try:
+                flags = [word for name, value in settings.items() for word in (f"--{name}", value)]
                 child = subprocess.Popen(
-                    [str(server_binary()), *(word for name, value in settings.items() for word in (f"--{name}", value))],
+                    [str(server_binary()), *flags],
                     cwd=self.directory,
                     stdin=subprocess.DEVNULL,
                     stdout=words,

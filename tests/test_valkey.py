@@ -197,7 +197,7 @@ def test_a_server_that_is_always_killed_is_given_up_with_words(tmp_path: Path, m
     script = tmp_path / "server"
     script.write_text("#!/bin/sh\nkill -9 $$\n")
     script.chmod(0o755)
-    monkeypatch.setattr("storage.valkey._binary", lambda: script)
+    monkeypatch.setattr("storage.valkey.server_binary", lambda: script)
     with pytest.raises(LedgerError, match="was killed 10 times at its start: is memory short"):
         EmbeddedValkey(tmp_path / "ledger", "always").start()
 

@@ -114,7 +114,7 @@ def test_soak_pulling_the_plug_fifty_times_changes_nothing(tmp_path: Path) -> No
 
 @contextlib.contextmanager
 def slow_disk(folder: Path) -> Iterator[None]:
-    """Every sync of the ledger's server takes 0.7 s longer, so that what it answered may not be on disk when it dies."""
+    """Every sync of the ledger's server takes 0.7 s longer: what it answered may not be on disk when it dies."""
     over = threading.Event()
 
     def watch() -> None:
