@@ -3,6 +3,7 @@
 Rules it keeps:
   * A worker never gets more than it has room for, nor a job whose budget cannot pay for one request.
   * Every operation that has both work and budget gets its turn, so that no budget idles behind another's queue.
+  * A service that fails for everybody is asked by one job at a time (`master.outages`).
   * Work is spread over the workers that have room, so that no caller idles behind another's.
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from master.budgets import UNMETERED, Budgets
+from master.outages import Outages
 from master.roster import Hand, Roster, Worker
 from master.traversal import Traversal
 from protocol.jobs import Operation
@@ -37,8 +39,8 @@ class Wish:
 class Assigner:
     """Turns room, waiting jobs and budgets into wishes, and the ledger's answers back into grants."""
 
-    def __init__(self, budgets: Budgets, traversal: Traversal) -> None:
-        self._budgets = budgets
+    def __init__(self, budgets: Budgets, traversal: Traversal, outages: Outages) -> None:
+        self._budgets, self._outages = budgets, outages
         self._traversal = traversal
         self._turn = 0
 
@@ -91,7 +93,7 @@ class Assigner:
         wishes = []
         for left, operation in zip(range(len(operations), 0, -1), operations, strict=True):
             keys = worker.budgets[operation]
-            available, key = max(((self._budgets.available(key, now), key) for key in keys), default=(0, ""))
+            available, key = max(((self._available(now, key), key) for key in keys), default=(0, ""))
             share = min(-(-free // left), -(-waiting[operation] // sharers), available, most)
             if share <= 0:
                 continue
@@ -99,11 +101,16 @@ class Assigner:
             granted = max(1, min(most_each, available // share))
             transition: Transition = ["L", sources[operation], share, worker.name, key, granted]
             self._budgets.grant(key, share * granted)
+            self._outages.tried(now, key)
             wishes.append(Wish(transition, worker.peer, worker.name, key, granted, share))
             waiting[operation] -= share
             free -= share
             most -= share
         return wishes
+
+    def _available(self, now: float, key: str) -> int:
+        room = self._outages.room(now, key)
+        return self._budgets.available(key, now) if room is None else min(room, self._budgets.available(key, now))
 
     def leased(self, wish: Wish, jobs: int) -> None:
         """The ledger gave so many: what was granted for the others comes back."""

@@ -28,6 +28,7 @@ from typing import Any
 from master.admission import Admission
 from master.assignment import Assigner, Wish
 from master.budgets import Budgets
+from master.outages import Outages
 from master.roster import Hand, Roster, Worker, assignment
 from master.terms import Terms
 from master.transitions import Pending, Transitions
@@ -79,7 +80,9 @@ class Dispatch:
         self._confirmed = False
         self._committed_at = now
         self._grace_until = now + terms.grace
-        self._assigner = Assigner(self.budgets, traversal)
+        self._outages = Outages()
+        self.notices: list[str] = []
+        self._assigner = Assigner(self.budgets, traversal, self._outages)
         self._transitions = Transitions(traversal, terms)
         self._admission = Admission(
             lead, terms, self.roster, self.budgets, self._send, self._dispose, self._spent, self._count
@@ -167,11 +170,7 @@ class Dispatch:
     @property
     def queues(self) -> list[str]:
         """The queues whose lengths each commit tells."""
-        operations = [*self.traversal.operations]
-        names = [front_of(operation) for operation in Operation] + [operation.value for operation in Operation]
-        if self.traversal.levelled and Operation.ANALYSE in operations:
-            names += [f"A{level}" for level in sorted(self.reply.levels) if self.reply.levels[level] > 0]
-        return names
+        return self.traversal.queues(self.reply.levels)
 
     @property
     def eager(self) -> bool:
@@ -284,6 +283,11 @@ class Dispatch:
                 self._pending.append(self._transitions.failed(peer, hand, after, end.words))
             case _:
                 self._pending.append(self._transitions.failed(peer, hand, hand.job.failed(), end.words))
+                rest_s = self._outages.failed(now, hand.budget, hand.job.user, end.words)
+                if rest_s is not None:
+                    self.notices.append(
+                        f"{hand.budget} fails for every account, and is left alone for {rest_s:g} s: {end.words}"
+                    )
 
     def _dispose(self, hands: list[Hand], reason: str) -> None:
         """Leases that nobody works on go back to the front of their queues."""
@@ -325,7 +329,10 @@ class Dispatch:
             hand.job, hand.moved_at = pending.after, now
             hand.granted += pending.topped_up
             granted = hand.granted
+            self._well(hand)
         elif status == OK and kind in "DBRK":
+            if kind == "D":
+                self._well(hand)
             self._over(now, pending, hand)
         elif status == AGAIN and kind != "D":
             granted = hand.granted
@@ -364,6 +371,10 @@ class Dispatch:
     def _ungrant(self, hand: Hand, pending: Pending) -> None:
         if pending.topped_up:
             self.budgets.settle(hand.budget, pending.topped_up)
+
+    def _well(self, hand: Hand) -> None:
+        if self._outages.succeeded(hand.budget):
+            self.notices.append(f"{hand.budget} answers again")
 
     # Small things.
 

@@ -255,6 +255,9 @@ class Loop:
 
     def _send(self) -> None:
         assert self.dispatch is not None
+        notices, self.dispatch.notices = self.dispatch.notices, []
+        for notice in notices:
+            log.warning(notice)
         while self.dispatch.outbox:
             messages, self.dispatch.outbox = self.dispatch.outbox, []
             for peer, message in messages:

@@ -83,6 +83,13 @@ class Traversal:
             flat += (account, pack_job(self.first_job(account, depth, job.user)))
         return flat
 
+    def queues(self, levels: Mapping[int, int]) -> list[str]:
+        """Every queue in which a job may wait. `levels` has the accounts of each that are still to be analysed."""
+        names = [front_of(operation) for operation in Operation] + [operation.value for operation in Operation]
+        if self.levelled:
+            names += [f"A{level}" for level in sorted(levels) if levels[level] > 0]
+        return names
+
     def sources(self, operation: Operation, levels: Mapping[int, int]) -> list[str]:
         """The queues from which jobs of an operation may be handed out now, the first one first."""
         queues = [front_of(operation)]

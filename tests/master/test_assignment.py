@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from master.assignment import GRANT, GRANT_UNMETERED, Assigner, Wish
 from master.budgets import Budgets, budget_key
+from master.outages import Outages
 from master.roster import Hand, Roster, Worker
 from master.traversal import Traversal, Traversing
 from protocol.jobs import Job, Operation
@@ -25,7 +26,7 @@ class House:
     ) -> None:
         self.budgets, self.roster = Budgets(), Roster()
         self.walk = Traversal((T, F, A), Traversing.BFS, 3 if levelled else 0)
-        self.assigner = Assigner(self.budgets, self.walk)
+        self.assigner = Assigner(self.budgets, self.walk, Outages())
         self.reply = Reply([], dict(waiting), levels or {}, 0, 0, 0, 0)
         self.handed: dict[str, list[tuple[str, int]]] = {}
 

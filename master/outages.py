@@ -1,0 +1,67 @@
+"""Services that fail for everybody: then they are left alone for a while, and asked by one job at a time.
+
+| what happens | then |
+|---|---|
+| a page or an end is accepted | all is well |
+| fewer than `ACCOUNTS` different accounts failed since | each is its own job's trouble |
+| more | nothing is handed out for a while; then one job may try; each failure doubles the while |
+
+Without this, an hour of a broken service would cost every waiting job its tries, and end them all as dead letters.
+No clock, no I/O: `now` is the caller's monotonic time in seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+ACCOUNTS = 4
+"""Different accounts that must fail, with no success between, before the service is to blame."""
+FIRST_REST_S = 5.0
+LONGEST_REST_S = 300.0
+
+
+@dataclass(slots=True)
+class _Trouble:
+    accounts: set[str] = field(default_factory=set)
+    until: float = 0.0
+    rest_s: float = 0.0
+    words: str = ""
+
+
+@dataclass(slots=True)
+class Outages:
+    """By the key of a budget: one caller's way to one endpoint."""
+
+    by_key: dict[str, _Trouble] = field(default_factory=dict)
+
+    def succeeded(self, key: str) -> bool:
+        """Something was got there. True when it had been out."""
+        trouble = self.by_key.pop(key, None)
+        return trouble is not None and trouble.rest_s > 0
+
+    def failed(self, now: float, key: str, account: str, words: str) -> float | None:
+        """A job failed there. The seconds for which it is left alone now, None when it is not to blame."""
+        trouble = self.by_key.setdefault(key, _Trouble())
+        if len(trouble.accounts) < ACCOUNTS:
+            trouble.accounts.add(account)
+        if len(trouble.accounts) < ACCOUNTS:
+            return None
+        if now < trouble.until:  # one of those that were under way when it went out
+            return None
+        trouble.rest_s = min(LONGEST_REST_S, trouble.rest_s * 2 or FIRST_REST_S)
+        trouble.until = now + trouble.rest_s
+        trouble.words = words
+        return trouble.rest_s
+
+    def room(self, now: float, key: str) -> int | None:
+        """How many jobs may be handed out for it: None for any number. The one that may try counts once asked for."""
+        trouble = self.by_key.get(key)
+        if trouble is None or not trouble.rest_s:
+            return None
+        return 1 if now >= trouble.until else 0
+
+    def tried(self, now: float, key: str) -> None:
+        """The one job that may try is on its way; if nothing is heard of it, another may after the same while."""
+        trouble = self.by_key.get(key)
+        if trouble is not None and trouble.rest_s:
+            trouble.until = now + trouble.rest_s

@@ -1,0 +1,60 @@
+"""A service that fails for everybody costs a few tries, not a dead letter for each waiting job."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from master.outages import ACCOUNTS, FIRST_REST_S, LONGEST_REST_S, Outages
+
+KEY = "twitter host:a statuses/user_timeline"
+
+
+def out(outages: Outages, now: float = 0.0) -> None:
+    for number in range(ACCOUNTS):
+        outages.failed(now, KEY, str(number), "500")
+
+
+def test_one_account_that_fails_is_its_own_trouble() -> None:
+    outages = Outages()
+    assert [outages.failed(float(now), KEY, "1", "500") for now in range(100)] == [None] * 100
+    assert outages.room(100.0, KEY) is None
+
+
+def test_a_service_that_fails_for_many_is_left_alone_and_then_asked_by_one() -> None:
+    outages = Outages()
+    out(outages)
+    assert outages.room(FIRST_REST_S - 0.1, KEY) == 0
+    assert outages.room(FIRST_REST_S, KEY) == 1
+    outages.tried(FIRST_REST_S, KEY)
+    assert outages.room(FIRST_REST_S, KEY) == 0
+    assert outages.room(0.0, "another") is None
+
+
+def test_a_success_ends_it() -> None:
+    outages = Outages()
+    out(outages)
+    assert outages.succeeded(KEY)
+    assert not outages.succeeded(KEY)
+    assert outages.room(0.1, KEY) is None
+
+
+def test_failures_that_were_under_way_when_it_went_out_do_not_lengthen_it() -> None:
+    outages = Outages()
+    out(outages)
+    assert outages.failed(0.5, KEY, "99", "500") is None
+    assert outages.room(FIRST_REST_S, KEY) == 1
+
+
+@given(st.integers(1, 60))
+def test_an_hour_of_failures_costs_few_tries(probes: int) -> None:
+    outages = Outages()
+    out(outages)
+    now = 0.0
+    for _ in range(probes):
+        now = outages.by_key[KEY].until
+        assert outages.room(now, KEY) == 1
+        rest = outages.failed(now, KEY, "1", "500")
+        assert rest is not None
+        assert FIRST_REST_S < rest <= LONGEST_REST_S
+    assert now >= min(probes, 6) * FIRST_REST_S
