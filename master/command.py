@@ -42,7 +42,7 @@ from storage.records import unpack_job
 
 log = logging.getLogger(__name__)
 
-LEADING = tuple(name for name in names_for("master") if name != "log_scrollback")
+LEADING = names_for("master")
 ASKING = ("crawl", "output_directory", "redis", "durability", "host", "port")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for machines.")
 

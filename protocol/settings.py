@@ -58,15 +58,6 @@ class Settings:
         "How messages are logged: a line for people, or one JSON object a line.",
         choices=("text", "json"),
     )
-    log_scrollback: int = setting(
-        300,
-        "master",
-        "How much of its log a master keeps to show to those who ask.",
-        unit="lines",
-        original="log_scrollback",
-        least=0,
-        most=100_000,
-    )
     redis: str = setting(
         "",
         "master storage",
