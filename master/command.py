@@ -157,6 +157,7 @@ def _finish(opened: Opened, loop: Loop, wish: Wish) -> None:
         _empty(ledger, loop, plan.widening_family)
     if plan.updating and plan.round > 1:
         _empty(ledger, loop, replace(plan, round=plan.round - 1).round_family)
+    _sweep(opened)
     frontier = write_frontier(ledger, settings.output_directory, settings.frontier_name)
     loop.totals = ledger.totals()
     loop.rates.look(loop.totals)
@@ -174,6 +175,14 @@ def _finish(opened: Opened, loop: Loop, wish: Wish) -> None:
     if frontier is not None:
         log.info("the accounts that were found, for a next crawl's --stream", extra=fields(frontier=frontier))
     log.info("all is done", extra=fields(manifest=path))
+
+
+def _sweep(opened: Opened) -> None:
+    """Segments that no ledger ever accepted, of workers that were killed, go; those of dead letters stay."""
+    if len(list(opened.dataset.output.glob(".tmatic/ledger.*"))) > 1:
+        return  # another crawl shares the directory, and may be using them
+    kept = {segment.token for job, _ in opened.ledger.dead() for segment in job.progress.segments}
+    opened.dataset.discard([segment for segment in opened.dataset.segments() if segment.token not in kept])
 
 
 def _empty(ledger: Ledger, loop: Loop, family: str) -> None:

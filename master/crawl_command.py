@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 0.05
 STOP_S = 15.0
+LEAVE_S = 1.0
+"""How long workers have to leave by themselves when their master did; one that it never met is told to."""
 EMULATOR_START_S = 60.0
 OFFERED = tuple(dict.fromkeys(name for floor in ("master", "worker") for name in names_for(floor) if name != "master"))
 
@@ -150,7 +152,7 @@ class Crawl:
 
     def _let_leave(self, workers: list[Kept]) -> None:
         """The master said that all is done: its workers leave by themselves."""
-        deadline = time.monotonic() + STOP_S
+        deadline = time.monotonic() + LEAVE_S
         for worker in workers:
             if worker.process is not None:
                 with contextlib.suppress(subprocess.TimeoutExpired):

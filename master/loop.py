@@ -10,6 +10,7 @@ never for one of them.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import signal
@@ -42,6 +43,7 @@ AGAIN_S = 0.5
 SAID_AGAIN_S = 10.0
 """How often the same trouble is told again."""
 LONGEST_WAIT_S = 0.1
+FAREWELL_S = 2.0
 
 
 class Ending(Enum):
@@ -277,7 +279,18 @@ class Loop:
         return True
 
     def farewell(self, reason: str) -> None:
-        """Tell every worker to leave."""
-        if self.dispatch is not None:
-            self.dispatch.quit(reason)
-            self._send()
+        """Tell every worker to leave, also one that only comes now; wait a moment until those that are known did."""
+        if self.dispatch is None:
+            return
+        staying = set(self.dispatch.roster.workers)
+        self.dispatch.quit(reason)
+        self._send()
+        leave = wire.Quit(self.dispatch.lead.epoch, reason)
+        deadline = time.monotonic() + FAREWELL_S
+        while staying and (left := deadline - time.monotonic()) > 0:
+            if not self._router.poll(int(left * 1000) + 1):
+                return
+            peer, *frames = self._router.recv_multipart()
+            with contextlib.suppress(MalformedError):
+                if isinstance(wire.decode(frames), wire.Bye) or not self._transmit(peer, leave):
+                    staying.discard(peer)
