@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 import click
 import orjson
 
+from protocol.command import run
 from protocol.errors import TmaticError, UsageError
 from storage.dataset import RecordKind
 from storage.files import FileDataset
@@ -109,27 +109,8 @@ def stats_command(output: Path, as_json: bool) -> None:
 
 
 def main() -> None:
-    """The entry point: one sentence and exit 2 for a wrong call, exit 1 for what could not be done."""
-    try:
-        commands.main(prog_name="tmatic-data", standalone_mode=False)
-        sys.stdout.flush()
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        sys.exit(2)
-    except click.ClickException as error:
-        click.echo(f"tmatic-data: {error.format_message()}", err=True)
-        sys.exit(2)
-    except click.exceptions.Abort:
-        sys.exit(130)
-    except UsageError as error:
-        click.echo(f"tmatic-data: {error}", err=True)
-        sys.exit(2)
-    except TmaticError as error:
-        click.echo(f"tmatic-data: {error}", err=True)
-        sys.exit(1)
-    except BrokenPipeError:
-        # Whoever read has enough. Python would complain about the rest at exit, so there is to be no rest.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """The entry point."""
+    run(commands, "tmatic-data")
 
 
 if __name__ == "__main__":

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Never
 
 import click
 
-from protocol.errors import TmaticError, UsageError
+from protocol.command import run
+from protocol.errors import UsageError
 from services.emulator import server
 from services.emulator.calls import LIST_PAGE, Rules, Service
 from services.emulator.dataset import DatasetWorld
@@ -24,36 +22,7 @@ DEFAULT_USERS = 100_000
 _FILE = click.Path(path_type=Path)
 
 
-class _OneSentence(click.Command):
-    """Says every mistake in one sentence on standard error: exit 2 for flags and files, 1 for the rest."""
-
-    def main(
-        self,
-        args: Sequence[str] | None = None,
-        prog_name: str | None = None,
-        complete_var: str | None = None,
-        standalone_mode: bool = True,
-        **extra: Any,
-    ) -> Any:
-        try:
-            result = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
-        except click.ClickException as error:
-            _fail(error.format_message(), error.exit_code)
-        except UsageError as error:
-            _fail(str(error), 2)
-        except TmaticError as error:
-            _fail(str(error), 1)
-        except click.Abort:
-            sys.exit(130)
-        sys.exit(result if isinstance(result, int) else 0)
-
-
-def _fail(sentence: str, code: int) -> Never:
-    click.echo(f"tmatic-emulator: {sentence}", err=True)
-    sys.exit(code)
-
-
-@click.command(cls=_OneSentence, context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]})
+@click.command()
 @click.option(
     "--users",
     type=click.IntRange(LEAST_USERS, MOST_USERS),
@@ -121,7 +90,7 @@ def _fail(sentence: str, code: int) -> Never:
     help="Requests that /_truth/identities tells apart; about 200 bytes each.",
     metavar="N",
 )
-def main(
+def tmatic_emulator(
     users: int,
     seed: int,
     graph: Path | None,
@@ -172,6 +141,11 @@ def _world(users: int, seed: int, graph: Path | None, dataset: Path | None) -> W
 
 def _say(host: str, port: int) -> None:
     print(f"listening on http://{host}:{port}", flush=True)
+
+
+def main() -> None:
+    """The entry point."""
+    run(tmatic_emulator, "tmatic-emulator")
 
 
 if __name__ == "__main__":
