@@ -1,0 +1,1 @@
+"""The documents: what they print runs, and what they link to is there."""

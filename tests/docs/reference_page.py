@@ -1,0 +1,62 @@
+"""The commands' own part of `docs/reference.md`. `python -m tests.docs.reference_page` renews it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference.md"
+BEGIN = "<!-- The commands' own words, by `python -m tests.docs.reference_page`. Change them there. -->\n"
+END = "<!-- Here end the commands' own words. -->\n"
+
+MODULES = {
+    "tmatic-crawl": "master.crawl_command",
+    "tmatic-master": "master.command",
+    "tmatic-worker": "worker.command",
+    "tmatic-data": "storage.data_command",
+    "tmatic-emulator": "services.emulator.cli",
+}
+_SUBCOMMAND = re.compile(r"^  ([a-z-]+)  +\S", re.MULTILINE)
+
+
+def _help(words: list[str]) -> str:
+    """What a command says of itself, in lines of 100 characters."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TMATIC_")}
+    said = subprocess.run(
+        [sys.executable, "-m", MODULES[words[0]], *words[1:], "--help"],
+        env={**environment, "COLUMNS": "100", "LANG": "C.UTF-8"},
+        cwd=PAGE.parent.parent,
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=60,
+        text=True,
+    )
+    return "\n".join(line.rstrip() for line in said.stdout.splitlines()) + "\n"
+
+
+def commands() -> list[tuple[str, str]]:
+    """Every command and subcommand, with its help."""
+    with ThreadPoolExecutor(2) as threads:
+        tops = dict(zip(MODULES, threads.map(lambda name: _help([name]), MODULES), strict=True))
+        lines: list[list[str]] = []
+        for name, text in tops.items():
+            _, _, listed = text.partition("\nCommands:\n")
+            lines += [[name], *([name, sub] for sub in _SUBCOMMAND.findall(listed))]
+        texts = threads.map(lambda words: tops[words[0]] if len(words) == 1 else _help(words), lines)
+        return [(" ".join(words), text) for words, text in zip(lines, texts, strict=True)]
+
+
+def page(before: str) -> str:
+    """The page with its generated part renewed."""
+    head, _, rest = before.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    parts = [f"### {name}\n\n```text\n{text}```\n" for name, text in commands()]
+    return head + BEGIN + "\n" + "\n".join(parts) + "\n" + END + tail
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(PAGE.read_text()))
