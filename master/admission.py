@@ -131,4 +131,5 @@ class Admission:
 
     def _welcome(self) -> wire.Welcome:
         heartbeat_ms = int(self._terms.heartbeat * 1000)
-        return wire.Welcome(self._lead.incarnation, self._lead.epoch, self._terms.crawl, heartbeat_ms)
+        lead = self._lead
+        return wire.Welcome(lead.incarnation, lead.epoch, self._terms.crawl, heartbeat_ms, lead.ledger_id)

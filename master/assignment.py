@@ -22,6 +22,8 @@ from storage.ledger import Reply, Transition
 GRANT = 4
 """Requests that a job may have in hand: a page with its retries."""
 GRANT_UNMETERED = 16
+IDLE_S = 0.05
+"""How long to leave it when nothing could be handed out and nothing stirs: a look at a thousand workers costs 6 ms."""
 
 
 @dataclass(slots=True)
@@ -43,11 +45,23 @@ class Assigner:
         self._budgets, self._outages = budgets, outages
         self._traversal = traversal
         self._turn = 0
+        self._idle_until = float("-inf")
 
     def wishes(self, now: float, roster: Roster, reply: Reply, most: int, transitions: int, intake: bool) -> list[Wish]:
         """At most `most` jobs in so many transitions, over all workers. `intake`: targets are still being read."""
-        if most <= 0:
+        if most <= 0 or now < self._idle_until:
             return []
+        wishes = self._wishes(now, roster, reply, most, transitions, intake)
+        self._idle_until = now if wishes else now + IDLE_S
+        return wishes
+
+    def stir(self) -> None:
+        """Something came that may be work, room or budget: look again at once."""
+        self._idle_until = float("-inf")
+
+    def _wishes(
+        self, now: float, roster: Roster, reply: Reply, most: int, transitions: int, intake: bool
+    ) -> list[Wish]:
         levels = dict(reply.levels)
         if intake:
             levels[0] = levels.get(0, 0) + 1  # a target that is not read yet belongs to the first level

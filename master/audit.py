@@ -10,17 +10,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
 from typing import Any, TypeVar
 
 from master.plan import SEEN, recall
 from master.traversal import COLLECTED
+from protocol.errors import DatasetError, MalformedError
 from protocol.jobs import Job, Operation
-from storage.dataset import RecordKind
+from storage.dataset import RecordKind, record_id
 from storage.files import FileDataset
 from storage.ledger import Ledger
+from storage.receipts import Receipt
 from storage.records import unpack_job
 
+LOG_AT_ONCE = 5000
 NAMED = 100
 """Findings of one kind that are named; the others are only counted."""
 
@@ -80,6 +82,35 @@ class _Live:
     dead: dict[Key, Job] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class _Receipts:
+    """Who has a receipt for what. `received` sums what those of this crawl say that came, of accounts that owe it;
+    `others` counts accounts whose receipt a later crawl in the same directory replaced: no sum can be made then."""
+
+    crawl: str
+    counted: int = 0
+    received: Counter[Operation] = field(default_factory=Counter)
+    others: Counter[Operation] = field(default_factory=Counter)
+    _by_key: dict[Key, tuple[bool, int]] = field(default_factory=dict)
+
+    def add(self, receipt: Receipt) -> None:
+        """One receipt of the dataset."""
+        self.counted += 1
+        self._by_key[receipt.operation, receipt.user] = receipt.crawl == self.crawl, receipt.received
+
+    def count(self, key: Key) -> bool:
+        """Whether there is one; it is counted."""
+        found = self._by_key.get(key)
+        if found is None:
+            return False
+        ours, received = found
+        if ours:
+            self.received[key[0]] += received
+        else:
+            self.others[key[0]] += 1
+        return True
+
+
 def audit(
     ledger: Ledger, dataset: FileDataset, *, files: bool = True, progress: Callable[[str, int], None] | None = None
 ) -> Audit:
@@ -92,19 +123,22 @@ def audit(
         return result
     live = _live(ledger, result)
     totals = ledger.totals()
-    receipts, received = _receipts(dataset, live, result, told)
+    told_by = _Receipts(ledger.crawl)
+    for receipt in _counted("receipts", dataset.receipts(), told):
+        told_by.add(receipt)
     operations = plan.operations
     for account in _counted("accounts", ledger.accounts(SEEN), told):
         result.accounts += 1
         for operation in operations:
             if operation in plan.widening:
                 continue
-            _owed(result, live, receipts, (operation, account))
+            _owed(result, live, told_by, (operation, account))
     if plan.round:
         for account in ledger.accounts(plan.round_family):
-            _owed(result, live, receipts, (Operation.UPDATE, account))
+            _owed(result, live, told_by, (Operation.UPDATE, account))
+    result.receipts = told_by.counted
     result.live, result.dead = len(live.jobs), len(live.dead)
-    _sums(result, ledger, live, totals, received, operations)
+    _sums(result, ledger, live, totals, told_by, operations)
     _log(result, ledger, totals)
     if files:
         _files(result, dataset, told)
@@ -134,23 +168,10 @@ def _live(ledger: Ledger, result: Audit) -> _Live:
     return live
 
 
-def _receipts(
-    dataset: FileDataset, live: _Live, result: Audit, told: Callable[[str, int], None]
-) -> tuple[set[Key], Counter[Operation]]:
-    """Who has a receipt for what, and how many records those say that came, of jobs that are over."""
-    keys: set[Key] = set()
-    received: Counter[Operation] = Counter()
-    for receipt in _counted("receipts", dataset.receipts(), told):
-        key = (receipt.operation, receipt.user)
-        keys.add(key)
-        if key not in live.jobs and key not in live.dead and key not in live.to_come:
-            received[receipt.operation] += receipt.received
-    result.receipts = len(keys)
-    return keys, received
-
-
-def _owed(result: Audit, live: _Live, receipts: set[Key], key: Key) -> None:
-    if key not in live.jobs and key not in live.to_come and key not in live.dead and key not in receipts:
+def _owed(result: Audit, live: _Live, told_by: _Receipts, key: Key) -> None:
+    if key in live.jobs or key in live.to_come or key in live.dead:
+        return
+    if not told_by.count(key):
         result.lose(f"{key[0].value} {key[1]} has no job, no dead letter and no receipt")
 
 
@@ -159,7 +180,7 @@ def _sums(
     ledger: Ledger,
     live: _Live,
     totals: dict[str, int],
-    received: Counter[Operation],
+    told_by: _Receipts,
     operations: tuple[Operation, ...],
 ) -> None:
     """Assigned and stored: jobs and records as the ledger counted them, and as they can be counted now."""
@@ -177,11 +198,16 @@ def _sums(
             for (kind, _), job in jobs.items()
             if kind is operation
         )
-        result.agree(
-            f"{letter} records counted by the ledger, and told by receipts",
-            totals.get(f"{letter}.records", 0) - in_hand,
-            received[operation],
-        )
+        if not told_by.others[operation]:
+            result.agree(
+                f"{letter} records counted by the ledger, and told by receipts",
+                totals.get(f"{letter}.records", 0) - in_hand,
+                told_by.received[operation],
+            )
+    updated = sum(count for name, count in totals.items() if name.startswith("intake.updated"))
+    ended = totals.get("U.done", 0) + totals.get("U.dead", 0)
+    open_updates = sum(key[0] is Operation.UPDATE for key in live.jobs)
+    result.agree("U jobs taken in over all rounds, and ended or open", updated, ended + open_updates)
 
 
 def _widening(ledger: Ledger) -> tuple[Operation, ...]:
@@ -198,12 +224,21 @@ def _log(result: Audit, ledger: Ledger, totals: dict[str, int]) -> None:
     steps = sum(totals.get(f"{operation.value}.steps", 0) for operation in Operation)
     pages = sum(totals.get(f"announced.{topic}.page", 0) for topic in ("timeline", "followers", "user"))
     result.agree("pages committed, and announced", steps, pages)
-    entries = ledger.log()
-    for before, after in pairwise(entries):
-        if after[0] != before[0] + 1:
-            result.differences.append(f"the log jumps from {before[0]} to {after[0]}")
-    if entries:
-        result.agree("last announcement, and the log's head", entries[-1][0], ledger.heads().get("", 0))
+    sequences = _sequences(ledger)
+    last = next(sequences, 0)
+    for sequence in sequences:
+        if sequence != last + 1:
+            result.differences.append(f"the log jumps from {last} to {sequence}")
+        last = sequence
+    result.agree("last announcement, and the log's head", last, ledger.heads().get("", 0))
+
+
+def _sequences(ledger: Ledger) -> Iterator[int]:
+    """The sequence of each announcement that is kept, some thousand read at a time."""
+    first = 0
+    while entries := ledger.log(first, first + LOG_AT_ONCE - 1):
+        yield from (entry[0] for entry in entries)
+        first += len(entries)
 
 
 def _files(result: Audit, dataset: FileDataset, told: Callable[[str, int], None]) -> None:
@@ -212,14 +247,19 @@ def _files(result: Audit, dataset: FileDataset, told: Callable[[str, int], None]
         if record.file is None:
             continue
         result.files += 1
-        counts = dataset.scan_counts(record.user, RecordKind(f".{record.kind}"))
-        result.records += counts.records
-        if counts.distinct != counts.records:
-            result.double(f"{record.file.name} has {counts.records - counts.distinct} records twice")
-        if counts.records < record.file.records:
-            result.lose(f"{record.file.name} has {counts.records} records, its receipt says {record.file.records}")
-        elif counts.records > record.file.records:
-            result.double(f"{record.file.name} has {counts.records} records, its receipt says {record.file.records}")
+        kind, name, wanted = RecordKind(f".{record.kind}"), record.file.name, record.file.records
+        try:
+            ids = [record_id(kind, line) for line in dataset.lines(record.user, kind)]
+        except (DatasetError, MalformedError) as error:
+            result.lose(f"{name} cannot be read: {error}")
+            continue
+        result.records += len(ids)
+        if len(set(ids)) != len(ids):
+            result.double(f"{name} has {len(ids) - len(set(ids))} records twice")
+        if len(ids) < wanted:
+            result.lose(f"{name} has {len(ids)} records, its receipt says {wanted}")
+        elif len(ids) > wanted:
+            result.double(f"{name} has {len(ids)} records, its receipt says {wanted}")
 
 
 def _counted(what: str, items: Iterator[T], told: Callable[[str, int], None]) -> Iterator[T]:

@@ -31,11 +31,12 @@ from master.terms import Terms
 from master.traversal import COLLECTED, Traversing
 from protocol.command import run
 from protocol.configuration import settings_options
-from protocol.errors import LedgerError, TmaticError
+from protocol.errors import DatasetError, LedgerError
 from protocol.jobs import Operation
 from protocol.logs import fields, set_up
 from protocol.settings import TABLE, Settings, names_for
 from protocol.sockets import router
+from storage.files import FileDataset
 from storage.ledger import Ledger
 from storage.manifest import write_manifest
 from storage.records import unpack_job
@@ -96,9 +97,11 @@ def lead(settings: Settings, wish: Wish) -> int:
     """Lead a crawl to its end, or until told to stop. Returns the exit code."""
     with zmq.Context() as sockets:
         socket, port = router(sockets, settings.host, settings.port)
+        # Until the loop listens to signals, one must not leave a server behind that nobody watches.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             opened = open_crawl(settings)
-        except TmaticError:
+        except BaseException:
             socket.close(0)
             raise
         loop = None
@@ -122,7 +125,8 @@ def lead(settings: Settings, wish: Wish) -> int:
                 loop.close()
             socket.close()
             opened.close()
-    return 1 if any(file is not None and file.damaged for file in (wish.stream, wish.seeds)) else 0
+    # What could be read is in. The file is for the user to mend, so this is the code of a wrong input.
+    return 2 if any(file is not None and file.damaged for file in (wish.stream, wish.seeds)) else 0
 
 
 def terms_of(settings: Settings) -> Terms:
@@ -182,7 +186,10 @@ def _sweep(opened: Opened) -> None:
     if len(list(opened.dataset.output.glob(".tmatic/ledger.*"))) > 1:
         return  # another crawl shares the directory, and may be using them
     kept = {segment.token for job, _ in opened.ledger.dead() for segment in job.progress.segments}
-    opened.dataset.discard([segment for segment in opened.dataset.segments() if segment.token not in kept])
+    try:
+        opened.dataset.discard([segment for segment in opened.dataset.segments() if segment.token not in kept])
+    except DatasetError as error:
+        log.warning(f"{error}; nothing needs it any more")
 
 
 def _empty(ledger: Ledger, loop: Loop, family: str) -> None:
@@ -195,14 +202,16 @@ def _empty(ledger: Ledger, loop: Loop, family: str) -> None:
 
 
 def _running(settings: Settings, question: str) -> dict[str, Any] | None:
-    """What the master of this crawl answers, if one runs where the settings say."""
-    state = ask_master(f"{settings.host}:{settings.port}", question)
-    if state is not None and state.get("crawl") != settings.crawl:
-        raise LedgerError(
-            f"the master at {settings.host}:{settings.port} leads crawl {state.get('crawl')!r}: "
-            "name the right one by --port or --crawl"
-        )
-    return state
+    """What the master of this crawl answers, if one runs where the settings say. Another crawl's is left alone."""
+    address = f"{settings.host}:{settings.port}"
+    state = ask_master(address, "status")
+    if state is None:
+        return None
+    ours = FileDataset(settings.output_directory).ledger_id(settings.crawl)
+    if state.get("crawl") != settings.crawl or state.get("ledger", ours) != ours:
+        click.echo(f"the master at {address} leads another crawl, {state.get('crawl')!r}, and is not asked", err=True)
+        return None
+    return state if question == "status" else ask_master(address, question)
 
 
 def _print(document: Any, as_json: bool, text: Callable[[], str]) -> None:

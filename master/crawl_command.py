@@ -22,11 +22,14 @@ from protocol.configuration import settings_options
 from protocol.errors import TmaticError, UsageError
 from protocol.logs import fields, set_up
 from protocol.settings import TABLE, Settings, names_for
+from storage.files import FileDataset
 
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.05
 STOP_S = 15.0
+NEVER_LED_S = 10.0
+"""A master that ends in words so soon after the first start has said what the user is to mend."""
 LEAVE_S = 1.0
 """How long workers have to leave by themselves when their master did; one that it never met is told to."""
 EMULATOR_START_S = 60.0
@@ -88,6 +91,8 @@ def tmatic_crawl(
         raise UsageError("--emulator-options is for --emulator, which was not said")
     if emulator and settings.base_url != TABLE["base_url"].default:
         raise UsageError("--emulator and --base-url exclude each other: one service at a time")
+    if workers > settings.max_clients:
+        raise UsageError(f"--workers {workers} are more than --max-clients {settings.max_clients}: raise the latter")
     asked = Asked(targets, letters, seeds, adopt, workers, emulator_options if emulator else None)
     context.exit(Crawl(settings, asked).run())
 
@@ -105,7 +110,9 @@ class Crawl:
     processes: list[Kept] = field(default_factory=list)
 
     def run(self) -> int:
-        """To the end of the crawl. Returns the exit code."""
+        """To the end of the crawl. Returns the exit code. Raises DatasetError for a directory that will not do."""
+        settings = self.settings
+        FileDataset(settings.output_directory, temporary=settings.temporary_directory).check()
         self.port = _free_port(self.settings)
         self.base_url = self.settings.base_url
         with self._signals():
@@ -133,8 +140,10 @@ class Crawl:
                 master.over = True
                 self._let_leave(workers)
                 return 0
-            if code is not None and (code == 2 or not master.again(now, code)):
-                return 2 if code == 2 else 1
+            if code is not None:
+                never_led = code == 1 and master.deaths == 0 and now - master.started_at < NEVER_LED_S
+                if code == 2 or never_led or not master.again(now, code):
+                    return 2 if code == 2 else 1
             for kept in (*emulator, *workers):
                 code = kept.look(now)
                 if code == 0:

@@ -18,25 +18,23 @@ Rules it keeps:
 
 from __future__ import annotations
 
-import heapq
 import random
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from master.admission import Admission
 from master.assignment import Assigner, Wish
 from master.budgets import Budgets
+from master.loaded import InconsistentError, Loaded
 from master.outages import Outages
+from master.resting import Resting
 from master.roster import Hand, Roster, Worker, assignment
 from master.terms import Terms
 from master.transitions import Pending, Transitions
 from master.traversal import COLLECTED, Traversal, front_of
 from protocol import messages as wire
-from protocol.errors import LedgerError
-from protocol.jobs import Job, Operation
-from storage.ledger import AGAIN, GAP, MAX_DISCOVERIES, MAX_TRANSITIONS, OK, STALE, Lead, Lease, Reply, Transition
+from storage.ledger import AGAIN, GAP, MAX_DISCOVERIES, MAX_TRANSITIONS, OK, STALE, Lead, Reply, Transition
 from storage.records import unpack_job
 
 MAX_LEASES = 256
@@ -46,19 +44,6 @@ RESERVED = 32
 
 MOST_PENDING = 20_000
 """Transitions that wait before words on leases that are over are not taken any more."""
-
-
-class InconsistentError(LedgerError):
-    """The ledger and the leader's memory differ; the lead must be taken again to learn what holds."""
-
-
-@dataclass(slots=True)
-class Loaded:
-    """What a new leader reads from the ledger before it decides anything."""
-
-    held: dict[str, Lease]
-    retry: dict[str, Job]
-    reply: Reply
 
 
 class Dispatch:
@@ -74,7 +59,6 @@ class Dispatch:
         self.intake: Iterator[Transition] | None = None
         self.draining = False
         self.counted: dict[str, int] = {}
-        self._chance = chance
         self._pending: deque[Pending] = deque()
         self._flying: list[Pending] | None = None
         self._confirmed = False
@@ -87,9 +71,9 @@ class Dispatch:
         self._admission = Admission(
             lead, terms, self.roster, self.budgets, self._send, self._dispose, self._spent, self._count
         )
-        self._resting: list[tuple[float, str, str]] = []
-        for field, job in sorted(loaded.retry.items()):
-            self._rest(now, field, job)
+        self._resting = Resting(terms, chance)
+        for name, job in sorted(loaded.retry.items()):
+            self._resting.rest(now, name, job)
         for token, lease in loaded.held.items():
             self.roster.hands[token] = Hand(token, lease.job, lease.worker, lease.budget, lease.granted, moved_at=now)
             self.budgets.grant(lease.budget, lease.granted)
@@ -104,12 +88,14 @@ class Dispatch:
             self._admission.answered(worker)
         match message:
             case wire.Hello():
+                self._assigner.stir()
                 self._admission.hello(now, peer, message)
             case wire.ProgressMade():
                 self._heard(now, worker, message.budgets, message.steps)
                 for step in message.steps:
                     self._step(now, peer, step)
             case wire.Result():
+                self._assigner.stir()
                 self._heard(now, worker, message.budgets, message.ends)
                 for end in message.ends:
                     self._end(now, peer, end)
@@ -143,9 +129,8 @@ class Dispatch:
             self._dispose([hand for hand in self.roster.orphans() if not hand.ended], "orphaned")
         for name in [n for n, c in self.roster.newcomers.items() if now - c.asked_at > self.terms.name_timeout]:
             self._admission.replace(now, name)
-        while self._resting and self._resting[0][0] <= now:
-            _, field, operation = heapq.heappop(self._resting)
-            self._pending.append(Pending(["W", field, front_of(Operation(operation))]))
+        for name, operation in self._resting.awake(now):
+            self._pending.append(Pending(["W", name, front_of(operation)]))
 
     def drain(self) -> None:
         """Hand out nothing more; workers finish what they hold."""
@@ -166,6 +151,8 @@ class Dispatch:
                 vanished[hand.budget] += hand.granted - hand.spent
         self.budgets.inherit(before.budgets, vanished)
         self.counted = before.counted
+        if before.draining:
+            self.drain()
 
     @property
     def queues(self) -> list[str]:
@@ -209,7 +196,7 @@ class Dispatch:
             transition = next(self.intake, None)
             if transition is None:
                 self.intake = None
-            else:
+            elif transition:  # an empty one is still being read
                 batch.append(Pending(transition))
         if not self.draining:
             room = MAX_TRANSITIONS - len(batch)
@@ -227,6 +214,8 @@ class Dispatch:
         batch, self._flying = self._flying, None
         self.reply, self._committed_at = reply, now
         self._confirmed = not batch
+        if batch:
+            self._assigner.stir()
         verdicts: dict[bytes, list[wire.Verdict]] = {}
         for pending, status in zip(batch, reply.statuses, strict=True):
             if pending.wish is not None:
@@ -259,6 +248,9 @@ class Dispatch:
 
     def _step(self, now: float, peer: bytes, step: wire.Step) -> None:
         hand = self.roster.hands.get(step.token)
+        if hand is not None and (hand.stepping or hand.ended):
+            self._count("steps said twice")
+            return
         if hand is None or step.step != hand.job.progress.steps + 1:
             self._check(Pending(["X", step.token, step.step, None], peer=peer, hand=hand))
             return
@@ -271,6 +263,9 @@ class Dispatch:
         if hand is None:
             self._check(Pending(["X", end.token, end.step, None], peer=peer))
             return
+        if hand.ended or (hand.stepping and end.how in (wire.FAILED, wire.LOST)):
+            self._count("ends said twice or too early")  # it is said again if it is meant
+            return
         self._spent(hand, end.spent)
         hand.ended = True
         match end.how:
@@ -282,8 +277,11 @@ class Dispatch:
                 after = hand.job.lapsed().restarted()
                 self._pending.append(self._transitions.failed(peer, hand, after, end.words))
             case _:
-                self._pending.append(self._transitions.failed(peer, hand, hand.job.failed(), end.words))
-                rest_s = self._outages.failed(now, hand.budget, hand.job.user, end.words)
+                if self._outages.spares(hand.budget):
+                    self._pending.append(self._transitions.back(peer, hand, "outage"))
+                else:
+                    self._pending.append(self._transitions.failed(peer, hand, hand.job.failed(), end.words))
+                rest_s = self._outages.failed(now, hand.budget, hand.job.user)
                 if rest_s is not None:
                     self.notices.append(
                         f"{hand.budget} fails for every account, and is left alone for {rest_s:g} s: {end.words}"
@@ -305,9 +303,13 @@ class Dispatch:
         jobs = []
         for i in range(0, len(flat), 2):
             token, job = flat[i].decode(), unpack_job(flat[i + 1])
-            hand = Hand(token, job, wish.worker, wish.budget, wish.granted, sent_at=now, moved_at=now)
+            granted = wish.granted
+            if worker is None:  # it left while the commit was under way, and never got the job nor its grant
+                self.budgets.settle(wish.budget, granted)
+                granted = 0
+            hand = Hand(token, job, wish.worker, wish.budget, granted, sent_at=now, moved_at=now)
             self.roster.hands[token] = hand
-            if worker is None:  # it left while the commit was under way
+            if worker is None:
                 self._dispose([hand], "bye")
                 continue
             self.roster.give(hand, worker)
@@ -364,7 +366,7 @@ class Dispatch:
             self.budgets.settle(hand.budget, unspent)
         if pending.transition[0] == "R":
             assert pending.after is not None
-            self._rest(now, pending.transition[2], pending.after)
+            self._resting.rest(now, pending.transition[2], pending.after)
         elif pending.transition[0] == "D" and (worker := self.roster.by_name.get(hand.worker)) is not None:
             worker.completed += 1
 
@@ -377,11 +379,6 @@ class Dispatch:
             self.notices.append(f"{hand.budget} answers again")
 
     # Small things.
-
-    def _rest(self, now: float, field: str, job: Job) -> None:
-        delay = min(self.terms.retry_most, self.terms.retry_base * 2 ** max(0, job.progress.tries - 1))
-        due = now + delay * (0.5 + self._chance.random())
-        heapq.heappush(self._resting, (due, field, job.operation.value))
 
     def _spent(self, hand: Hand, spent: int) -> None:
         more = min(spent, hand.granted) - hand.spent

@@ -31,6 +31,30 @@ NAMED_LINES = 20
 LARGEST_ID = (1 << 63) - 1
 
 
+class Ahead:
+    """An intake of which one transition is read ahead, where waiting for it harms nobody; [] stands for not yet."""
+
+    def __init__(self, source: Iterator[Transition]) -> None:
+        self._source = source
+        self._ready: Transition = []
+        self._over = False
+
+    def __iter__(self) -> Iterator[Transition]:
+        return self
+
+    def __next__(self) -> Transition:
+        if not self._ready and self._over:
+            raise StopIteration
+        ready, self._ready = self._ready, []
+        return ready
+
+    def fill(self) -> None:
+        """Read the next one, if none is ready. Blocks, and raises what reading raises."""
+        if not self._ready and not self._over:
+            following = next(self._source, None)
+            self._over, self._ready = following is None, following or []
+
+
 @dataclass(slots=True)
 class Lines:
     """The ids of one file, one a line, plain or gzip; blank lines and `#` comments pass. What is bad is counted."""
@@ -41,7 +65,9 @@ class Lines:
     damaged: str = ""
 
     def check(self) -> None:
-        """Raises UsageError when the file cannot be read at all."""
+        """Raises UsageError when the file cannot be read at all, or not twice: a resumed crawl reads it again."""
+        if self.path.exists() and not self.path.is_file():
+            raise UsageError(f"{self.path} is not a file")
         try:
             with self.path.open("rb") as file:
                 file.read(1)

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 
-from master.dispatch import Dispatch, Loaded
-from master.intake import Lines, seeds, targets, updates, widening
+from master.dispatch import Dispatch
+from master.intake import Ahead, Lines, seeds, targets, updates, widening
 from master.lead import Candidate, Verdict
+from master.loaded import Loaded
 from master.opening import Opened, bind_ledger
 from master.plan import SEEN, Plan, recall, resume
 from master.terms import Terms
@@ -90,7 +91,10 @@ class Leading:
             dataset.set_ledger_id(self.opened.settings.crawl, lead.ledger_id)
         known = ledger.sizes().get(SEEN, (0, 0))[0] > 0
         kept = recall(ledger.remembered())
-        plan = resume(kept, self.wish.operations, self.wish.traversing, self.wish.depth, known)
+        wish = self.wish
+        plan = resume(
+            kept, wish.operations, wish.traversing, wish.depth, known=known, streaming=wish.stream is not None
+        )
         self.wish.adopt = False
         words: list[Transition] = [["C", name, value] for name, value in plan.remembered().items()]
         reply = ledger.commit(incarnation, lead.beat, words, [*map(front_of, Operation), *(o.value for o in Operation)])
@@ -105,21 +109,22 @@ class Leading:
         )
         if before is not None:
             dispatch.succeed(before)
-        dispatch.intake = self._intake(leadership.plan)
+        dispatch.intake = Ahead(self._intake(leadership.plan))
         return dispatch
 
     def _intake(self, plan: Plan) -> Iterator[Transition]:
         """Everything that may have to come in; what is in already is not taken twice."""
         ledger, walk = self.opened.ledger, plan.traversal
         parts: list[Iterator[Transition]] = []
-        stream = self.wish.stream
-        if plan.updating:
-            accounts = stream if stream is not None else ledger.accounts(SEEN)
-            parts.append(updates(accounts, walk, plan.round_family))
+        stream, asked = self.wish.stream, self.wish.operations
+        if self.wish.seeds is not None:  # before anything can be discovered
+            parts.append(seeds(self.wish.seeds))
+        if plan.updating and plan.everyone:
+            parts.append(updates(ledger.accounts(SEEN), walk, plan.round_family))
+        if stream is not None and Operation.UPDATE in asked:
+            parts.append(updates(stream, walk, plan.round_family))
         elif stream is not None:
             parts.append(targets(stream, walk, SEEN))
-        if self.wish.seeds is not None:
-            parts.append(seeds(self.wish.seeds))
         if plan.widening:
             parts.append(widening(ledger.accounts(SEEN), plan.widening, walk, plan.widening_family))
         return chain(*parts)

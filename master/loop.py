@@ -23,9 +23,11 @@ from typing import Any
 
 import zmq
 
-from master.dispatch import Dispatch, InconsistentError
+from master.dispatch import Dispatch
+from master.intake import Ahead
 from master.leading import Leadership, Leading, LedElsewhereError
 from master.ledger_thread import BugError, LedgerThread
+from master.loaded import InconsistentError
 from master.summary import Rates, document, line
 from master.terms import Terms
 from protocol import messages as wire
@@ -153,11 +155,22 @@ class Loop:
     def _commit(self, now: float) -> None:
         assert self.dispatch is not None and self.leadership is not None
         batch = self.dispatch.next_batch(now)
+        read_ahead = self.dispatch.intake.fill if isinstance(self.dispatch.intake, Ahead) else None
         if batch is None:
+            if read_ahead is not None:
+                self._ask(read_ahead, lambda _: None)
             return
         ledger, lead, beat = self._leading.opened.ledger, self.leadership.lead, self.leadership.beat
-        queues, most = self.dispatch.queues, self._leading.max_users
-        self._ask(lambda: ledger.commit(lead.incarnation, beat, batch, queues, max_users=most), self._committed)
+        queues, most, plan = self.dispatch.queues, self._leading.max_users, self.leadership.plan
+        newcomers = plan.widening_family if plan.widening else ""
+
+        def commit() -> Reply:
+            reply = ledger.commit(lead.incarnation, beat, batch, queues, max_users=most, newcomers=newcomers)
+            if read_ahead is not None:
+                read_ahead()
+            return reply
+
+        self._ask(commit, self._committed)
 
     # What the ledger answers.
 

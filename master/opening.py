@@ -59,7 +59,7 @@ def open_crawl(settings: Settings) -> Opened:
     )
     dataset.check()
     if settings.redis:
-        _wait_until_loaded(settings.redis, settings)
+        _wait_for_server(settings.redis, settings, begun=dataset.ledger_id(settings.crawl) is not None)
         return Opened(settings, dataset, ledger_at(settings.redis, settings), None)
     server = EmbeddedValkey(ledger_directory(settings), settings.durability)
     return Opened(settings, dataset, ledger_at(server.start(), settings), server)
@@ -79,15 +79,17 @@ def ledger_at(url: str, settings: Settings) -> Ledger:
     return Ledger(client, settings.crawl, replicas=1 if settings.durability == "replica" else 0)
 
 
-def _wait_until_loaded(url: str, settings: Settings) -> None:
-    """Check a server, and wait for one that is there but still reads its file."""
+def _wait_for_server(url: str, settings: Settings, *, begun: bool) -> None:
+    """Check a server, and wait for one that still reads its file. When the crawl has `begun` on it, a server that does
+    not answer is waited for as well; for a new crawl that is a mistake in the URL."""
     said_at = float("-inf")
     while True:
         try:
             check_server(url, settings)
             return
         except LedgerError as error:
-            if not isinstance(error.__cause__, redis.BusyLoadingError):
+            away = isinstance(error.__cause__, redis.ConnectionError | redis.TimeoutError | OSError)
+            if not isinstance(error.__cause__, redis.BusyLoadingError) and not (begun and away):
                 raise
             if time.monotonic() - said_at > SAID_AGAIN_S:
                 said_at = time.monotonic()
@@ -137,6 +139,11 @@ def bind_ledger(opened: Opened, ledger_id: str, *, adopt: bool) -> str:
     """
     known = opened.dataset.ledger_id(opened.settings.crawl)
     if ledger_id:
+        if known is None and opened.ledger.remembered() and not adopt:
+            raise UsageError(
+                f"the ledger {ledger_id} has served another dataset than {opened.settings.output_directory}: "
+                "name the right one by --output, or say --adopt to go on with this one"
+            )
         if known not in (None, ledger_id) and not adopt:
             raise UsageError(
                 f"{opened.settings.output_directory} belongs to ledger {known}, and this one is {ledger_id}: "
@@ -171,6 +178,12 @@ def resting(settings: Settings) -> Iterator[Opened]:
                 raise
             opened = Opened(settings, dataset, ledger_at(f"unix://{socket}", settings), None)
     try:
+        seen, known = opened.ledger.observe().ledger_id, dataset.ledger_id(settings.crawl)
+        if seen != (known or ""):
+            raise UsageError(
+                f"{settings.output_directory} belongs to ledger {known or 'none'}, and this one is {seen or 'empty'}: "
+                "name the right ones by --redis, --crawl and --output"
+            )
         yield opened
     finally:
         opened.close()

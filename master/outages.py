@@ -4,9 +4,11 @@
 |---|---|
 | a page or an end is accepted | all is well |
 | fewer than `ACCOUNTS` different accounts failed since | each is its own job's trouble |
-| more | nothing is handed out for a while; then one job may try; each failure doubles the while |
+| more | nothing is handed out for a while; then one job may try; if it fails too, the while is doubled |
 
-Without this, an hour of a broken service would cost every waiting job its tries, and end them all as dead letters.
+Without this, an hour of a broken service would cost every waiting job its tries, and end them all as dead letters. The
+job that tries pays with one of its tries, or a crawl whose last jobs can never succeed would not end; those that were
+under way when the service went out do not.
 No clock, no I/O: `now` is the caller's monotonic time in seconds.
 """
 
@@ -25,7 +27,7 @@ class _Trouble:
     accounts: set[str] = field(default_factory=set)
     until: float = 0.0
     rest_s: float = 0.0
-    words: str = ""
+    probing: bool = False
 
 
 @dataclass(slots=True)
@@ -39,19 +41,24 @@ class Outages:
         trouble = self.by_key.pop(key, None)
         return trouble is not None and trouble.rest_s > 0
 
-    def failed(self, now: float, key: str, account: str, words: str) -> float | None:
+    def failed(self, now: float, key: str, account: str) -> float | None:
         """A job failed there. The seconds for which it is left alone now, None when it is not to blame."""
         trouble = self.by_key.setdefault(key, _Trouble())
         if len(trouble.accounts) < ACCOUNTS:
             trouble.accounts.add(account)
         if len(trouble.accounts) < ACCOUNTS:
             return None
-        if now < trouble.until:  # one of those that were under way when it went out
+        if trouble.rest_s and not trouble.probing:  # one of those that were under way when it went out
             return None
+        trouble.probing = False
         trouble.rest_s = min(LONGEST_REST_S, trouble.rest_s * 2 or FIRST_REST_S)
         trouble.until = now + trouble.rest_s
-        trouble.words = words
         return trouble.rest_s
+
+    def spares(self, key: str) -> bool:
+        """Whether a failure there now is the service's, and costs its job no try."""
+        trouble = self.by_key.get(key)
+        return trouble is not None and trouble.rest_s > 0 and not trouble.probing
 
     def room(self, now: float, key: str) -> int | None:
         """How many jobs may be handed out for it: None for any number. The one that may try counts once asked for."""
@@ -64,4 +71,4 @@ class Outages:
         """The one job that may try is on its way; if nothing is heard of it, another may after the same while."""
         trouble = self.by_key.get(key)
         if trouble is not None and trouble.rest_s:
-            trouble.until = now + trouble.rest_s
+            trouble.probing, trouble.until = True, now + trouble.rest_s

@@ -5,7 +5,7 @@
 | the same flags, or none | it goes on |
 | an operation more | every account that the crawl knows gets it, once |
 | an operation less | nothing is taken back; what was begun is finished |
-| `-U` | another round of updates, over the stream or over every account; a round that was begun is finished first |
+| `-U` | another round of updates, over the stream or over every account; one that was begun goes on instead |
 | another `--traversing` or `--depth` | refused: what was passed over then is not known any more |
 | another `--max-users` | holds from now on |
 """
@@ -26,7 +26,8 @@ SEEN = "seen"
 class Plan:
     """The plan as it stands now. `widening` are operations that known accounts are still to be given.
 
-    `edition` counts widenings and `round` rounds of updates, so that each has a set of its own of who has had it.
+    `edition` counts widenings and `round` rounds of updates, so that each has a set of its own of who has had it;
+    `everyone` says that the round is over all accounts, and not over a stream.
     """
 
     operations: tuple[Operation, ...]
@@ -36,6 +37,7 @@ class Plan:
     edition: int = 0
     round: int = 0
     updating: bool = False
+    everyone: bool = False
 
     @property
     def traversal(self) -> Traversal:
@@ -62,6 +64,7 @@ class Plan:
             "edition": str(self.edition),
             "round": str(self.round),
             "updating": "yes" if self.updating else "",
+            "everyone": "yes" if self.everyone else "",
         }
 
     def widened(self) -> Plan:
@@ -70,7 +73,7 @@ class Plan:
 
     def updated(self) -> Plan:
         """The plan when a round of updates is over."""
-        return replace(self, updating=False)
+        return replace(self, updating=False, everyone=False)
 
 
 def recall(kept: Mapping[str, str]) -> Plan | None:
@@ -85,11 +88,21 @@ def recall(kept: Mapping[str, str]) -> Plan | None:
         int(kept["edition"]),
         int(kept["round"]),
         bool(kept["updating"]),
+        bool(kept.get("everyone")),
     )
 
 
-def resume(kept: Plan | None, asked: frozenset[Operation], traversing: Traversing, depth: int, known: bool) -> Plan:
-    """The plan that follows from what is remembered and what is asked now. `known`: the crawl knows accounts already.
+def resume(
+    kept: Plan | None,
+    asked: frozenset[Operation],
+    traversing: Traversing,
+    depth: int,
+    *,
+    known: bool,
+    streaming: bool = False,
+) -> Plan:
+    """The plan that follows from what is remembered and what is asked now. `known`: the crawl knows accounts already;
+    `streaming`: it is given a stream.
 
     Raises UsageError, with the reason, for what cannot be combined.
     """
@@ -100,9 +113,11 @@ def resume(kept: Plan | None, asked: frozenset[Operation], traversing: Traversin
     if kept is None:
         if not asked:
             raise UsageError("say what to do with each account: at least one of -T, -F, -A, or -U alone")
-        return Plan(chain, traversing, depth, round=1 if updating else 0, updating=updating)
+        everyone = updating and not streaming
+        return Plan(chain, traversing, depth, round=int(updating), updating=updating, everyone=everyone)
     if updating:
-        return replace(kept, round=kept.round + (not kept.updating), updating=True)
+        everyone = not streaming or (kept.updating and kept.everyone)
+        return replace(kept, round=kept.round + (not kept.updating), updating=True, everyone=everyone)
     if not chain:
         return kept
     if kept.operations and (traversing is not kept.traversing or depth != kept.depth):

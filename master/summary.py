@@ -60,6 +60,7 @@ def document(
         }
     return {
         "crawl": crawl,
+        "ledger": dispatch.lead.ledger_id,
         "state": "draining" if dispatch.draining else "running",
         "leader": {"name": dispatch.lead.name, "epoch": dispatch.lead.epoch, "incarnation": dispatch.lead.incarnation},
         "plan": dict(plan),

@@ -86,6 +86,8 @@ class Traversal:
     def queues(self, levels: Mapping[int, int]) -> list[str]:
         """Every queue in which a job may wait. `levels` has the accounts of each that are still to be analysed."""
         names = [front_of(operation) for operation in Operation] + [operation.value for operation in Operation]
+        if self.traversing is Traversing.DEFAULT:
+            names.append(COLLECTED)
         if self.levelled:
             names += [f"A{level}" for level in sorted(levels) if levels[level] > 0]
         return names

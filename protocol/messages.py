@@ -180,12 +180,16 @@ class Status(NamedTuple):
 
 
 class Welcome(NamedTuple):
-    """A master knows the worker from now on. Asked again, a worker answers with a HEARTBEAT at once."""
+    """A master knows the worker from now on. Asked again, a worker answers with a HEARTBEAT at once.
+
+    `ledger` is the id of the crawl's ledger: a worker whose dataset belongs to another one must not work.
+    """
 
     incarnation: str
     epoch: int
     crawl: str
     heartbeat_ms: int
+    ledger: str
 
 
 class JobGiven(NamedTuple):
@@ -384,7 +388,7 @@ _READERS: dict[bytes, Reader] = {
     b"HEARTBEAT": _fields(Heartbeat, _word, _number, _spent, _budgets),
     b"BYE": _fields(Bye, _word),
     b"STATUS": _fields(Status, _word),
-    b"WELCOME": _fields(Welcome, _word, _number, _word, _number),
+    b"WELCOME": _fields(Welcome, _word, _number, _word, _number, _word),
     b"JOB": _fields(JobGiven, _number, _assignments),
     b"COMMITTED": _fields(Committed, _number, _verdicts),
     b"REVOKE": _fields(Revoke, _number, _tokens, _words),

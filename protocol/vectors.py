@@ -90,7 +90,7 @@ EXAMPLES: Final[dict[str, Message]] = {
     ),
     "bye": Bye("3f9c"),
     "status": Status("status"),
-    "welcome": Welcome(_INCARNATION, 3, "main", 1000),
+    "welcome": Welcome(_INCARNATION, 3, "main", 1000, "9c0ffee1ced6e4e5"),
     "job, new": JobGiven(3, [Assignment(_TOKEN, "F", "22013880", 1, 0, 0, "", [], _WHO, 4)]),
     "job, begun by another": JobGiven(
         3,

@@ -146,6 +146,9 @@ class Dataset(Protocol):
     def discard(self, segments: Iterable[Segment]) -> None:
         """Remove segments whose job the ledger has finished. Missing ones are fine."""
 
+    def require(self, segments: Iterable[Segment]) -> None:
+        """Raises SegmentLostError unless all of these are there as far as the ledger accepted them."""
+
     def segments(self) -> Iterator[Segment]:
         """Every segment that is stored now, with its full length."""
 

@@ -142,6 +142,11 @@ class FileDataset:
         for segment in segments:
             self._segments.discard(segment.token)
 
+    def require(self, segments: Iterable[Segment]) -> None:
+        """Raises SegmentLostError unless all of these are there as far as the ledger accepted them."""
+        for segment in segments:
+            self._segments.require(segment)
+
     def segments(self) -> Iterator[Segment]:
         """Every stored segment with its full length."""
         return self._segments.stored()

@@ -39,7 +39,8 @@ if req[1] == 'release' then
   return cmsgpack.pack({})
 end
 
--- {'commit', incarnation, beat seen, transitions, queues whose lengths are wanted, max users (0: no limit), log cap in bytes}
+-- {'commit', incarnation, beat seen, transitions, queues whose lengths are wanted, max users (0: no limit), log cap
+-- in bytes, set into which accounts that are new to the crawl are put as well, or ''}
 local incarnation = req[2]
 local lead = call('HMGET', LEAD, 'incarnation', 'beat')
 if lead[1] ~= incarnation then return redis.error_reply('FENCED another incarnation leads') end
@@ -137,6 +138,7 @@ local function discover(found)
     elseif max_users > 0 and seen.members >= max_users then
       if not has(seen, id) then count('turned away', 1) end
     elseif add(seen, id) then
+      if req[8] ~= '' then add(family(req[8]), id) end
       push(queue, found[i + 1], front)
       added = added + 1
     end
@@ -214,13 +216,20 @@ function handlers.L(t)
   return out
 end
 
--- {'P', token, step, count, record, discoveries, announcement, budget, granted}: one more page is stored.
-function handlers.P(t)
+-- Whether a transition speaks of the step after the one that is held: its status, and the lease with what it has.
+local function next_step(t)
   local lease = held[t[2]]
   if not lease then return STALE end
   local operation, steps, records = read(lease[1])
   if t[3] <= steps then return AGAIN end
   if t[3] > steps + 1 then return GAP end
+  return OK, lease, operation, records
+end
+
+-- {'P', token, step, count, record, discoveries, announcement, budget, granted}: one more page is stored.
+function handlers.P(t)
+  local status, lease, operation, records = next_step(t)
+  if status ~= OK then return status end
   discover(t[6])
   count(operation .. '.records', t[4] - records)
   count(operation .. '.steps', 1)
@@ -232,11 +241,8 @@ end
 -- {'D', token, step, count, outcome, next queue, next record, front, level that has one less to wait for, discoveries,
 -- announcement}: the job is done, and its dataset is stored.
 function handlers.D(t)
-  local lease = held[t[2]]
-  if not lease then return STALE end
-  local operation, steps, records = read(lease[1])
-  if t[3] <= steps then return AGAIN end
-  if t[3] > steps + 1 then return GAP end
+  local status, lease, operation, records = next_step(t)
+  if status ~= OK then return status end
   discover(t[10])
   count(operation .. '.records', t[4] - records)
   count(operation .. '.done', 1)
@@ -250,20 +256,18 @@ end
 
 -- {'X', token, step, discoveries}: part of the discoveries of a step that is too large for one commit.
 function handlers.X(t)
-  local lease = held[t[2]]
-  if not lease then return STALE end
-  local _, steps = read(lease[1])
-  if t[3] <= steps then return AGAIN end
-  if t[3] > steps + 1 then return GAP end
+  local status = next_step(t)
+  if status ~= OK then return status end
   discover(t[4])
   return OK
 end
 
--- {'B', token, queue, record or '' for as it is held, reason}: the job goes back to the front of its queue.
+-- {'B', token, queue, record or '' for as it is held, reason}: the job goes back to the front of its queue;
+-- after an outage to the end of those that were begun, so that another one tries next.
 function handlers.B(t)
   local lease = held[t[2]]
   if not lease then return STALE end
-  push(t[3], t[4] ~= '' and t[4] or lease[1], true)
+  push(t[3], t[4] ~= '' and t[4] or lease[1], t[5] ~= 'outage')
   count('back.' .. t[5], 1)
   drop(t[2])
   return OK
@@ -288,12 +292,12 @@ function handlers.R(t)
   return OK
 end
 
--- {'W', field, queue}: a resting job is due again.
+-- {'W', field, queue}: a resting job is due again, behind those that are not known to fail.
 function handlers.W(t)
   local record = call('HGET', P .. 'retry', t[2])
   if not record then return STALE end
   call('HDEL', P .. 'retry', t[2])
-  push(t[3], record, true)
+  push(t[3], record, false)
   return OK
 end
 
@@ -317,6 +321,7 @@ function handlers.I(t)
   for i = 1, #t[4], 4 do
     local id, queue, level = t[4][i], t[4][i + 1], t[4][i + 3]
     if add(f, id) then
+      if t[2] == 'seen' and req[8] ~= '' then add(family(req[8]), id) end
       push(queue, t[4][i + 2], t[3])
       added = added + 1
       if level ~= '' then levels[level] = (levels[level] or 0) + 1 end

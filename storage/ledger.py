@@ -93,6 +93,7 @@ class Ledger:
         """With `replicas`, a commit is one when as many replicas have acknowledged it within `REPLICA_WAIT_MS`."""
         self._client = client
         self._replicas = replicas
+        self.crawl = crawl
         self.prefix = f"{{tmatic:{crawl}}}:"
         self._source = resources.files(__package__).joinpath("ledger.lua").read_text()
         self._sha = ""
@@ -124,13 +125,15 @@ class Ledger:
         queues: Sequence[str],
         *,
         max_users: int = 0,
+        newcomers: str = "",
     ) -> Reply:
         """Commit a batch in one atomic step. `beat` is the last one that this incarnation wrote; it becomes beat + 1.
+        Accounts that are new to the crawl are also put into the set `newcomers`, if one is named.
 
         Raises FencedError when another leads or the ledger was rolled back, LedgerError when the server does not serve;
         after the latter it is unknown whether the batch was committed, and the lead must be taken again.
         """
-        request = ["commit", incarnation, beat, transitions, queues, max_users, LOG_CAP_BYTES]
+        request = ["commit", incarnation, beat, transitions, queues, max_users, LOG_CAP_BYTES, newcomers]
         statuses, lengths, levels, gauges = self._call(request)
         if self._replicas and self._ask(lambda: self._client.wait(self._replicas, REPLICA_WAIT_MS)) < self._replicas:
             raise LedgerError(f"no replica of the ledger's server acknowledged a commit within {REPLICA_WAIT_MS} ms")
@@ -183,8 +186,13 @@ class Ledger:
         return {name: (words.get(f"{name}.members", 0), words.get(f"{name}.buckets", 1)) for name in names}
 
     def accounts(self, family: str) -> Iterator[str]:
-        """Every member of a set, in no order; one bucket is read at a time."""
-        for bucket in range(self.sizes().get(family, (0, 0))[1]):
+        """Every member of a set, in no order; one bucket is read at a time.
+
+        A set that grows meanwhile is read to its new end: what a split moves goes to a bucket that is still to come,
+        so that nobody is missed; who was moved behind the reader may come twice.
+        """
+        bucket = -1
+        while (bucket := bucket + 1) < self.sizes().get(family, (0, 0))[1]:
             key = f"{self.prefix}set:{family}:{bucket}"
             members: Any = self._ask(lambda key=key: self._client.smembers(key))  # type: ignore[misc]
             yield from sorted(member.decode() for member in members)

@@ -131,6 +131,18 @@ class Segments:
         finally:
             os.close(handle)
 
+    def require(self, segment: Segment) -> None:
+        """Raises SegmentLostError unless the segment is there with at least its length."""
+        with in_words(f"look at a segment in {self.directory}"):
+            try:
+                size = self.path(segment.token).stat().st_size
+            except FileNotFoundError:
+                size = 0
+        if size < segment.length:
+            raise SegmentLostError(
+                f"the segment of lease {segment.token} has {size} bytes, and the ledger accepted {segment.length}"
+            )
+
     def discard(self, token: str) -> None:
         """Remove a segment; a missing one is fine."""
         self.close(token)

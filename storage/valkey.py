@@ -324,7 +324,10 @@ class EmbeddedValkey:
 
 def _locked(path: Path) -> BinaryIO | None:
     """The file, locked for as long as it or an inherited copy of it stays open; None if another holds it."""
-    lock = path.open("ab")
+    try:
+        lock = path.open("ab")
+    except OSError as error:
+        raise LedgerError(f"{path} cannot be opened: {error.strerror}; is the ledger's directory gone?") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

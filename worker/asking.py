@@ -20,11 +20,13 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from protocol.errors import TmaticError
+from protocol.jobs import Outcome
 from protocol.messages import BudgetReport
 from worker.budgets import NOTHING_SAID, HeardBudgets
 from worker.grants import GrantEmptyError, Meter
 from worker.http import Answer, Call, Http, NoAnswerError
 from worker.patience import Patience
+from worker.unavailable import UnavailableError
 
 T = TypeVar("T")
 
@@ -60,6 +62,8 @@ class Telephone:
     manners: Manners
     budgets: HeardBudgets = field(default_factory=HeardBudgets)
     patience: Patience = field(default_factory=Patience)
+    proven: bool = False
+    """Whether this service ever gave what was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,13 @@ class Asking:
                     value = read(answer)
                 except TroubleError as trouble:
                     words = str(trouble)
+                except UnavailableError as gone:
+                    if gone.outcome is not Outcome.DELETED or phone.proven:
+                        raise
+                    # A wrong path looks the same: no account is buried on the word of a service that gave nothing yet.
+                    raise ServiceError(f"{gone}; this service has given nothing yet: check --base-url") from gone
                 else:
+                    phone.proven = True
                     patience.over(name)
                     return value
             if patience.again(name) >= manners.max_attempts:

@@ -81,7 +81,7 @@ def work(name: str, settings: Settings) -> int:
         threads = Threads(settings.concurrency, tools, lambda: keeping.may_ask(time.monotonic()))
         about = {"master": place, "room": settings.concurrency, "service": settings.base_url}
         log.info(f"worker {name} looks for its master", extra=logs.fields(**about))
-        return Loop(keeping, [socket], threads, mailbox).run()
+        return Loop(keeping, [socket], threads, mailbox, dataset.ledger_id).run()
 
 
 def _place(settings: Settings) -> str:

@@ -111,7 +111,6 @@ class Keeping:
     hands: dict[str, Hand] = field(default_factory=dict)
     epoch: int = 0
     leader: int | None = None
-    draining: bool = False
     _incarnation: str = ""
     _heard_at: float = float("-inf")
     _beat_at: float = float("-inf")
@@ -150,8 +149,6 @@ class Keeping:
                     if self.hands.pop(token, None) is not None:
                         self._remember(token)
                         self.orders.append(Stop(token))
-            case wire.Drain():
-                self.draining = True
             case wire.Quit():
                 self.orders.append(Leave(message.reason, fault=False))
             case wire.Refused():

@@ -16,7 +16,7 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 import zmq
@@ -69,20 +69,27 @@ class Mailbox:
 
     def empty(self) -> Iterator[Told]:
         """All that was told so far."""
-        self._rung = False
         with contextlib.suppress(BlockingIOError):
             while self._reading.recv(4096):
                 pass
+        self._rung = False  # only now: a letter that comes from here on rings again, one before is read below
         while self._letters:
             yield self._letters.popleft()
 
 
 class Loop:
-    """Runs one worker. `sockets` are those to its masters, in the keeping's order."""
+    """Runs one worker. `sockets` are those to its masters, in the keeping's order; `ledger_of` tells to which ledger a
+    crawl of its dataset belongs."""
 
     def __init__(
-        self, keeping: Keeping, sockets: Sequence[zmq.Socket[bytes]], threads: Threads, mailbox: Mailbox
+        self,
+        keeping: Keeping,
+        sockets: Sequence[zmq.Socket[bytes]],
+        threads: Threads,
+        mailbox: Mailbox,
+        ledger_of: Callable[[str], str | None],
     ) -> None:
+        self._ledger_of = ledger_of
         self._keeping, self._sockets, self._threads, self._mailbox = keeping, sockets, threads, mailbox
         self._poller = zmq.Poller()
         for one in sockets:
@@ -143,7 +150,18 @@ class Loop:
                 if self.malformed[master] == 1:
                     log.warning("a frame of the master was not understood", extra=fields(master=master, why=error))
                 continue
+            if isinstance(message, wire.Welcome):
+                self._check_dataset(message)
             self._keeping.message(now, master, message)
+
+    def _check_dataset(self, welcome: wire.Welcome) -> None:
+        """What we store must be where the crawl looks for it. Raises DismissedError."""
+        ours = self._ledger_of(welcome.crawl)
+        if welcome.ledger and ours != welcome.ledger:
+            raise DismissedError(
+                f"the output directory of this worker is not that of crawl {welcome.crawl!r}: "
+                "give both the same --output"
+            )
 
     def _send(self) -> None:
         messages, self._keeping.outbox = self._keeping.outbox, []

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -23,7 +23,8 @@ from storage.dataset import Dataset, Page, SegmentLostError
 from storage.receipts import ReceiptDraft
 from worker.grants import GrantEmptyError, Meter, StoppedError
 from worker.modules.module import Fetched, Module
-from worker.sources.source import Source, UnavailableError
+from worker.sources.source import Source
+from worker.unavailable import UnavailableError
 
 log = logging.getLogger(__name__)
 
@@ -96,8 +97,8 @@ class Work:
 
     def _work(self) -> wire.End:
         log.debug("a job begins", extra=self._about())
-        self._check_segments()
         job = self.job
+        self._tools.dataset.require(Segment(token, length) for token, length in job.segments)
         reader = self._tools.source.reader(job.who, self.meter, self._told)
         last: Fetched | None = None
         outcome, why = Outcome.COMPLETE, ""
@@ -148,29 +149,11 @@ class Work:
         short = words.encode(errors="replace")[: wire.MAX_WORDS].decode(errors="ignore")
         return wire.End(self.job.token, how, 0, self._records, "", [], self.meter.spent, short)
 
-    def _check_segments(self) -> None:
-        """Raises SegmentLostError when something that the ledger accepted is not there."""
-        wanted = {token: length for token, length in self.job.segments if length}
-        if wanted:
-            check_segments(wanted, self._tools.dataset.segments())
-
     def _told(self, spent: int, report: wire.BudgetReport | None) -> None:
         self._tools.tell(Asked(self.job.token, spent, report, time.monotonic()))
 
     def _about(self, **more: object) -> dict[str, object]:
         return fields(operation=self.job.operation, user=self.job.user, token=self.job.token, **more)
-
-
-def check_segments(wanted: dict[str, int], stored: Iterable[Segment]) -> None:
-    """Raises SegmentLostError unless every token that is wanted is stored with at least its length, in bytes."""
-    missing = dict(wanted)
-    for segment in stored:
-        if segment.length >= missing.get(segment.token, segment.length + 1):
-            del missing[segment.token]
-            if not missing:
-                return
-    token = next(iter(missing))
-    raise SegmentLostError(f"of the segment of lease {token} less is there than the {missing[token]} bytes accepted")
 
 
 def _now() -> str:

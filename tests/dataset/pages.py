@@ -35,7 +35,7 @@ def followers(identifiers: Iterable[int | str], cursor: str = "") -> Page:
 
 def draft(*tokens: str) -> ReceiptDraft:
     """What a worker would say of a complete job."""
-    return ReceiptDraft("crawl", tokens=tokens, started="2026-01-01T00:00:00Z", finished="2026-01-01T00:01:00Z")
+    return ReceiptDraft("main", tokens=tokens, started="2026-01-01T00:00:00Z", finished="2026-01-01T00:01:00Z")
 
 
 def chunks(kind: RecordKind, pages: Sequence[Page]) -> list[Chunk]:

@@ -7,7 +7,8 @@ from typing import TypeVar
 
 import pytest
 
-from master.dispatch import Dispatch, Loaded
+from master.dispatch import Dispatch
+from master.loaded import Loaded
 from master.terms import Terms
 from master.traversal import Traversal, Traversing
 from protocol import messages as wire
@@ -59,7 +60,7 @@ def refusal(leader: Dispatch, peer: bytes) -> tuple[str, str]:
 def test_a_worker_that_says_hello_is_welcome() -> None:
     leader = dispatch()
     leader.receive(0, b"p1", hello())
-    assert sent(leader, b"p1", wire.Welcome) == [wire.Welcome("incarnation", 3, "main", 1000)]
+    assert sent(leader, b"p1", wire.Welcome) == [wire.Welcome("incarnation", 3, "main", 1000, "id")]
 
 
 def test_a_name_in_use_is_refused_if_the_run_that_has_it_answers() -> None:

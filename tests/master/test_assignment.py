@@ -42,6 +42,7 @@ class House:
         return self.roster.join(name.encode(), hello, 0)
 
     def batch(self, most: int = 256, transitions: int = 256, *, intake: bool = False) -> list[Wish]:
+        self.assigner.stir()
         wishes = self.assigner.wishes(0, self.roster, self.reply, most, transitions, intake)
         for wish in wishes:
             worker, jobs = self.roster.by_name[wish.worker], 0

@@ -107,7 +107,7 @@ def test_a_damaged_gzip_is_told(tmp_path: Path, change: str) -> None:
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"nothing\.txt cannot be read: No such file"):
         Lines(tmp_path / "nothing.txt").check()
-    with pytest.raises(UsageError, match="cannot be read: Is a directory"):
+    with pytest.raises(UsageError, match="is not a file"):
         Lines(tmp_path).check()
 
 

@@ -12,12 +12,12 @@ KEY = "twitter host:a statuses/user_timeline"
 
 def out(outages: Outages, now: float = 0.0) -> None:
     for number in range(ACCOUNTS):
-        outages.failed(now, KEY, str(number), "500")
+        outages.failed(now, KEY, str(number))
 
 
 def test_one_account_that_fails_is_its_own_trouble() -> None:
     outages = Outages()
-    assert [outages.failed(float(now), KEY, "1", "500") for now in range(100)] == [None] * 100
+    assert [outages.failed(float(now), KEY, "1") for now in range(100)] == [None] * 100
     assert outages.room(100.0, KEY) is None
 
 
@@ -42,19 +42,29 @@ def test_a_success_ends_it() -> None:
 def test_failures_that_were_under_way_when_it_went_out_do_not_lengthen_it() -> None:
     outages = Outages()
     out(outages)
-    assert outages.failed(0.5, KEY, "99", "500") is None
+    assert outages.failed(0.5, KEY, "99") is None
     assert outages.room(FIRST_REST_S, KEY) == 1
+
+
+def test_a_failure_under_way_costs_no_try_and_that_of_the_one_who_tries_does() -> None:
+    outages = Outages()
+    out(outages)
+    assert outages.spares(KEY)
+    outages.tried(FIRST_REST_S, KEY)
+    assert not outages.spares(KEY)
 
 
 @given(st.integers(1, 60))
 def test_an_hour_of_failures_costs_few_tries(probes: int) -> None:
     outages = Outages()
     out(outages)
-    now = 0.0
+    now, rest = 0.0, FIRST_REST_S
     for _ in range(probes):
         now = outages.by_key[KEY].until
         assert outages.room(now, KEY) == 1
-        rest = outages.failed(now, KEY, "1", "500")
-        assert rest is not None
-        assert FIRST_REST_S < rest <= LONGEST_REST_S
-    assert now >= min(probes, 6) * FIRST_REST_S
+        outages.tried(now, KEY)
+        assert outages.room(now, KEY) == 0
+        longer = outages.failed(now + 0.1, KEY, "1")
+        assert longer == min(LONGEST_REST_S, 2 * rest), "each failure of the one that tries doubles the rest"
+        rest = longer
+    assert probes < 18 or now > 3600

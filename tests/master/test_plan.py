@@ -14,7 +14,7 @@ BFS, DFS, DEFAULT = Traversing.BFS, Traversing.DFS, Traversing.DEFAULT
 
 
 def asked(kept: Plan | None, *operations: Operation, how: Traversing = BFS, depth: int = 2, known: bool = True) -> Plan:
-    return resume(kept, frozenset(operations), how, depth, known)
+    return resume(kept, frozenset(operations), how, depth, known=known)
 
 
 def begun(*operations: Operation) -> Plan:

@@ -13,8 +13,9 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from master.dispatch import MOST_PENDING, Dispatch, Loaded
+from master.dispatch import MOST_PENDING, Dispatch
 from master.intake import targets
+from master.loaded import Loaded
 from master.plan import SEEN
 from master.terms import Terms
 from master.traversal import Traversal, Traversing
@@ -54,7 +55,7 @@ from_workers: Any = st.one_of(
     st.builds(wire.Heartbeat, words, numbers, spents, reports),
     st.builds(wire.Bye, words),
     st.builds(wire.Status, words),
-    st.builds(wire.Welcome, words, numbers, words, numbers),
+    st.builds(wire.Welcome, words, numbers, words, numbers, words),
     st.builds(wire.Quit, numbers, words),
     st.builds(wire.Refused, words, words),
 )

@@ -17,7 +17,8 @@ from typing import Any
 
 import redis
 
-from master.dispatch import Dispatch, Loaded
+from master.dispatch import Dispatch
+from master.loaded import Loaded
 from master.terms import Terms
 from master.traversal import Traversal, Traversing
 from protocol import messages as wire

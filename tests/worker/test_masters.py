@@ -24,7 +24,7 @@ from worker.keeping import Forget, Keeping, Leave, Start, State
 T = TypeVar("T", wire.Hello, wire.Heartbeat, wire.Result, wire.Bye)
 
 WITHIN_S = 15.0
-WELCOME = wire.Welcome("incarnation", 1, "main", 50)
+WELCOME = wire.Welcome("incarnation", 1, "main", 50, "")
 
 
 @dataclass
@@ -154,9 +154,9 @@ def keeping() -> Keeping:
 
 def test_the_masters_heartbeat_and_crawl_are_taken_over() -> None:
     decided = keeping()
-    decided.message(0.0, 0, wire.Welcome("i", 1, "birds", 20_000))
+    decided.message(0.0, 0, wire.Welcome("i", 1, "birds", 20_000, ""))
     assert (decided.crawl, decided.heartbeat, decided.silence) == ("birds", 20.0, 100.0)
-    decided.message(0.0, 0, wire.Welcome("i", 1, "birds", (1 << 53) - 1))
+    decided.message(0.0, 0, wire.Welcome("i", 1, "birds", (1 << 53) - 1, ""))
     assert decided.heartbeat == 3600.0
 
 

@@ -17,7 +17,8 @@ from worker.modules import modules
 from worker.modules.module import Fetched, Module
 from worker.modules.walking import RETRIES, walk
 from worker.patience import Patience
-from worker.sources.source import Got, Profile, UnavailableError
+from worker.sources.source import Got, Profile
+from worker.unavailable import UnavailableError
 
 USER = "12"
 AT_ONCE = 3

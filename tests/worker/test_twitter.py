@@ -16,8 +16,8 @@ from tests.worker.scripted import Reply, Scripted
 from worker import asking
 from worker.asking import ServiceError
 from worker.grants import Meter
-from worker.sources.source import UnavailableError
 from worker.sources.twitter import Twitter, TwitterReader
+from worker.unavailable import UnavailableError
 
 
 @pytest.fixture(autouse=True)
@@ -25,8 +25,9 @@ def short_rests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "FIRST_REST_S", 0.001)
 
 
-def reader(service: Scripted, who: str = "", **settings: Any) -> TwitterReader:
+def reader(service: Scripted, who: str = "", *, proven: bool = True, **settings: Any) -> TwitterReader:
     twitter = Twitter(Settings(base_url=service.url, **settings))
+    twitter._telephone.proven = proven
     return twitter.reader(who or twitter.callers()[0].who, Meter(100), lambda *told: None)
 
 
@@ -64,6 +65,12 @@ def test_an_account_that_is_not_shown_is_an_outcome(
         call(reader(service))
     assert refused.value.outcome is outcome
     assert len(service.asked) == 1
+
+
+def test_no_account_is_buried_on_the_word_of_a_service_that_gave_nothing_yet(service: Scripted) -> None:
+    service.answers(error(404, 34))
+    with pytest.raises(ServiceError, match="check --base-url"):
+        CALLS[0](reader(service, proven=False))
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ from tests.waiting import until
 from worker.asking import ServiceError
 from worker.grants import GrantEmptyError, Meter
 from worker.modules.module import Fetched
-from worker.sources.source import Profile, Reader, UnavailableError
+from worker.sources.source import Profile, Reader
+from worker.unavailable import UnavailableError
 from worker.work import Told, Tools, Work
 
 USER, TOKEN = "12", "t2"

@@ -10,7 +10,8 @@ from protocol.errors import MalformedError
 from protocol.jobs import Outcome
 from storage.dataset import Dataset, NoListError
 from worker.modules.module import Fetched
-from worker.sources.source import Reader, UnavailableError
+from worker.sources.source import Reader
+from worker.unavailable import UnavailableError
 
 Rule = Callable[[dict[str, Any]], bool]
 

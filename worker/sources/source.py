@@ -11,18 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from protocol.jobs import Outcome
 from protocol.messages import BudgetReport, Caller
 from storage.dataset import Record
 from worker.grants import Meter
-
-
-class UnavailableError(Exception):
-    """There is nothing (more) to be had of this account: an outcome, not a failure."""
-
-    def __init__(self, outcome: Outcome, words: str) -> None:
-        super().__init__(words)
-        self.outcome = outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,8 @@ from worker.asking import Asking, Manners, Said, ServiceError, Telephone, Troubl
 from worker.documents import line, parse
 from worker.grants import Meter
 from worker.http import Answer, Call, Http
-from worker.sources.source import Got, Profile, UnavailableError
+from worker.sources.source import Got, Profile
+from worker.unavailable import UnavailableError
 
 TIMELINE, FOLLOWERS, LOOKUP = "statuses/user_timeline", "followers/ids", "users/lookup"
 ENDPOINTS = {
