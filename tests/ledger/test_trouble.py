@@ -85,6 +85,7 @@ def test_a_server_that_is_stuck_is_given_up_after_the_timeout_and_comes_back(scr
     assert scribe.ledger.totals()["T.records"] == 3
 
 
+@pytest.mark.slow
 def test_a_server_that_loads_says_so_and_serves_when_it_is_done(scribe: Scribe, server: OwnRedis) -> None:
     token = scribe.leased()
     with server.client() as client, client.pipeline(transaction=False) as pipe:

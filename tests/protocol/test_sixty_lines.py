@@ -27,7 +27,8 @@ def test_it_has_sixty_lines_and_needs_only_zeromq_and_msgpack() -> None:
     assert imported <= ALLOWED
 
 
-@pytest.mark.parametrize("limits", ["none", pytest.param("F=40/2s", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("limits", ["none", "F=40/2s"])
+@pytest.mark.slow
 def test_it_does_a_whole_crawl(tmp_path: Path, limits: str) -> None:
     graph = write_graph(tmp_path / "graph.tsv", accounts=60, followers=7)
     expected = reached(graph, "1000", 3)

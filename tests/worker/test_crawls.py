@@ -24,6 +24,8 @@ PATIENT = ("--faults", "slow=1,slow_s=0.02")
 QUICK_RETRY = ("--retry-base-s", "0.2")
 WITHIN_S = 20.0
 
+pytestmark = pytest.mark.slow
+
 
 def check_exact(world: Running, running: Crawl, users: Sequence[int], *, swept: bool = True) -> None:
     """Timelines, lists and profiles are the world's, each record once, in its order.
