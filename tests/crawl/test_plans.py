@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -194,3 +196,54 @@ def hide(service: Emulator, newest: int) -> None:
     """The newest posts of everyone are not there yet."""
     asked = urllib.request.Request(f"{service.url}/_truth/withhold?newest={newest}", method="POST")
     urllib.request.urlopen(asked, timeout=10).close()
+
+
+def test_new_targets_and_a_new_operation_at_once_give_each_account_each_operation_once(place: Place) -> None:
+    place.run("-T")
+    place.targets.write_text("12\n" + "\n".join(str(name) for name in place.truth("12")["followers"][:5]))
+    place.run("-T", "-F")
+    assert place.clean()["accounts"] == 6
+
+
+def test_a_worker_with_another_directory_is_refused(place: Place) -> None:
+    command = [sys.executable, "-m", "worker.command", "stray", "--output", str(place.folder.with_name("elsewhere"))]
+    with master_at(place, "-T") as port:
+        command += ["--master", f"127.0.0.1:{port}", "--base-url", place.service.url]
+        done = subprocess.run(command, capture_output=True, text=True, env=COVERED, timeout=60)
+    assert done.returncode == 1
+    assert "give both the same --output" in done.stderr.splitlines()[-1]
+
+
+def test_a_ledger_of_another_dataset_is_refused(place: Place, redis_server: str) -> None:
+    options = ["-F", "--redis", redis_server, "--durability", "memory"]
+    place.run(*options)
+    other = ["--output", str(place.folder.with_name("other")), "--port", "0"]
+    done = subprocess.run(
+        [sys.executable, "-m", "master.command", *options, *other],
+        capture_output=True,
+        text=True,
+        env=COVERED,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "has served another dataset" in done.stderr
+
+
+@contextlib.contextmanager
+def master_at(place: Place, *options: str) -> Iterator[int]:
+    """A master alone, and its port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    command = [sys.executable, "-m", "master.command", *options, "--stream", str(place.targets)]
+    log = place.folder.with_suffix(".log")
+    with log.open("ab") as words:
+        process = subprocess.Popen(
+            [*command, "--output", str(place.folder), "--port", str(port)], stderr=words, env=COVERED
+        )
+    try:
+        until(lambda: "took the lead" in log.read_text(), WITHIN_S)
+        yield port
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)

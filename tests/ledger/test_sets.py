@@ -7,7 +7,9 @@ import random
 import pytest
 import redis
 
+from protocol.jobs import Job, Operation
 from storage.ledger import AGAIN, OK, Ledger
+from storage.records import pack_job
 from tests.ledger.scribe import Scribe
 
 MOST = 512
@@ -91,3 +93,21 @@ def test_an_emptying_that_was_cut_off_is_begun_again(scribe: Scribe, ledger: Led
     assert scribe.status("E", "seeds", 0, 10_000) == OK
     assert scribe.status("E", "seeds", 0, 10_000) == OK
     assert put(scribe, [1]) == 1
+
+
+def test_a_set_that_grows_while_it_is_read_misses_none_of_those_that_were_in_it(scribe: Scribe, ledger: Ledger) -> None:
+    before = [str(number) for number in range(1, 5001)]
+    put(scribe, list(map(int, before)))
+    met: set[str] = set()
+    for number, account in enumerate(ledger.accounts("seeds")):
+        met.add(account)
+        if number % 500 == 0 and number < 5000:
+            put(scribe, list(range(1_000_000 + number * 2, 1_000_000 + number * 2 + 1000)))
+    assert not set(before) - met
+
+
+def test_newcomers_are_marked_in_the_same_commit(scribe: Scribe, ledger: Ledger) -> None:
+    lead, record = scribe.lead, pack_job(Job(Operation.TIMELINE, "1"))
+    intake = ["I", "seen", False, ["1", "T", record, "", "2", "T", record, ""]]
+    ledger.commit(lead.incarnation, scribe.beat, [intake], [], newcomers="widened1")
+    assert sorted(ledger.accounts("widened1")) == ["1", "2"]
