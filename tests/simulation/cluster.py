@@ -18,7 +18,7 @@ from typing import Any
 import redis
 
 from master.dispatch import Dispatch
-from master.loaded import Loaded
+from master.loaded import InconsistentError, Loaded
 from master.terms import Terms
 from master.traversal import Traversal, Traversing
 from protocol import messages as wire
@@ -65,8 +65,8 @@ class Simulation:
         self.ledger = Recorder(self.client, "sim")
         if self.source is not None:
             self.ledger._source = self.source
-        self.graph = Graph.draw(self.chance, ACCOUNTS)
         self.depth = self.chance.choice([0, 0, 3])
+        self.graph = Graph.draw(self.chance, ACCOUNTS, near=0 if self.depth else 6)
         mode = Traversing.BFS if self.depth else self.chance.choice([Traversing.BFS, Traversing.DFS])
         operations = (Operation.TIMELINE, Operation.FOLLOWER, Operation.ANALYSE)
         self.traversal = Traversal(operations, mode, self.depth)
@@ -132,7 +132,16 @@ class Simulation:
         ]
         if self.gentle:
             return gentle
-        return [*gentle, self.kill_master, self.kill_mid_outbox, self.kill_worker, self.kill_worker, self.roll_back]
+        return [
+            *gentle,
+            lambda: self._cut("die"),
+            lambda: self._cut("die"),
+            self.kill_master,
+            self.kill_mid_outbox,
+            self.kill_worker,
+            self.kill_worker,
+            self.roll_back,
+        ]
 
     def _frames(self, what: str) -> None:
         self.coverage[f"fault {what}"] += 1
@@ -286,6 +295,8 @@ class Simulation:
             self.after(0.02, lambda: self._turn(dispatch, life))
             return
         cut, self.cut_reply = self.cut_reply, ""
+        if cut in ("after", "die") and not any(transition[0] in "PD" for transition in batch):
+            cut, self.cut_reply = "", cut  # it waits for a commit that somebody counts on
         if cut == "before":
             self._retake(life)
             return
@@ -303,6 +314,9 @@ class Simulation:
         self.beat = beat + 1
         if cut == "after":
             self._retake(life)
+            return
+        if cut == "die":  # committed, and nobody is told
+            self.kill_master()
             return
         self.after(0.001 + self.chance.random() * 0.004, lambda: self._committed(dispatch, life, reply))
 
@@ -322,10 +336,8 @@ class Simulation:
             return
         try:
             dispatch.committed(self.now, reply)
-        except LedgerError:
-            self.coverage["inconsistent"] += 1
-            self._retake(life)
-            return
+        except InconsistentError as error:
+            raise Violation(f"ledger and leader differ: {error}") from error
         self._send_outbox()
         self._turn(dispatch, life)
 

@@ -19,11 +19,13 @@ class Graph:
     posts: dict[str, list[str]]
 
     @staticmethod
-    def draw(chance: random.Random, accounts: int) -> Graph:
+    def draw(chance: random.Random, accounts: int, *, near: int = 0) -> Graph:
+        """At random; with `near`, followers are among the next so many accounts, and discoveries come all along."""
         ids = [str(2**62 + 7919 * n) if n % 3 else str(1000 + n) for n in range(accounts)]
         followers = {}
         for n, account in enumerate(ids):
-            others = [other for other in ids if other != account]
+            ahead = [ids[(n + step) % accounts] for step in range(1, accounts)]
+            others = ahead[:near] if near else ahead
             chosen = chance.sample(others, chance.randint(4, 6))
             following = ids[(n + 1) % accounts]  # a ring, so that every account is reached
             followers[account] = list(dict.fromkeys([*chosen, following]))
