@@ -9,7 +9,6 @@ import platform
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import fields as columns
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -168,7 +167,8 @@ def _finish(opened: Opened, loop: Loop, wish: Wish) -> None:
     log.info(line(loop.state()))
     stream = wish.stream
     counts = {name: value for name, value in loop.totals.items() if name != "tokens"}
-    shown = {name: TABLE[name].shown(getattr(settings, name)) for name in (c.name for c in columns(settings))}
+    # Only what a master reads: what its workers were told is not known here.
+    shown = {name: TABLE[name].shown(getattr(settings, name)) for name in LEADING}
     path = write_manifest(
         opened.dataset,
         settings={name: value for name, value in shown.items() if name != "redis"},
