@@ -4,7 +4,8 @@ usage: python benchmarks/dispatch.py [--quick]
 
 The world: one server that syncs every write (appendonly yes, appendfsync always) for all three, on this machine's
 loopback; one master process and two worker processes (`noop_worker.py`: the real decisions and the real frames, no
-threads, no service); every job is leased with a token, ended, counted and announced. The three take turns, five times;
+threads, no service); every job is leased with a token, ended, counted and announced. No server is rewriting its file
+when a measurement begins. The three take turns, five times;
 the medians count. Then the rate with few and with very many jobs waiting, taking turns as well.
 
 The last line is one JSON object: jobs_per_s, dramatiq_per_s, bare_per_s, rate_at_10k, rate_at_10m.
@@ -84,6 +85,8 @@ def load(port: int, jobs: int) -> None:
         words = [["C", name, value] for name, value in {**plan, "round": "0", "updating": ""}.items()]
         ledger.commit("loader", beat, words, [])
         ledger.release(lead.__class__("loader", beat + 1, lead.epoch, lead.ledger_id, lead.name))
+        while client.info("persistence")["aof_rewrite_in_progress"]:
+            time.sleep(0.1)  # the server is still writing its file anew, for which it takes a core
 
 
 def ours(port: int, folder: Path, jobs: int) -> float:
