@@ -84,7 +84,7 @@ def load(port: int, jobs: int) -> None:
         plan = {"operations": "T", "traversing": "default", "depth": "0", "widening": "", "edition": "0"}
         words = [["C", name, value] for name, value in {**plan, "round": "0", "updating": ""}.items()]
         ledger.commit("loader", beat, words, [])
-        ledger.release(lead.__class__("loader", beat + 1, lead.epoch, lead.ledger_id, lead.name))
+        ledger.release("loader", beat + 1)
         while client.info("persistence")["aof_rewrite_in_progress"]:
             time.sleep(0.1)  # the server is still writing its file anew, for which it takes a core
 

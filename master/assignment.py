@@ -5,6 +5,8 @@ Rules it keeps:
   * Every operation that has both work and budget gets its turn, so that no budget idles behind another's queue.
   * A service that fails for everybody is asked by one job at a time (`master.outages`).
   * Work is spread over the workers that have room, so that no caller idles behind another's.
+  * After a takeover nothing is granted from a budget until all who call on it were heard, for a while: what they were
+    told by the service is more than the new leader knows.
 """
 
 from __future__ import annotations
@@ -46,6 +48,24 @@ class Assigner:
         self._traversal = traversal
         self._turn = 0
         self._idle_until = float("-inf")
+        self._silent: dict[str, set[bytes]] = {}
+        self._word_until = float("-inf")
+
+    def await_word(self, until: float, roster: Roster) -> None:
+        """Until then, leave the budgets alone on which workers call that are still to be heard."""
+        self._word_until = until
+        for peer, worker in roster.workers.items():
+            for keys in worker.budgets.values():
+                for key in keys:
+                    self._silent.setdefault(key, set()).add(peer)
+
+    def has_word(self, peer: bytes) -> None:
+        """This worker was heard."""
+        if self._silent:
+            self.stir()
+            for peers in self._silent.values():
+                peers.discard(peer)
+            self._silent = {key: peers for key, peers in self._silent.items() if peers}
 
     def wishes(self, now: float, roster: Roster, reply: Reply, most: int, transitions: int, intake: bool) -> list[Wish]:
         """At most `most` jobs in so many transitions, over all workers. `intake`: targets are still being read."""
@@ -123,6 +143,8 @@ class Assigner:
         return wishes
 
     def _available(self, now: float, key: str) -> int:
+        if self._silent and key in self._silent and now < self._word_until:
+            return 0
         room = self._outages.room(now, key)
         return self._budgets.available(key, now) if room is None else min(room, self._budgets.available(key, now))
 

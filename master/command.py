@@ -3,47 +3,38 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
-import platform
-import signal
 import sys
+import time
 from collections.abc import Callable
-from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import click
-import zmq
 
-from master.asking import ask_master
+from master.asking import ask_masters
 from master.audit import Audit, audit
-from master.frontier import write_frontier
 from master.intake import Lines
-from master.leading import Leading, Wish
-from master.loop import Ending, Loop
-from master.opening import Opened, open_crawl, resting
+from master.keys_command import keys
+from master.leading import Wish
+from master.opening import Opened, resting
 from master.plan import recall
+from master.process import LEADING, lead
 from master.summary import NAMES, line
-from master.terms import Terms
 from master.traversal import COLLECTED, Traversing
 from protocol.command import run
 from protocol.configuration import settings_options
-from protocol.errors import DatasetError, LedgerError
+from protocol.errors import LedgerError
+from protocol.exposure import keys_for
 from protocol.jobs import Operation
-from protocol.logs import fields, set_up
-from protocol.settings import TABLE, Settings, names_for
-from protocol.sockets import router
+from protocol.logs import set_up
+from protocol.places import local_pair
+from protocol.settings import Settings
 from storage.files import FileDataset
-from storage.ledger import Ledger
-from storage.manifest import write_manifest
 from storage.records import unpack_job
 
-log = logging.getLogger(__name__)
-
-LEADING = names_for("master")
-ASKING = ("crawl", "output_directory", "redis", "durability", "host", "port")
+ASKING = ("crawl", "output_directory", "redis", "durability", "host", "port", "keys_directory", "insecure")
+PROMOTED_S = 10.0
+PROMOTED_LOOK_S = 0.05
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for machines.")
 
 
@@ -75,6 +66,7 @@ def tmatic_master(
     tmatic-master --output data                                  go on where it stopped
     tmatic-master -U --output data                               fetch what is newer, for every account
     tmatic-master status --output data                           how it stands
+    tmatic-master --ha 0 ... and tmatic-master --ha 1 ...        a pair: when one dies the other leads at once
 
     Without --redis the ledger is an embedded Valkey in the output directory: nothing to install.
     Ctrl-C stops cleanly; a second one stops now; neither loses anything.
@@ -92,126 +84,31 @@ def tmatic_master(
     context.exit(lead(settings, wish))
 
 
-def lead(settings: Settings, wish: Wish) -> int:
-    """Lead a crawl to its end, or until told to stop. Returns the exit code."""
-    with zmq.Context() as sockets:
-        socket, port = router(sockets, settings.host, settings.port)
-        # Until the loop listens to signals, one must not leave a server behind that nobody watches.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
-            opened = open_crawl(settings)
-        except BaseException:
-            socket.close(0)
-            raise
-        loop = None
-        try:
-            name = f"{platform.node() or 'master'}:{port}"
-            leading = Leading(opened, wish, name, settings.max_users)
-            loop = Loop(socket, leading, terms_of(settings))
-            log.info("listening", extra=fields(address=f"{settings.host}:{port}", crawl=settings.crawl))
-            ending = loop.run()
-            if ending is Ending.DONE:
-                _finish(opened, loop, wish)
-                loop.farewell("the crawl is over")
-            elif ending is Ending.DRAINED:
-                log.info("drained: start again to go on")
-                loop.farewell("drained")
-        finally:
-            # From here a signal must not cut short what keeps the ledger whole.
-            signal.signal(signal.SIGTERM, _leave_now)
-            signal.signal(signal.SIGINT, _leave_now)
-            if loop is not None:
-                loop.close()
-            socket.close()
-            opened.close()
-    # What could be read is in. The file is for the user to mend, so this is the code of a wrong input.
-    return 2 if any(file is not None and file.damaged for file in (wish.stream, wish.seeds)) else 0
+def _masters(settings: Settings) -> list[str]:
+    """Where the masters of a crawl on this machine listen: the one, and the other of a pair."""
+    return list(local_pair(settings.host, settings.port))
 
 
-def terms_of(settings: Settings) -> Terms:
-    """What the settings ask of workers."""
-    return Terms(
-        crawl=settings.crawl,
-        max_clients=settings.max_clients,
-        heartbeat=settings.heartbeat_s,
-        worker_timeout=settings.worker_timeout_s,
-        progress_timeout=settings.progress_timeout_s,
-        grace=settings.grace_s,
-        job_tries=settings.job_tries,
-        retry_base=settings.retry_base_s,
-    )
+def _ask(settings: Settings, addresses: list[str], question: str) -> dict[str, dict[str, Any]]:
+    keys = keys_for(settings)
+    return ask_masters(addresses, question, certificate=keys.master() if keys is not None else None)
 
 
-def _leave_now(_number: int, _frame: object) -> None:
-    os._exit(130)
-
-
-def _finish(opened: Opened, loop: Loop, wish: Wish) -> None:
-    """Everything is done: close what was open in the plan, write the frontier and the manifest, say the sums."""
-    leadership = loop.leadership
-    assert leadership is not None
-    ledger, plan, settings = opened.ledger, leadership.plan, opened.settings
-    over = plan.widened().updated()
-    if over != plan:
-        words = [["C", name, value] for name, value in over.remembered().items()]
-        ledger.commit(leadership.lead.incarnation, leadership.beat, words, [])
-        leadership.beat += 1
-    if plan.widening:
-        _empty(ledger, loop, plan.widening_family)
-    if plan.updating and plan.round > 1:
-        _empty(ledger, loop, replace(plan, round=plan.round - 1).round_family)
-    _sweep(opened)
-    frontier = write_frontier(ledger, settings.output_directory, settings.frontier_name)
-    loop.totals = ledger.totals()
-    loop.rates.look(loop.totals)
-    log.info(line(loop.state()))
-    stream = wish.stream
-    counts = {name: value for name, value in loop.totals.items() if name != "tokens"}
-    # Only what a master reads: what its workers were told is not known here.
-    shown = {name: TABLE[name].shown(getattr(settings, name)) for name in LEADING}
-    path = write_manifest(
-        opened.dataset,
-        settings={name: value for name, value in shown.items() if name != "redis"},
-        seeds=[str(stream.path)] if stream is not None else [],
-        versions={name: version(name) for name in ("twittomatic", "pyzmq", "msgpack", "redis")},
-        counts=counts,
-    )
-    if frontier is not None:
-        log.info("the accounts that were found, for a next crawl's --stream", extra=fields(frontier=frontier))
-    log.info("all is done", extra=fields(manifest=path))
-
-
-def _sweep(opened: Opened) -> None:
-    """Segments that no ledger ever accepted, of workers that were killed, go; those of dead letters stay."""
-    if len(list(opened.dataset.output.glob(".tmatic/ledger.*"))) > 1:
-        return  # another crawl shares the directory, and may be using them
-    kept = {segment.token for job, _ in opened.ledger.dead() for segment in job.progress.segments}
-    try:
-        opened.dataset.discard([segment for segment in opened.dataset.segments() if segment.token not in kept])
-    except DatasetError as error:
-        log.warning(f"{error}; nothing needs it any more")
-
-
-def _empty(ledger: Ledger, loop: Loop, family: str) -> None:
-    """A set of accounts that has served its purpose goes, a thousand buckets a commit."""
-    leadership = loop.leadership
-    assert leadership is not None
-    for bucket in range(0, ledger.sizes().get(family, (0, 0))[1], 1000):
-        ledger.commit(leadership.lead.incarnation, leadership.beat, [["E", family, bucket, 1000]], [])
-        leadership.beat += 1
-
-
-def _running(settings: Settings, question: str) -> dict[str, Any] | None:
-    """What the master of this crawl answers, if one runs where the settings say. Another crawl's is left alone."""
-    address = f"{settings.host}:{settings.port}"
-    state = ask_master(address, "status")
-    if state is None:
-        return None
+def _running(settings: Settings) -> dict[str, dict[str, Any]]:
+    """The masters of this crawl that run where the settings say, by address. Another crawl's are left alone."""
     ours = FileDataset(settings.output_directory).ledger_id(settings.crawl)
-    if state.get("crawl") != settings.crawl or state.get("ledger", ours) != ours:
-        click.echo(f"the master at {address} leads another crawl, {state.get('crawl')!r}, and is not asked", err=True)
-        return None
-    return state if question == "status" else ask_master(address, question)
+    found = {}
+    for address, state in _ask(settings, _masters(settings), "status").items():
+        if state.get("crawl") != settings.crawl or (state.get("ledger") or ours) != ours:
+            click.echo(f"the master at {address} is of another crawl, {state.get('crawl')!r}, and not asked", err=True)
+        else:
+            found[address] = state
+    return found
+
+
+def _leader(states: dict[str, dict[str, Any]]) -> str | None:
+    """The address of the one that leads, else of any."""
+    return min(states, key=lambda address: states[address].get("role") != "leading", default=None)
 
 
 def _print(document: Any, as_json: bool, text: Callable[[], str]) -> None:
@@ -223,8 +120,11 @@ def _print(document: Any, as_json: bool, text: Callable[[], str]) -> None:
 @settings_options(*ASKING)
 def status(as_json: bool, settings: Settings) -> None:
     """How a crawl stands: one that runs is asked, one that rests is read."""
-    state = _running(settings, "status")
-    if state is None:
+    states = _running(settings)
+    leader = _leader(states)
+    if leader is not None:
+        state = states[leader]
+    else:
         with resting(settings) as opened:
             state = _at_rest(opened)
     _print(state, as_json, lambda: _status_text(state))
@@ -269,11 +169,12 @@ def _at_rest(opened: Opened) -> dict[str, Any]:
 
 def _status_text(state: dict[str, Any]) -> str:
     if "operations" not in state:
-        return f"crawl {state['crawl']}: {state['state']}: {state.get('trouble', '')}"
-    plan = state["plan"]
-    dead = state["dead"]
+        head = f"crawl {state['crawl']}: {state['state']}: {state.get('trouble', '')}".rstrip(": ")
+        return "\n".join([head, *_pair_rows(state)])
+    plan, dead = state["plan"], state["dead"]
     shown = {**state, "dead": len(dead) if isinstance(dead, list) else dead}
     rows = [f"crawl {state['crawl']}: {state['state']}, {state['accounts']} accounts, {plan.get('traversing', '')}"]
+    rows += _pair_rows(state)
     rows.append(line(shown))
     rows.append(f"{'':10}{'waiting':>9}{'parked':>9}{'ongoing':>9}{'done':>9}{'dead':>9}{'pages':>10}{'records':>12}")
     for name, o in state["operations"].items():
@@ -285,6 +186,23 @@ def _status_text(state: dict[str, Any]) -> str:
     if isinstance(dead, list):
         rows += [f"dead: {d['operation']} {d['user']} after {d['tries']} tries: {d['why']}" for d in dead[:20]]
     return "\n".join(rows)
+
+
+def _pair_rows(state: dict[str, Any]) -> list[str]:
+    """Who leads, how the other one is, and how it came to that."""
+    pair = state.get("pair")
+    if pair is None:
+        return []
+    other = "silent" if pair["peer_silent"] else "leading" if pair["peer_leads"] else "standing by"
+    role, epoch = state["role"], state["epoch"]
+    rows = [
+        f"master {pair['number']} at {pair['address']}: {role}, epoch {epoch}, beat {state['beat']}, "
+        f"{pair['workers_known']} workers known; master {1 - pair['number']} at {pair['peer']}: {other}"
+    ]
+    if state["takeovers"]:
+        last = state["takeovers"][-1]
+        rows.append(f"took the lead {last['ago_s']:.0f} s ago, in epoch {last['epoch']}: {last['why']}")
+    return rows
 
 
 @tmatic_master.command()
@@ -313,10 +231,38 @@ def frontier(as_json: bool, limit: int, settings: Settings) -> None:
 @settings_options(*ASKING)
 def drain(as_json: bool, settings: Settings) -> None:
     """Let a running crawl finish what is in hand and stop; start the master again to go on."""
-    state = _running(settings, "drain")
-    if state is None:
+    leader = _leader(_running(settings))
+    if leader is None:
         raise LedgerError(f"no master answers at {settings.host}:{settings.port}: there is nothing to drain")
+    state = _ask(settings, [leader], "drain").get(leader)
+    if state is None:
+        raise LedgerError(f"the master at {leader} did not answer: ask again")
     _print(state, as_json, lambda: "draining: " + _status_text(state))
+
+
+@tmatic_master.command()
+@click.option("--ha", "number", type=click.Choice(["0", "1"]), help="Which of the pair is to lead; else the other one.")
+@settings_options(*ASKING)
+def promote(number: str | None, settings: Settings) -> None:
+    """Hand the lead of a pair over, on purpose; workers keep what they hold."""
+    deadline = time.monotonic() + PROMOTED_S
+    states = _running(settings)
+    before = _leader(states)
+    if before is None:
+        raise LedgerError(f"no master answers at {settings.host}:{settings.port}: there is nobody to hand over")
+    wanted = _masters(settings)[int(number)] if number is not None else None
+    if wanted == before and states[before].get("role") == "leading":
+        click.echo(f"the master at {before} leads already")
+        return
+    _ask(settings, [before], "promote")
+    while time.monotonic() < deadline:
+        states = _running(settings)
+        now = _leader(states)
+        if now is not None and now != before and states[now].get("role") == "leading":
+            click.echo(f"the master at {now} leads, in epoch {states[now]['epoch']}")
+            return
+        time.sleep(PROMOTED_LOOK_S)
+    raise LedgerError(f"the lead did not change hands within {PROMOTED_S:g} s; `tmatic-master status` says why")
 
 
 @tmatic_master.command("audit")
@@ -326,7 +272,7 @@ def drain(as_json: bool, settings: Settings) -> None:
 @click.pass_context
 def audit_command(context: click.Context, as_json: bool, fast: bool, settings: Settings) -> None:
     """Reconcile what was assigned, stored and announced; exit 1 when the difference is not zero."""
-    if _running(settings, "status") is not None:
+    if _running(settings):
         click.echo("the crawl is running: what moves while it is counted may show as a difference", err=True)
     with resting(settings) as opened:
         result = audit(opened.ledger, opened.dataset, files=not fast, progress=_progress())
@@ -352,6 +298,9 @@ def _audit_text(result: Audit) -> str:
         *result.differences,
     ]
     return "\n".join(rows)
+
+
+tmatic_master.add_command(keys)
 
 
 def main() -> None:

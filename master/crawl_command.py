@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import FrameType
 
@@ -21,6 +21,7 @@ from protocol.command import run
 from protocol.configuration import settings_options
 from protocol.errors import TmaticError, UsageError
 from protocol.logs import fields, set_up
+from protocol.places import local_pair
 from protocol.settings import TABLE, Settings, names_for
 from storage.files import FileDataset
 
@@ -30,10 +31,17 @@ LOOK_S = 0.05
 STOP_S = 15.0
 NEVER_LED_S = 10.0
 """A master that ends in words so soon after the first start has said what the user is to mend."""
+FOLLOWS_S = 5.0
+"""When a crawl is over, how long the second master of a pair may take to leave behind the first."""
 LEAVE_S = 1.0
 """How long workers have to leave by themselves when their master did; one that it never met is told to."""
 EMULATOR_START_S = 60.0
-OFFERED = tuple(dict.fromkeys(name for floor in ("master", "worker") for name in names_for(floor) if name != "master"))
+PORTS_TRIED = 20
+OFFERED = tuple(
+    name
+    for name in dict.fromkeys((*names_for("master"), *names_for("worker")))
+    if name not in ("master", "ha", "peer")  # who is where is this command's own affair
+)
 
 
 @dataclass(slots=True)
@@ -46,6 +54,7 @@ class Asked:
     adopt: bool
     workers: int
     emulator: str | None
+    pair: bool
 
 
 @click.command()
@@ -57,6 +66,7 @@ class Asked:
 @click.option("--seeds", metavar="FILE", help="Accounts that are known already, and never to be discovered.")
 @click.option("--adopt", is_flag=True, help="Go on with a ledger that this dataset does not know.")
 @click.option("--workers", type=click.IntRange(1, 1000), default=4, show_default=True, help="How many workers.")
+@click.option("--ha", "pair", is_flag=True, help="Run a pair of masters: when one dies the other leads at once.")
 @click.option("--emulator", is_flag=True, help="Crawl an emulated world instead of a service.")
 @click.option("--emulator-options", metavar="TEXT", default="", help="What tmatic-emulator is told, as one text.")
 @settings_options(*OFFERED)
@@ -71,6 +81,7 @@ def tmatic_crawl(
     seeds: str | None,
     adopt: bool,
     workers: int,
+    pair: bool,
     emulator: bool,
     emulator_options: str,
     settings: Settings,
@@ -82,6 +93,7 @@ def tmatic_crawl(
     \b
     tmatic-crawl targets.txt -T -F -A --traversing BFS --depth 2 --output data --workers 4
     tmatic-crawl targets.txt -T -F -A --output rehearsal --emulator --emulator-options '--users 1000'
+    tmatic-crawl targets.txt -T -F -A --output data --ha           with a second master that stands by
 
     Ctrl-C stops everything cleanly; a second one stops it now; neither loses anything.
     """
@@ -93,7 +105,7 @@ def tmatic_crawl(
         raise UsageError("--emulator and --base-url exclude each other: one service at a time")
     if workers > settings.max_clients:
         raise UsageError(f"--workers {workers} are more than --max-clients {settings.max_clients}: raise the latter")
-    asked = Asked(targets, letters, seeds, adopt, workers, emulator_options if emulator else None)
+    asked = Asked(targets, letters, seeds, adopt, workers, emulator_options if emulator else None, pair)
     context.exit(Crawl(settings, asked).run())
 
 
@@ -107,43 +119,72 @@ class Crawl:
     base_url: str = ""
     stopping: bool = False
     emulator_port: int = 0
-    processes: list[Kept] = field(default_factory=list)
+    emulators: list[Kept] = field(default_factory=list)
+    masters: list[Kept] = field(default_factory=list)
+    workers: list[Kept] = field(default_factory=list)
 
     def run(self) -> int:
         """To the end of the crawl. Returns the exit code. Raises DatasetError for a directory that will not do."""
         settings = self.settings
         FileDataset(settings.output_directory, temporary=settings.temporary_directory).check()
-        self.port = _free_port(self.settings)
+        self.port = _free_port(self.settings, ports=2 if self.asked.pair else 1)
         self.base_url = self.settings.base_url
         with self._signals():
-            emulator = [Kept("the emulator", self._emulator)] if self.asked.emulator is not None else []
-            master = Kept("the master", self._master)
-            workers = [Kept(f"worker {n}", lambda n=n: self._worker(n)) for n in range(1, self.asked.workers + 1)]  # type: ignore[misc]
-            self.processes = [*emulator, master, *workers]
+            self.emulators = [self.kept("the emulator", self._emulator)] if self.asked.emulator is not None else []
+            numbers = (0, 1) if self.asked.pair else (0,)
+            self.masters = [
+                self.kept(f"master {n}" if self.asked.pair else "the master", lambda n=n: self._master(n))  # type: ignore[misc]
+                for n in numbers
+            ]
+            self.workers = [
+                self.kept(f"worker {n}", lambda n=n: self._worker(n))  # type: ignore[misc]
+                for n in range(1, self.asked.workers + 1)
+            ]
             code = 1
             try:
-                if emulator:
-                    self._start_emulator(emulator[0])
-                code = self._watch(emulator, master, workers)
+                if self.emulators:
+                    self._start_emulator(self.emulators[0])
+                code = self._watch(self.emulators, self.masters, self.workers)
             finally:
-                stop_all(workers, STOP_S)
-                stop_all([master], STOP_S)
-                stop_all(emulator, STOP_S)
+                self.stop()
         return code
 
-    def _watch(self, emulator: list[Kept], master: Kept, workers: list[Kept]) -> int:
+    # What a rehearsal does in its own way.
+
+    def kept(self, name: str, command: Callable[[], list[str]]) -> Kept:
+        """One process of this crawl."""
+        return Kept(name, command)
+
+    def turn(self, now: float) -> None:
+        """One look at the processes is due."""
+
+    def stop(self) -> None:
+        """Stop everything, and who needs others before them."""
+        for some in (self.workers, self.masters, self.emulators):
+            stop_all(some, STOP_S)
+
+    def _watch(self, emulator: list[Kept], masters: list[Kept], workers: list[Kept]) -> int:
         left_at: float | None = None
         while not self.stopping:
             now = time.monotonic()
-            code = master.look(now)
-            if code == 0:
-                master.over = True
+            self.turn(now)
+            for master in masters:
+                code = master.look(now)
+                if code == 0:
+                    master.over, master.over_at = True, now
+                elif code is not None:
+                    never_led = code == 1 and master.deaths == 0 and now - master.started_at < NEVER_LED_S
+                    if code == 2 or never_led or not master.again(now, code):
+                        return 2 if code == 2 else 1
+            if all(master.over for master in masters):
                 self._let_leave(workers)
                 return 0
-            if code is not None:
-                never_led = code == 1 and master.deaths == 0 and now - master.started_at < NEVER_LED_S
-                if code == 2 or never_led or not master.again(now, code):
-                    return 2 if code == 2 else 1
+            for (
+                master
+            ) in masters:  # the other one of a pair goes on: this one was told to leave, and the crawl is not over
+                if master.over and now - master.over_at > FOLLOWS_S:
+                    log.info(f"{master.name} left, and is started again to stand by")
+                    master.over = False
             for kept in (*emulator, *workers):
                 code = kept.look(now)
                 if code == 0:
@@ -169,9 +210,10 @@ class Crawl:
 
     # The command lines.
 
-    def _master(self) -> list[str]:
-        words = [sys.executable, "-m", "master.command", *self.asked.letters, *_flags(self.settings, "master", "port")]
-        words += ["--port", str(self.port)]
+    def _master(self, number: int) -> list[str]:
+        words = [sys.executable, "-m", "master.command", *self.asked.letters]
+        words += [*_flags(self.settings, "master", "port", "ha", "peer"), "--port", str(self.port)]
+        words += ["--ha", str(number)] if self.asked.pair else []
         words += ["--stream", self.asked.targets] if self.asked.targets else []
         words += ["--seeds", self.asked.seeds] if self.asked.seeds else []
         return [*words, "--adopt"] if self.asked.adopt else words
@@ -179,7 +221,9 @@ class Crawl:
     def _worker(self, number: int) -> list[str]:
         words = [sys.executable, "-m", "worker.command", f"worker-{number:03d}"]
         words += _flags(self.settings, "worker", "port", "host", "master", "bind_ip", "base_url", "log_level")
-        words += ["--master", f"{self.settings.host}:{self.port}", "--base-url", self.base_url]
+        for place in local_pair(self.settings.host, self.port)[: 2 if self.asked.pair else 1]:
+            words += ["--master", place]
+        words += ["--base-url", self.base_url]
         addresses = self.settings.bind_ip
         mine = addresses[number - 1 :: self.asked.workers] or addresses[(number - 1) % max(1, len(addresses)) :][:1]
         for address in mine:
@@ -193,7 +237,7 @@ class Crawl:
 
     def _start_emulator(self, kept: Kept) -> None:
         """Start it on a port that it keeps when it is started again, and wait until it listens."""
-        self.emulator_port = _free_port(None)
+        self.emulator_port = _free_port(None, ports=1)
         self.base_url = f"http://127.0.0.1:{self.emulator_port}"
         kept.start(time.monotonic())
         deadline = time.monotonic() + EMULATOR_START_S
@@ -218,7 +262,7 @@ class Crawl:
 
     def _signalled(self, _number: int, _frame: FrameType | None) -> None:
         if self.stopping:
-            for kept in self.processes:
+            for kept in (*self.emulators, *self.masters, *self.workers):
                 if kept.process is not None:
                     kept.process.send_signal(signal.SIGTERM)
         self.stopping = True
@@ -238,17 +282,24 @@ def _flags(settings: Settings, floor: str, *without: str) -> list[str]:
     return words
 
 
-def _free_port(settings: Settings | None) -> int:
-    """The port that the settings name if it is free, else any: the workers are told."""
-    for port in (settings.port, 0) if settings is not None else (0,):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _free_port(settings: Settings | None, *, ports: int) -> int:
+    """The port that the settings name if it and those behind it are free, else any: the workers are told."""
+    host = settings.host if settings is not None else "127.0.0.1"
+    wanted = [settings.port] if settings is not None else []
+    for first in (*wanted, *[0] * PORTS_TRIED):
+        with contextlib.ExitStack() as probes:
+            port = first
             try:
-                probe.bind((settings.host if settings is not None else "127.0.0.1", port))
-            except OSError:
-                log.info("another program listens there; the master takes another port", extra=fields(port=port))
+                for number in range(ports):
+                    probe = probes.enter_context(socket.socket())
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    probe.bind((host, port + number if port else 0))
+                    port = port or int(probe.getsockname()[1])
+            except (OSError, OverflowError):
+                if first:
+                    log.info("another program listens there; the master takes another port", extra=fields(port=first))
                 continue
-            return int(probe.getsockname()[1])
+            return port
     raise UsageError("no port can be listened on: check --host")
 
 

@@ -41,7 +41,6 @@ MAX_LEASES = 256
 """Jobs handed out in one commit."""
 RESERVED = 32
 """Transitions of a batch that are kept for handing out, so that a flood of results does not idle the workers."""
-
 MOST_PENDING = 20_000
 """Transitions that wait before words on leases that are over are not taken any more."""
 
@@ -85,6 +84,7 @@ class Dispatch:
         worker = self.roster.workers.get(peer)
         if worker is not None:
             worker.heard_at = now
+            self._assigner.has_word(peer)
             self._admission.answered(worker)
         match message:
             case wire.Hello():
@@ -120,11 +120,16 @@ class Dispatch:
         if worker is not None and worker.name in self.roster.newcomers:
             self._admission.replace(now, worker.name)
 
+    def cut(self, peer: bytes) -> None:
+        """This worker does not take part any more."""
+        if peer in self.roster.workers:
+            self._dispose(self.roster.leave(self.roster.workers[peer]), "lapsed")
+
     def tick(self, now: float) -> None:
         """Let time pass: silent workers, orphans after the grace period, resting jobs that are due."""
         for worker in [w for w in self.roster.workers.values() if now - w.heard_at > self.terms.worker_timeout]:
             self._count("workers lost")
-            self._dispose(self.roster.leave(worker), "lapsed")
+            self.cut(worker.peer)
         if now >= self._grace_until:
             self._dispose([hand for hand in self.roster.orphans() if not hand.ended], "orphaned")
         for name in [n for n, c in self.roster.newcomers.items() if now - c.asked_at > self.terms.name_timeout]:
@@ -135,24 +140,27 @@ class Dispatch:
     def drain(self) -> None:
         """Hand out nothing more; workers finish what they hold."""
         self.draining = self._admission.draining = True
-        self._tell_all(wire.Drain(self.lead.epoch))
+        self.outbox += [(peer, wire.Drain(self.lead.epoch)) for peer in self.roster.workers]
 
-    def quit(self, reason: str) -> None:
-        """Tell every worker to leave."""
-        self._tell_all(wire.Quit(self.lead.epoch, reason))
+    def expect(self, now: float, workers: Sequence[tuple[bytes, wire.Hello]]) -> None:
+        """Welcome workers that are known from before this leadership. None gets a job until it has said how it stands,
+        and until all that call on the same budget have, for a while: what the service told them is news to this one."""
+        for peer, hello in workers:
+            self._admission.hello(now, peer, hello)
+        self._assigner.await_word(now + 2 * self.terms.heartbeat, self.roster)
 
-    def succeed(self, before: Dispatch) -> None:
-        """Follow an earlier leadership of the same process: ask its workers who they are, and know its budgets."""
-        for peer in before.roster.workers:
-            self.outbox.append((peer, wire.Refused("who", "the lead was taken anew: say HELLO again")))
+    def inherit(self, budgets: Budgets, before: Dispatch | None) -> None:
+        """Know what is known of the budgets. `before` is the leadership before this one, if it was this process' own:
+        what was granted under its leases that are held no more counts as spent."""
         vanished: Counter[str] = Counter()
-        for token, hand in before.roster.hands.items():
-            if token not in self.roster.hands:
-                vanished[hand.budget] += hand.granted - hand.spent
-        self.budgets.inherit(before.budgets, vanished)
-        self.counted = before.counted
-        if before.draining:
-            self.drain()
+        if before is not None:
+            for token, hand in before.roster.hands.items():
+                if token not in self.roster.hands:
+                    vanished[hand.budget] += hand.granted - hand.spent
+            self.counted = before.counted
+            if before.draining:
+                self.drain()
+        self.budgets.inherit(budgets, vanished)
 
     @property
     def queues(self) -> list[str]:
@@ -283,9 +291,8 @@ class Dispatch:
                     self._pending.append(self._transitions.failed(peer, hand, hand.job.failed(), end.words))
                 rest_s = self._outages.failed(now, hand.budget, hand.job.user)
                 if rest_s is not None:
-                    self.notices.append(
-                        f"{hand.budget} fails for every account, and is left alone for {rest_s:g} s: {end.words}"
-                    )
+                    where = f"{hand.budget} fails for every account"
+                    self.notices.append(f"{where}, and is left alone for {rest_s:g} s: {end.words}")
 
     def _dispose(self, hands: list[Hand], reason: str) -> None:
         """Leases that nobody works on go back to the front of their queues."""
@@ -388,9 +395,6 @@ class Dispatch:
 
     def _send(self, peer: bytes, message: wire.Message) -> None:
         self.outbox.append((peer, message))
-
-    def _tell_all(self, message: wire.Message) -> None:
-        self.outbox += [(peer, message) for peer in self.roster.workers]
 
     def _count(self, what: str, by: int = 1) -> None:
         self.counted[what] = self.counted.get(what, 0) + by

@@ -4,34 +4,25 @@ from __future__ import annotations
 
 import logging
 import random
-import secrets
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from itertools import chain
+
+import msgpack
 
 from master.dispatch import Dispatch
 from master.intake import Ahead, Lines, seeds, targets, updates, widening
-from master.lead import Candidate, Verdict
 from master.loaded import Loaded
 from master.opening import Opened, bind_ledger
 from master.plan import SEEN, Plan, recall, resume
+from master.questions import Leadership, Take
 from master.terms import Terms
 from master.traversal import Traversing, front_of
-from protocol.errors import LedgerError
 from protocol.jobs import Operation
 from protocol.logs import fields
 from storage.ledger import Lead, Transition
 
 log = logging.getLogger(__name__)
-
-
-class LedElsewhereError(LedgerError):
-    """Another master leads this crawl, and is at work."""
-
-
-WATCH_S = 0.1
-"""How often the beat of another leader is looked at."""
 
 
 @dataclass(slots=True)
@@ -47,45 +38,26 @@ class Wish:
 
 
 @dataclass(slots=True)
-class Leadership:
-    """What is known once the lead is taken. `beat` is the last one written."""
-
-    lead: Lead
-    plan: Plan
-    loaded: Loaded
-    beat: int
-
-
-@dataclass(slots=True)
 class Leading:
     """One master's ways to the lead, over all its incarnations."""
 
     opened: Opened
     wish: Wish
     name: str
-    max_users: int
-    incarnations: set[str] = field(default_factory=set)
+    terms: Terms
 
-    def take(self) -> Leadership:
-        """Wait for the lead, take it, and read what it needs. Raises LedgerError when another master keeps it."""
+    def observe(self) -> Lead:
+        """The lead as it is now; our own server is brought up again if it died."""
         self.opened.wake_server()
-        ledger, dataset = self.opened.ledger, self.opened.dataset
-        candidate = Candidate(frozenset(self.incarnations))
-        while True:
-            seen = ledger.observe()
-            verdict = candidate.read(time.monotonic(), seen)
-            if verdict is Verdict.TAKE:
-                break
-            if verdict is Verdict.ANOTHER_LEADS:
-                raise LedElsewhereError(
-                    f"crawl {self.opened.settings.crawl!r} is led by master {seen.name}, which is at work: "
-                    "stop that one first, or begin another crawl by --crawl NAME"
-                )
-            time.sleep(WATCH_S)
+        return self.opened.watched.observe()
+
+    def take(self, question: Take) -> Leadership:
+        """Take the lead if it is as it was seen, and read what it needs. Raises LedgerError, FencedError when it is
+        not, UsageError when the crawl is refused."""
+        ledger, dataset, seen = self.opened.ledger, self.opened.dataset, question.seen
         ledger_id = bind_ledger(self.opened, seen.ledger_id, adopt=self.wish.adopt)
-        incarnation = secrets.token_hex(8)
-        self.incarnations.add(incarnation)
-        lead = ledger.take(incarnation, seen, witness=dataset.highest_epoch(), ledger_id=ledger_id, name=self.name)
+        witness = max(dataset.highest_epoch(), question.witness)
+        lead = ledger.take(question.incarnation, seen, witness=witness, ledger_id=ledger_id, name=self.name)
         dataset.witness_epoch(lead.epoch)
         if dataset.ledger_id(self.opened.settings.crawl) != lead.ledger_id:
             dataset.set_ledger_id(self.opened.settings.crawl, lead.ledger_id)
@@ -97,20 +69,38 @@ class Leading:
         )
         self.wish.adopt = False
         words: list[Transition] = [["C", name, value] for name, value in plan.remembered().items()]
-        reply = ledger.commit(incarnation, lead.beat, words, [*map(front_of, Operation), *(o.value for o in Operation)])
+        body = msgpack.packb([self.name, lead.epoch, question.why])
+        words.append(["M", ["master.leads", body]])
+        queues = [*map(front_of, Operation), *(o.value for o in Operation)]
+        reply = ledger.commit(question.incarnation, lead.beat, words, queues)
         loaded = Loaded(ledger.held(), ledger.retry(), reply)
-        log.info("took the lead", extra=fields(epoch=lead.epoch, incarnation=incarnation, held=len(loaded.held)))
+        log.info(
+            "took the lead",
+            extra=fields(epoch=lead.epoch, incarnation=lead.incarnation, held=len(loaded.held), why=question.why),
+        )
         return Leadership(lead, plan, loaded, lead.beat + 1)
 
-    def dispatch(self, leadership: Leadership, terms: Terms, before: Dispatch | None) -> Dispatch:
+    def dispatch(self, now: float, leadership: Leadership) -> Dispatch:
         """The decisions of a leadership, with what is to come in by and by."""
-        dispatch = Dispatch(
-            leadership.lead, leadership.plan.traversal, terms, leadership.loaded, time.monotonic(), random.Random()
-        )
-        if before is not None:
-            dispatch.succeed(before)
-        dispatch.intake = Ahead(self._intake(leadership.plan))
+        plan = leadership.plan
+        dispatch = Dispatch(leadership.lead, plan.traversal, self.terms, leadership.loaded, now, random.Random())
+        dispatch.intake = Ahead(self._intake(plan))
         return dispatch
+
+    def close(self, leadership: Leadership) -> list[Transition]:
+        """What the ledger is told when nothing is left to do: the plan is fulfilled, and sets that served can go."""
+        plan = leadership.plan
+        over = plan.widened().updated()
+        words: list[Transition] = []
+        if over != plan:
+            words += [["C", name, value] for name, value in over.remembered().items()]
+        families = [plan.widening_family] if plan.widening else []
+        if plan.updating and plan.round > 1:
+            families.append(replace(plan, round=plan.round - 1).round_family)
+        sizes = self.opened.ledger.sizes() if families else {}
+        for family in families:
+            words += [["E", family, bucket, 1000] for bucket in range(0, sizes.get(family, (0, 0))[1], 1000)]
+        return words
 
     def _intake(self, plan: Plan) -> Iterator[Transition]:
         """Everything that may have to come in; what is in already is not taken twice."""

@@ -1,11 +1,7 @@
-"""The master's loop: the socket, the ledger's thread and the clock around the decisions of `master.dispatch`.
-
-    the lead is sought ──taken──▶ leading ──the ledger is away, or another wrote──▶ sought again, in words
-                                     │
-                                     └── nothing is left to do, or it was told to stop ──▶ the end
+"""The master's loop: the sockets, the ledger's thread and the clock around the decisions of `master.member`.
 
 The ledger is asked one thing at a time, in its own thread; the loop waits for frames, answers and signals at once, and
-never for one of them.
+never for one of them. Beats go on until the lead is given back, also while the manifest is written.
 """
 
 from __future__ import annotations
@@ -15,24 +11,27 @@ import json
 import logging
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
-from enum import Enum
 from types import FrameType
 from typing import Any
 
 import zmq
 
 from master.dispatch import Dispatch
+from master.election import Role
 from master.intake import Ahead
-from master.leading import Leadership, Leading, LedElsewhereError
+from master.leading import Leading
 from master.ledger_thread import BugError, LedgerThread
-from master.loaded import InconsistentError
-from master.summary import Rates, document, line
-from master.terms import Terms
+from master.member import Ending, Member
+from master.questions import Commit, GiveBack, Observe, Question, Take
+from master.summary import Rates, document, line, place
 from protocol import messages as wire
-from protocol.errors import LedgerError, MalformedError, TmaticError
+from protocol.door import Door, may_say
+from protocol.errors import LedgerError, MalformedError
 from protocol.logs import fields
+from protocol.refusals import Refusals
 from storage.ledger import Reply
 
 log = logging.getLogger(__name__)
@@ -40,49 +39,54 @@ log = logging.getLogger(__name__)
 FRAMES_A_TURN = 1000
 """Frames that are read before the next commit: more would keep those who wait for an answer waiting."""
 SUMMARY_S = 5.0
-AGAIN_S = 0.5
-"""How long the loop rests after the ledger did not serve."""
 SAID_AGAIN_S = 10.0
 """How often the same trouble is told again."""
 LONGEST_WAIT_S = 0.1
+LONGEST_WAIT_PAIRED_S = 0.02
+LAST_QUESTION_S = 0.5
+"""How long a master that leaves waits for the answer to its last question."""
 FAREWELL_S = 2.0
 
 
-class Ending(Enum):
-    """Why the loop came to its end."""
-
-    DONE = "done"
-    DRAINED = "drained"
-    STOPPED = "stopped"
-
-
 class Loop:
-    """Runs one master until its crawl is done or it is told to stop."""
+    """Runs one master until its crawl is done or it is told to stop.
+
+    `finish` writes what a crawl that is done leaves beside its data; it runs in a thread of its own.
+    """
 
     def __init__(
         self,
         router: zmq.Socket[bytes],
+        member: Member,
         leading: Leading,
-        terms: Terms,
         *,
-        told: Callable[[Dispatch], None] | None = None,
+        door: Door,
+        peer: zmq.Socket[bytes] | None = None,
+        refusals: Refusals | None = None,
+        finish: Callable[[Loop], None] = lambda _: None,
     ) -> None:
-        self._router, self._leading, self._terms, self._told = router, leading, terms, told
+        self._door, self._refusals = door, refusals
+        self._refusal = ""
+        self._router, self._peer, self.member, self._leading, self._finish = router, peer, member, leading, finish
         self._thread = LedgerThread()
         self._answered: Callable[[Any], None] = lambda _: None
-        self.leadership: Leadership | None = None
-        self.dispatch: Dispatch | None = None
         self.totals: dict[str, int] = {}
         self.rates = Rates()
-        self._seek_at = 0.0
         self._summary_at = time.monotonic() + SUMMARY_S
-        self._totals_wanted = False
         self._reported: set[bytes] = set()
         self._trouble = ("", 0.0)
+        self._role = Role.STANDBY
+        self._finishing: threading.Thread | None = None
+        self._finish_error: Exception | None = None
         self._stopping = False
         self._wakes, self._signals = socket.socketpair()
         for end in (self._wakes, self._signals):
             end.setblocking(False)
+
+    @property
+    def dispatch(self) -> Dispatch | None:
+        """The decisions of the present leadership, None while this master does not lead."""
+        return self.member.dispatch
 
     def run(self) -> Ending:
         """To the end. Raises LedgerError when another master keeps the lead, UsageError when the crawl is refused."""
@@ -101,76 +105,105 @@ class Loop:
                     self._take_answer()
                 if self._router in ready:
                     self._read_frames()
-                ending = self._turn()
-                if ending is not None:
-                    return ending
+                self._turn()
+                if self.member.ending is not None:
+                    return self.member.ending
         finally:
             signal.set_wakeup_fd(-1)
             for number, handler in before.items():
                 signal.signal(number, handler)
 
     def close(self) -> None:
-        """Give the lead back, and let the ledger's thread end."""
-        leadership = self.leadership
-        if leadership is not None and not self._thread.busy:
-            lead = leadership.lead
-            given_back = type(lead)(lead.incarnation, leadership.beat, lead.epoch, lead.ledger_id, lead.name)
-            self._ask(lambda: self._leading.opened.ledger.release(given_back), lambda _: None)
-        self._thread.close(AGAIN_S)
+        """Give the lead back if it is still held, and let the ledger's thread end."""
+        leadership = self.member.leadership
+        if leadership is not None and self.member.election.role is Role.LEADING and not self._thread.busy:
+            lead, beat = leadership.lead, leadership.beat
+            self._ask(lambda: self._leading.opened.ledger.release(lead.incarnation, beat), lambda _: None)
+        self._thread.close(LAST_QUESTION_S)
 
     def _signalled(self, _number: int, _frame: FrameType | None) -> None:
         if self._stopping:
             raise KeyboardInterrupt
         self._stopping = True
+        self.member.leave(Ending.STOPPED)
 
     def _patience_ms(self) -> int:
-        if self.dispatch is not None and not self._thread.busy and self.dispatch.eager:
+        if not self._thread.busy and self.member.eager:
             return 0
-        return int(LONGEST_WAIT_S * 1000)
+        return int((LONGEST_WAIT_S if self._peer is None else LONGEST_WAIT_PAIRED_S) * 1000)
 
     # One turn.
 
-    def _turn(self) -> Ending | None:
+    def _turn(self) -> None:
         now = time.monotonic()
-        if self._stopping and not self._thread.busy:
-            log.info("told to stop: what is in the workers' hands stays there for the next master")
-            return Ending.STOPPED
-        if self.dispatch is None:
-            if not self._thread.busy and now >= self._seek_at:
-                self._ask(self._leading.take, self._took)
-            return None
-        self.dispatch.tick(now)
+        if self._refusals is not None and (words := self._refusals.look(now)) and words != self._refusal:
+            self._refusal = words
+            log.warning(words)
+        for peer in self._door.cut():
+            log.info("a key was revoked: what its owner held goes to others", extra=fields(peer=peer.hex()[:32]))
+            self.member.cut(peer)
+        self.member.tick(now)
         self._send()
         if self._thread.busy:
-            return None
-        if self.dispatch.idle:
-            return Ending.DRAINED if self.dispatch.draining else Ending.DONE
-        if now >= self._summary_at:
-            self._summary_at = now + SUMMARY_S
-            self._ask(self._leading.opened.ledger.totals, self._summed_up)
-            return None
-        self._commit(now)
-        return None
-
-    def _commit(self, now: float) -> None:
-        assert self.dispatch is not None and self.leadership is not None
-        batch = self.dispatch.next_batch(now)
-        read_ahead = self.dispatch.intake.fill if isinstance(self.dispatch.intake, Ahead) else None
-        if batch is None:
-            if read_ahead is not None:
-                self._ask(read_ahead, lambda _: None)
             return
-        ledger, lead, beat = self._leading.opened.ledger, self.leadership.lead, self.leadership.beat
-        queues, most, plan = self.dispatch.queues, self._leading.max_users, self.leadership.plan
-        newcomers = plan.widening_family if plan.widening else ""
+        if self.member.finished and not self._stopping:
+            self._look_after_finish()
+        question = self.member.question(now)
+        self._send()
+        intake = self.dispatch.intake if self.dispatch is not None else None
+        read_ahead = intake.fill if isinstance(intake, Ahead) else None
+        if question is not None:
+            self._put(now, question, read_ahead)
+        elif read_ahead is not None:
+            self._ask(read_ahead, lambda _: None)
 
-        def commit() -> Reply:
-            reply = ledger.commit(lead.incarnation, beat, batch, queues, max_users=most, newcomers=newcomers)
-            if read_ahead is not None:
-                read_ahead()
-            return reply
+    def _put(self, now: float, question: Question, read_ahead: Callable[[], None] | None) -> None:
+        ledger = self._leading.opened.ledger
+        match question:
+            case Observe():
+                self._ask(self._leading.observe, self._member_answered)
+            case Take():
+                self._ask(lambda: self._leading.take(question), self._member_answered)
+            case GiveBack():
+                give = question
+                self._ask(lambda: ledger.release(give.incarnation, give.beat, ended=give.ended), self._member_answered)
+            case Commit():
+                summary = now >= self._summary_at
+                if summary:
+                    self._summary_at = now + SUMMARY_S
+                self._ask(lambda: self._commit(question, read_ahead, summary), self._committed)
 
-        self._ask(commit, self._committed)
+    def _commit(
+        self, question: Commit, read_ahead: Callable[[], None] | None, summary: bool
+    ) -> tuple[Reply, dict[str, int] | None]:
+        """In the ledger's thread."""
+        ledger, most = self._leading.opened.ledger, self._leading.opened.settings.max_users
+        reply = ledger.commit(
+            question.incarnation,
+            question.beat,
+            question.batch,
+            question.queues,
+            max_users=most,
+            newcomers=question.newcomers,
+        )
+        if read_ahead is not None:
+            read_ahead()
+        return reply, ledger.totals() if summary else None
+
+    def _look_after_finish(self) -> None:
+        if self._finishing is None:
+            self._finishing = threading.Thread(target=self._run_finish, name="finish", daemon=True)
+            self._finishing.start()
+        elif not self._finishing.is_alive():
+            if self._finish_error is not None:
+                raise self._finish_error
+            self.member.leave(Ending.DONE)
+
+    def _run_finish(self) -> None:
+        try:
+            self._finish(self)
+        except Exception as error:  # noqa: BLE001 - it is raised by the loop
+            self._finish_error = error
 
     # What the ledger answers.
 
@@ -183,64 +216,61 @@ class Loop:
             self._answered(self._thread.answer())
         except BugError as bug:
             raise bug.error from bug
-        except LedElsewhereError:
-            raise
-        except InconsistentError as error:
-            self._lost_the_lead(error, 0.0)
         except LedgerError as error:
-            self._lost_the_lead(error, AGAIN_S)
+            self.member.failed(time.monotonic(), error)
+        self._tell_of_role()
 
-    def _took(self, leadership: Leadership) -> None:
-        if self._trouble[0]:
-            log.info("the ledger serves again")
+    def _member_answered(self, answer: Any) -> None:
+        self.member.answered(time.monotonic(), answer)
+        self._send()
+
+    def _committed(self, answer: tuple[Reply, dict[str, int] | None]) -> None:
+        reply, totals = answer
+        self._member_answered(reply)
+        if totals is not None:
+            self.totals = totals
+            self.rates.look(totals)
+            if self.dispatch is not None:
+                log.info(line(self.state()))
+
+    def _tell_of_role(self) -> None:
+        """Say what changed: trouble with the ledger, and the role."""
+        trouble, (told, told_at), now = self.member.trouble, self._trouble, time.monotonic()
+        if trouble and (trouble != told or now - told_at > SAID_AGAIN_S):
+            self._trouble = (trouble, now)
+            log.warning(f"{trouble}; workers keep what they hold until it is well again")
+        elif told and not trouble:
             self._trouble = ("", 0.0)
-        before = self._before
-        self.leadership = leadership
-        self.dispatch = self._leading.dispatch(leadership, self._terms, before)
-        self._send()
-        if self._told is not None:
-            self._told(self.dispatch)
+            log.info("the ledger serves again")
+        role = self.member.election.role
+        if role is not self._role and role in (Role.STANDBY, Role.LEADING, Role.YIELDING, Role.LEAVING):
+            before, self._role = self._role, role
+            if before in (Role.LEADING, Role.YIELDING) and role is Role.STANDBY:
+                log.warning("does not lead any more", extra=fields(why=self.member.election.why))
+            elif role is Role.YIELDING:
+                log.info("gives the lead away", extra=fields(why=self.member.election.why))
 
-    _before: Dispatch | None = None
-
-    def _committed(self, reply: Reply) -> None:
-        assert self.dispatch is not None and self.leadership is not None
-        self.leadership.beat += 1
-        self.dispatch.committed(time.monotonic(), reply)
-        self._send()
-
-    def _summed_up(self, totals: dict[str, int]) -> None:
-        self.totals = totals
-        self.rates.look(totals)
-        log.info(line(self.state()))
-
-    def _lost_the_lead(self, error: TmaticError, rest_s: float) -> None:
-        now = time.monotonic()
-        if self._trouble[0] != str(error) or now - self._trouble[1] > SAID_AGAIN_S:
-            self._trouble = (str(error), now)
-            log.warning(f"{error}; workers keep what they hold until it is well again")
-        if self.dispatch is not None:
-            self._before = self.dispatch
-        self.dispatch = self.leadership = None
-        self._seek_at = now + rest_s
-
-    # The socket.
+    # The sockets.
 
     def _read_frames(self) -> None:
         for _ in range(FRAMES_A_TURN):
             try:
-                peer, *frames = self._router.recv_multipart(zmq.NOBLOCK)
+                peer, role, frames = self._door.receive(self._router)
             except zmq.Again:
                 return
+            if role is None:
+                continue
             try:
                 message = wire.decode(frames)
             except MalformedError as error:
                 self._malformed(peer, frames, error)
                 continue
-            if isinstance(message, wire.Status):
+            if not may_say(role, message):
+                self._transmit(peer, wire.Refused("command", f"a {role.value} may not say that"))
+            elif isinstance(message, wire.Status):
                 self._asked(peer, message.question)
-            elif self.dispatch is not None:
-                self.dispatch.receive(time.monotonic(), peer, message)
+            else:
+                self.member.receive(time.monotonic(), peer, message)
 
     def _malformed(self, peer: bytes, frames: list[bytes], error: MalformedError) -> None:
         """Counted, told once a peer, dropped. A worker of another version is told so."""
@@ -253,34 +283,51 @@ class Loop:
             self._transmit(peer, wire.Refused("version", f"this master speaks version {wire.VERSION[0]}"))
 
     def _asked(self, peer: bytes, question: str) -> None:
-        if question == "drain" and self.dispatch is not None:
-            log.info("told to drain: nothing more is handed out")
-            self.dispatch.drain()
-        if question in ("status", "drain"):
-            self._transmit(peer, wire.Report(json.dumps(self.state())))
-        else:
-            self._transmit(peer, wire.Refused("command", f"there is no question {question[:40]!r}"))
+        refusal = ""
+        if question == "drain":
+            if self.dispatch is None:
+                refusal = "this master does not lead: ask the one that does"
+            else:
+                log.info("told to drain: nothing more is handed out")
+                self.dispatch.drain()
+        elif question == "promote":
+            refusal = self.member.promote(time.monotonic())
+            if not refusal:
+                log.info("told to see to it that the lead changes hands")
+        elif question != "status":
+            refusal = f"there is no question {question[:40]!r}"
+        self._transmit(peer, wire.Refused("command", refusal) if refusal else wire.Report(json.dumps(self.state())))
 
     def state(self) -> dict[str, Any]:
         """The document for tools."""
-        if self.dispatch is None or self.leadership is None:
-            return {"crawl": self._terms.crawl, "state": "waiting for the ledger", "trouble": self._trouble[0]}
-        plan = self.leadership.plan.remembered()
-        return document(self.dispatch, self.totals, self.rates, self._terms.crawl, plan)
+        member, crawl = self.member, self._leading.terms.crawl
+        where = place(member, time.monotonic())
+        if member.dispatch is None or member.leadership is None:
+            waiting = member.trouble or member.pair is None
+            state = "waiting for the ledger" if waiting else "standby"
+            return {"crawl": crawl, "state": state, "trouble": member.trouble, **where}
+        plan = member.leadership.plan.remembered()
+        return {**document(member.dispatch, self.totals, self.rates, crawl, plan), **where}
 
     def _send(self) -> None:
-        assert self.dispatch is not None
-        notices, self.dispatch.notices = self.dispatch.notices, []
+        notices, self.member.notices = self.member.notices, []
         for notice in notices:
             log.warning(notice)
-        while self.dispatch.outbox:
-            messages, self.dispatch.outbox = self.dispatch.outbox, []
+        words, self.member.to_peer = self.member.to_peer, []
+        if self._peer is not None and words:
+            with contextlib.suppress(zmq.Again):
+                self._peer.send_multipart(wire.encode(words[-1]), zmq.NOBLOCK)
+        while self.member.outbox:
+            messages, self.member.outbox = self.member.outbox, []
             for peer, message in messages:
                 if not self._transmit(peer, message):
-                    self.dispatch.unreachable(time.monotonic(), peer)
+                    self.member.unreachable(time.monotonic(), peer)
 
     def _transmit(self, peer: bytes, message: wire.Message) -> bool:
-        """Send, or drop: whoever misses it asks again. False when nobody is connected under that routing id."""
+        """Send, or drop: whoever misses it asks again. False when nobody is connected under that routing id, or whoever
+        is may not hear it."""
+        if not self._door.may_get(peer):
+            return False
         try:
             self._router.send_multipart([peer, *wire.encode(message)], zmq.NOBLOCK)
         except zmq.Again:
@@ -293,17 +340,18 @@ class Loop:
 
     def farewell(self, reason: str) -> None:
         """Tell every worker to leave, also one that only comes now; wait a moment until those that are known did."""
-        if self.dispatch is None:
-            return
-        staying = set(self.dispatch.roster.workers)
-        self.dispatch.quit(reason)
-        self._send()
-        leave = wire.Quit(self.dispatch.lead.epoch, reason)
+        leave = wire.Quit(self.member.epoch, reason)
+        staying = set(self.member.standby.workers)
+        for peer in staying:
+            self._transmit(peer, leave)
         deadline = time.monotonic() + FAREWELL_S
         while staying and (left := deadline - time.monotonic()) > 0:
             if not self._router.poll(int(left * 1000) + 1):
                 return
-            peer, *frames = self._router.recv_multipart()
+            peer, role, frames = self._door.receive(self._router)
             with contextlib.suppress(MalformedError):
-                if isinstance(wire.decode(frames), wire.Bye) or not self._transmit(peer, leave):
+                message = wire.decode(frames)
+                if role is None or isinstance(message, wire.PeerWord):
+                    continue
+                if isinstance(message, wire.Bye) or not self._transmit(peer, leave):
                     staying.discard(peer)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
@@ -17,13 +17,23 @@ from redis.retry import Retry
 
 from protocol.errors import LedgerError, UsageError
 from protocol.settings import Settings
+from storage.addresses import SentinelAddress, place_of, sentinel_address
 from storage.files import FileDataset
 from storage.ledger import Ledger, in_words
+from storage.sentinels import primary_of
 from storage.valkey import SOCKET, EmbeddedValkey
 
 log = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT_S = 10.0
+PAIR_TIMEOUT_S = 2.0
+"""How long a master of a pair waits for an answer: longer, and the other one leads anyhow."""
+WATCH_TIMEOUT_S = 0.5
+"""How long a master of a pair waits when it looks who leads."""
+CONNECT_TIMEOUT_S = 2.0
+MOST_REPLICAS = 16
+REPLICA_TIMEOUT_S = 0.5
+"""How long a replica is asked about its configuration. It is not for the ledger to wait for."""
 LOADING_LOOK_S = 0.2
 SAID_AGAIN_S = 10.0
 OLDEST_SERVER = (6, 2)
@@ -33,12 +43,14 @@ WANTED_FSYNC = {"always": "always", "everysec": "everysec", "replica": "everysec
 
 @dataclass(slots=True)
 class Opened:
-    """A crawl's ledger and dataset, and the server below the ledger if it is ours."""
+    """A crawl's ledger and dataset, and the server below the ledger if it is ours. `watched` is the same ledger over a
+    connection that does not wait long: for looking who leads."""
 
     settings: Settings
     dataset: FileDataset
     ledger: Ledger
     server: EmbeddedValkey | None
+    watched: Ledger
 
     def wake_server(self) -> None:
         """Bring our own server up again if it died. Raises LedgerError when it does not come."""
@@ -58,11 +70,23 @@ def open_crawl(settings: Settings) -> Opened:
         settings.output_directory, temporary=settings.temporary_directory, compress=settings.use_compression
     )
     dataset.check()
+    server = None
     if settings.redis:
-        _wait_for_server(settings.redis, settings, begun=dataset.ledger_id(settings.crawl) is not None)
-        return Opened(settings, dataset, ledger_at(settings.redis, settings), None)
-    server = EmbeddedValkey(ledger_directory(settings), settings.durability)
-    return Opened(settings, dataset, ledger_at(server.start(), settings), server)
+        url = settings.redis
+        _wait_for_server(url, settings, begun=dataset.ledger_id(settings.crawl) is not None)
+    else:
+        server = EmbeddedValkey(ledger_directory(settings), settings.durability, shared=bool(settings.ha))
+        url = server.start()
+    if not settings.ha:
+        ledger = ledger_at(url, settings)
+        return Opened(settings, dataset, ledger, server, ledger)
+    ledger = ledger_at(url, settings, timeout_s=PAIR_TIMEOUT_S)
+    return Opened(settings, dataset, ledger, server, ledger_at(url, settings, timeout_s=WATCH_TIMEOUT_S))
+
+
+def _at_rest(settings: Settings, dataset: FileDataset, url: str, server: EmbeddedValkey | None) -> Opened:
+    ledger = ledger_at(url, settings)
+    return Opened(settings, dataset, ledger, server, ledger)
 
 
 def ledger_directory(settings: Settings) -> Path:
@@ -70,13 +94,29 @@ def ledger_directory(settings: Settings) -> Path:
     return settings.output_directory / ".tmatic" / "valkey" / settings.crawl
 
 
-def ledger_at(url: str, settings: Settings) -> Ledger:
-    """The ledger at a URL. No command is sent twice by the library: a commit that may have happened is our affair."""
+def ledger_at(url: str, settings: Settings, *, timeout_s: float = ANSWER_TIMEOUT_S) -> Ledger:
+    """The ledger at a URL, over connections of its own, each of whose answers may take `timeout_s`. A short one is for
+    who only observes: a commit may take longer than that and be none the worse. Raises UsageError."""
+    client = client_at(url, timeout_s=timeout_s)
+    return Ledger(client, settings.crawl, replicas=1 if settings.durability == "replica" else 0)
+
+
+def client_at(url: str, *, timeout_s: float = ANSWER_TIMEOUT_S, **more: Any) -> redis.Redis:
+    """A client of the server at a URL; with sentinel://, of the primary. No command is sent twice by the library: a
+    commit that may have happened is our affair. Raises UsageError."""
+    options: dict[str, Any] = {
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": min(CONNECT_TIMEOUT_S, timeout_s),
+        "retry": Retry(NoBackoff(), 0),
+        **more,
+    }
+    address = sentinel_address(url)
+    if address is not None:
+        return primary_of(address, **options)
     try:
-        client = redis.Redis.from_url(url, socket_timeout=ANSWER_TIMEOUT_S, retry=Retry(NoBackoff(), 0))
+        return redis.Redis.from_url(url, **options)
     except ValueError as error:
         raise UsageError(f"--redis cannot be understood: {error}") from error
-    return Ledger(client, settings.crawl, replicas=1 if settings.durability == "replica" else 0)
 
 
 def _wait_for_server(url: str, settings: Settings, *, begun: bool) -> None:
@@ -85,7 +125,7 @@ def _wait_for_server(url: str, settings: Settings, *, begun: bool) -> None:
     said_at = float("-inf")
     while True:
         try:
-            check_server(url, settings)
+            check_server(url, settings, begun=begun)
             return
         except LedgerError as error:
             away = isinstance(error.__cause__, redis.ConnectionError | redis.TimeoutError | OSError)
@@ -97,15 +137,17 @@ def _wait_for_server(url: str, settings: Settings, *, begun: bool) -> None:
             time.sleep(LOADING_LOOK_S)
 
 
-def check_server(url: str, settings: Settings) -> None:
-    """Refuse a server that would lose what it is given. Raises UsageError or LedgerError, in one sentence."""
-    place = urlsplit(url).hostname or urlsplit(url).path
-    with redis.Redis.from_url(
-        url, socket_timeout=ANSWER_TIMEOUT_S, decode_responses=True, retry=Retry(NoBackoff(), 0)
-    ) as client:
+def check_server(url: str, settings: Settings, *, begun: bool = False) -> None:
+    """Refuse a server that would lose what it is given. Raises UsageError or LedgerError, in one sentence.
+
+    Where commits wait for a replica, a new crawl is refused without one. One that has `begun` is not: a failover leaves
+    a primary without replicas for a while, and the commits wait for one by themselves.
+    """
+    with client_at(url, decode_responses=True) as client:
+        place = place_of(url)
         try:
-            info = client.info()
-            said = client.config_get("appendonly", "appendfsync", "maxmemory", "maxmemory-policy")
+            info: dict[str, Any] = client.info()
+            said = _configuration(client)
         except redis.ResponseError as error:
             if "unknown command" in str(error).lower() or "NOPERM" in str(error):
                 log.warning("the ledger's server does not show its configuration: its durability is not checked")
@@ -113,23 +155,67 @@ def check_server(url: str, settings: Settings) -> None:
             raise in_words(error) from error
         except (redis.RedisError, OSError) as error:
             raise in_words(error) from error
-    version = str(info.get("redis_version", "0"))
-    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_SERVER:
-        raise UsageError(f"the server at {place} is {version}; a ledger needs Redis 6.2 or newer, or Valkey")
+        version = str(info.get("redis_version", "0"))
+        if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_SERVER:
+            raise UsageError(f"the server at {place} is {version}; a ledger needs Redis 6.2 or newer, or Valkey")
+        mistake = _mistake(said, settings)
+        if mistake is not None:
+            raise UsageError(f"the server at {place} {mistake}")
+        if settings.durability == "replica" and not info.get("connected_slaves") and not begun:
+            raise UsageError(
+                f"the server at {place} has no replica, and --durability replica waits for one: start one, "
+                "or say --durability always"
+            )
+    address = sentinel_address(url)
+    if address is not None and settings.durability != "memory":
+        replicas = [info[f"slave{number}"] for number in range(MOST_REPLICAS) if f"slave{number}" in info]
+        _warn_of_failovers(address, said, replicas, settings)
+
+
+def _configuration(client: redis.Redis) -> dict[str, str]:
+    said: Any = client.config_get("appendonly", "appendfsync", "maxmemory", "maxmemory-policy", "min-replicas-to-write")
+    return dict(said)
+
+
+def _mistake(said: dict[str, str], settings: Settings) -> str | None:
+    """By what in its configuration a server would lose things."""
     if said.get("maxmemory", "0") != "0" and said.get("maxmemory-policy") != "noeviction":
-        raise UsageError(f"the server at {place} may evict what it holds: set its maxmemory-policy to noeviction")
+        return "may evict what it holds: set its maxmemory-policy to noeviction"
     wanted = WANTED_FSYNC.get(settings.durability)
-    if wanted is None:
-        return
-    if said.get("appendonly") != "yes":
-        raise UsageError(
-            f"the server at {place} keeps nothing on disk: set its appendonly to yes, or say --durability memory"
-        )
+    if wanted is not None and said.get("appendonly") != "yes":
+        return "keeps nothing on disk: set its appendonly to yes, or say --durability memory"
     if wanted == "always" and said.get("appendfsync") != "always":
-        raise UsageError(
-            f"the server at {place} syncs {said.get('appendfsync')}: set its appendfsync to always, "
-            "or say --durability everysec"
+        return f"syncs {said.get('appendfsync')}: set its appendfsync to always, or say --durability everysec"
+    return None
+
+
+def _warn_of_failovers(
+    address: SentinelAddress, said: dict[str, str], replicas: list[dict[str, Any]], settings: Settings
+) -> None:
+    """Say what will be wrong after a failover. It is not wrong now, and so no reason to refuse."""
+    if settings.durability != "replica" and said.get("min-replicas-to-write", "0") == "0":
+        log.warning(
+            "a primary that is cut off from the others goes on to take commits, which are lost when it is back: "
+            "set min-replicas-to-write to 1 on every server, or say --durability replica"
         )
+    for replica in replicas:
+        place = f"{replica['ip']}:{replica['port']}"
+        with (
+            contextlib.suppress(redis.RedisError, OSError),
+            redis.Redis(
+                replica["ip"],
+                int(replica["port"]),
+                username=address.username,
+                password=address.password,
+                socket_timeout=REPLICA_TIMEOUT_S,
+                socket_connect_timeout=REPLICA_TIMEOUT_S,
+                retry=Retry(NoBackoff(), 0),
+                decode_responses=True,
+            ) as client,
+        ):
+            mistake = _mistake(_configuration(client), settings)
+            if mistake is not None:
+                log.warning(f"the replica at {place} {mistake}; after a failover this master would not start on it")
 
 
 def bind_ledger(opened: Opened, ledger_id: str, *, adopt: bool) -> str:
@@ -167,16 +253,16 @@ def resting(settings: Settings) -> Iterator[Opened]:
         raise UsageError(f"{settings.output_directory} holds no crawl named {settings.crawl}: name it by --crawl")
     dataset = FileDataset(settings.output_directory, compress=settings.use_compression)
     if settings.redis:
-        opened = Opened(settings, dataset, ledger_at(settings.redis, settings), None)
+        opened = _at_rest(settings, dataset, settings.redis, None)
     else:
         server = EmbeddedValkey(ledger_directory(settings), settings.durability)
         try:
-            opened = Opened(settings, dataset, ledger_at(server.start(), settings), server)
+            opened = _at_rest(settings, dataset, server.start(), server)
         except LedgerError:  # a master that runs owns it
             socket = ledger_directory(settings).resolve() / SOCKET
             if not socket.exists():
                 raise
-            opened = Opened(settings, dataset, ledger_at(f"unix://{socket}", settings), None)
+            opened = _at_rest(settings, dataset, f"unix://{socket}", None)
     try:
         seen, known = opened.ledger.observe().ledger_id, dataset.ledger_id(settings.crawl)
         if seen != (known or ""):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from master.dispatch import Dispatch
+from master.member import Member
 from master.traversal import COLLECTED, front_of
 from protocol.jobs import Operation
 
@@ -95,6 +96,34 @@ def document(
             for key, budget in dispatch.budgets.by_key.items()
         },
     }
+
+
+def place(member: Member, now: float) -> dict[str, Any]:
+    """A master's place in the election, for tools: its role, whom it watches, its peer, and how it came to lead."""
+    election = member.election
+    seen, leadership = election.seen, member.leadership
+    taken = [{"ago_s": round(now - at, 3), "epoch": epoch, "why": why} for at, epoch, why in member.takeovers[-10:]]
+    where: dict[str, Any] = {
+        "ledger": member.ledger_id,
+        "role": election.role.value,
+        "epoch": leadership.lead.epoch if leadership is not None else member.epoch,
+        "beat": leadership.beat if leadership is not None else seen.beat if seen is not None else 0,
+        "takeovers": taken,
+        "why": election.why,
+    }
+    if member.pair is not None:
+        peer = election.peer
+        where["pair"] = {
+            "number": member.pair.number,
+            "address": member.pair.address,
+            "peer": member.pair.peer,
+            "peer_silent": peer.silent(now),
+            "peer_leads": peer.leads and not peer.silent(now),
+            "peer_epoch": peer.epoch,
+            "peer_workers": peer.workers,
+            "workers_known": len(member.standby.workers),
+        }
+    return where
 
 
 def line(state: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from protocol.logs import fields
 
@@ -30,18 +31,28 @@ class Kept:
 
     name: str
     command: Callable[[], list[str]]
+    environment: dict[str, str] | None = None
+    words: BinaryIO | None = None
+    """Where it writes; None: where its supervisor does."""
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     start_at: float = 0.0
     deaths: int = 0
     over: bool = False
+    over_at: float = 0.0
 
     def start(self, now: float) -> None:
         """Start it. It gets a group of its own, so that Ctrl-C in a terminal reaches only its supervisor, and a
         SIGTERM when that one dies without a word."""
         self.started_at = now
         self.process = subprocess.Popen(
-            self.command(), stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_end_with_parent
+            self.command(),
+            stdin=subprocess.DEVNULL,
+            stdout=self.words,
+            stderr=self.words,
+            env=self.environment,
+            start_new_session=True,
+            preexec_fn=_end_with_parent,
         )
 
     def look(self, now: float) -> int | None:

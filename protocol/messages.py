@@ -1,4 +1,4 @@
-"""The messages between masters and workers: their fields, their limits, their bytes.
+"""The messages between masters, workers and tools: their fields, their limits, their bytes.
 
 A message is three frames: the version (one byte), the type (its name in ASCII), the body (a msgpack array of the fields
 in the order given here). Fields added later come at the end; whoever does not know them skips them. `docs/protocol.md`
@@ -9,23 +9,21 @@ Decoding checks the type and the bounds of every field and raises MalformedError
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgpack
 
 from protocol.errors import MalformedError
 from protocol.jobs import Outcome
+from protocol.shapes import Reader, array_of, list_of, number, one_of, text
 
 VERSION = b"\x01"
 MAX_BODY_BYTES = 8 * 1024 * 1024
-MAX_ITEMS = 4096
-"""Items in one message: jobs, steps, tokens, budgets."""
 MAX_FOUND = 65_536
 """Accounts that one page leads to."""
 MAX_SEGMENTS = 65_536
 """Leases of one job that stored something."""
-MAX_NUMBER = 1 << 53
 MAX_RECORDS = 1 << 48
 """Records of one job; the ledger keeps their number in 48 bits."""
 MAX_WORD = 256
@@ -192,6 +190,39 @@ class Welcome(NamedTuple):
     ledger: str
 
 
+class Standby(NamedTuple):
+    """A master knows the worker and does not lead. `leader` is where the one that does can be reached, HOST:PORT, or
+    "" when that is not known; `epoch` is the highest that this master knows. It gives no orders."""
+
+    epoch: int
+    leader: str
+    crawl: str
+    heartbeat_ms: int
+    ledger: str
+
+
+class PeerWord(NamedTuple):
+    """A master of a pair tells the other how it stands, some times a second.
+
+    `ha` is its number in the pair, `address` where it listens. `leads` is 1 while it leads, in `epoch`, with `beat` the
+    last that it wrote; else `epoch` is the highest that it knows. `workers` were heard lately. `able` is 1 when the
+    ledger answered it lately, `wants` when a person asked for it to lead, `draining` when one told it to hand out no
+    more.
+    """
+
+    ha: int
+    address: str
+    crawl: str
+    ledger: str
+    leads: int
+    epoch: int
+    beat: int
+    workers: int
+    able: int
+    wants: int
+    draining: int
+
+
 class JobGiven(NamedTuple):
     """Jobs for this worker."""
 
@@ -247,7 +278,9 @@ Message = (
     | Heartbeat
     | Bye
     | Status
+    | PeerWord
     | Welcome
+    | Standby
     | JobGiven
     | Committed
     | Revoke
@@ -263,7 +296,9 @@ TYPES: dict[type[Message], bytes] = {
     Heartbeat: b"HEARTBEAT",
     Bye: b"BYE",
     Status: b"STATUS",
+    PeerWord: b"PEER",
     Welcome: b"WELCOME",
+    Standby: b"STANDBY",
     JobGiven: b"JOB",
     Committed: b"COMMITTED",
     Revoke: b"REVOKE",
@@ -301,99 +336,50 @@ def decode(frames: Sequence[bytes]) -> Message:
         raise MalformedError(f"{kind.decode()}: not msgpack as it should be: {type(error).__name__}") from error
 
 
-Reader = Callable[[Any], Any]
-
-
-def _number(value: Any, low: int = 0) -> int:
-    if type(value) is not int or not low <= value < MAX_NUMBER:
-        raise MalformedError("a number is missing, negative or beyond 2^53")
-    return value
-
-
 def _limit(value: Any) -> int:
-    return _number(value, -1)
+    return number(value, -1)
 
 
 def _records_number(value: Any) -> int:
-    if _number(value) >= MAX_RECORDS:
-        raise MalformedError("a number of records is beyond 2^48")
-    return int(value)
+    return number(value, 0, MAX_RECORDS)
 
 
-def _text(limit: int, least: int = 0) -> Reader:
-    def read(value: Any) -> str:
-        if type(value) is not str or not least <= len(value) <= limit:
-            raise MalformedError(f"a text is missing, too short or longer than {limit} bytes")
-        if not value.isascii() and len(value.encode()) > limit:
-            raise MalformedError(f"a text is longer than {limit} bytes")
-        return value
-
-    return read
-
-
-def _list(reader: Reader, most: int = MAX_ITEMS) -> Reader:
-    def read(value: Any) -> list[Any]:
-        if type(value) is not list or len(value) > most:
-            raise MalformedError(f"a list is missing or longer than {most} items")
-        return [reader(item) for item in value]
-
-    return read
-
-
-def _fields(shape: Callable[..., Any], *readers: Reader) -> Reader:
-    wanted = len(readers)
-
-    def read(value: Any) -> Any:
-        if type(value) is not list or len(value) < wanted:
-            raise MalformedError(f"an array of {wanted} fields is missing or too short")
-        return shape(*[reader(item) for reader, item in zip(readers, value, strict=False)])
-
-    return read
-
-
-def _one_of(words: frozenset[str]) -> Reader:
-    def read(value: Any) -> str:
-        if type(value) is not str or value not in words:
-            raise MalformedError(f"a word is not one of {', '.join(sorted(words))}")
-        return value
-
-    return read
-
-
-_word = _text(MAX_WORD)
-_cursor = _text(MAX_CURSOR)
-_words = _text(MAX_WORDS)
-_operation = _one_of(frozenset("TFAU"))
-_tokens = _list(_word)
-_account = _text(MAX_ACCOUNT, least=1)
-_accounts = _list(_account, MAX_FOUND)
-_outcome = _one_of(frozenset(outcome.value for outcome in Outcome) | {""})
-_pair = _fields(lambda token, length: [token, length], _word, _number)
-_segments = _list(_pair, MAX_SEGMENTS)
-_spent = _list(_fields(Spent, _word, _number, _number, _number))
-_budgets = _list(_fields(BudgetReport, _word, _word, _limit, _number, _number, _number))
-_callers = _list(_fields(Caller, _operation, _word, _word))
-_steps = _list(_fields(Step, _word, _number, _records_number, _cursor, _number, _accounts, _number))
-_ends = _list(_fields(End, _word, _one_of(ENDS), _number, _records_number, _outcome, _accounts, _number, _words))
-_assignments = _list(
-    _fields(Assignment, _word, _operation, _account, _number, _number, _number, _cursor, _segments, _word, _number)
+_word = text(MAX_WORD)
+_cursor = text(MAX_CURSOR)
+_words = text(MAX_WORDS)
+_operation = one_of(frozenset("TFAU"))
+_tokens = list_of(_word)
+_account = text(MAX_ACCOUNT, least=1)
+_accounts = list_of(_account, MAX_FOUND)
+_outcome = one_of(frozenset(outcome.value for outcome in Outcome) | {""})
+_pair = array_of(lambda token, length: [token, length], _word, number)
+_segments = list_of(_pair, MAX_SEGMENTS)
+_spent = list_of(array_of(Spent, _word, number, number, number))
+_budgets = list_of(array_of(BudgetReport, _word, _word, _limit, number, number, number))
+_callers = list_of(array_of(Caller, _operation, _word, _word))
+_steps = list_of(array_of(Step, _word, number, _records_number, _cursor, number, _accounts, number))
+_ends = list_of(array_of(End, _word, one_of(ENDS), number, _records_number, _outcome, _accounts, number, _words))
+_assignments = list_of(
+    array_of(Assignment, _word, _operation, _account, number, number, number, _cursor, _segments, _word, number)
 )
-_verdicts = _list(_fields(Verdict, _word, _number, _number, _number))
-_operations = _list(_operation)
+_verdicts = list_of(array_of(Verdict, _word, number, number, number))
+_operations = list_of(_operation)
 
 _READERS: dict[bytes, Reader] = {
-    b"HELLO": _fields(Hello, _word, _word, _word, _operations, _number, _callers, _spent, _budgets),
-    b"PROGRESS": _fields(ProgressMade, _steps, _budgets),
-    b"RESULT": _fields(Result, _ends, _budgets),
-    b"HEARTBEAT": _fields(Heartbeat, _word, _number, _spent, _budgets),
-    b"BYE": _fields(Bye, _word),
-    b"STATUS": _fields(Status, _word),
-    b"WELCOME": _fields(Welcome, _word, _number, _word, _number, _word),
-    b"JOB": _fields(JobGiven, _number, _assignments),
-    b"COMMITTED": _fields(Committed, _number, _verdicts),
-    b"REVOKE": _fields(Revoke, _number, _tokens, _words),
-    b"DRAIN": _fields(Drain, _number),
-    b"QUIT": _fields(Quit, _number, _words),
-    b"ERROR": _fields(Refused, _word, _words),
-    b"REPORT": _fields(Report, _text(MAX_BODY_BYTES)),
+    b"HELLO": array_of(Hello, _word, _word, _word, _operations, number, _callers, _spent, _budgets),
+    b"PROGRESS": array_of(ProgressMade, _steps, _budgets),
+    b"RESULT": array_of(Result, _ends, _budgets),
+    b"HEARTBEAT": array_of(Heartbeat, _word, number, _spent, _budgets),
+    b"BYE": array_of(Bye, _word),
+    b"STATUS": array_of(Status, _word),
+    b"WELCOME": array_of(Welcome, _word, number, _word, number, _word),
+    b"STANDBY": array_of(Standby, number, _word, _word, number, _word),
+    b"PEER": array_of(PeerWord, number, _word, _word, _word, number, number, number, number, number, number, number),
+    b"JOB": array_of(JobGiven, number, _assignments),
+    b"COMMITTED": array_of(Committed, number, _verdicts),
+    b"REVOKE": array_of(Revoke, number, _tokens, _words),
+    b"DRAIN": array_of(Drain, number),
+    b"QUIT": array_of(Quit, number, _words),
+    b"ERROR": array_of(Refused, _word, _words),
+    b"REPORT": array_of(Report, text(MAX_BODY_BYTES)),
 }

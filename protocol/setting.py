@@ -58,7 +58,7 @@ class Row:
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         if self.form:
-            return self.form.words
+            return f"a list of {self.form.words}" if self.kind == tuple[str, ...] else self.form.words
         if self.kind is bool:
             return "yes or no"
         if self.kind in (int, float):
@@ -94,7 +94,8 @@ class Row:
             if self.kind in (int, float):
                 right = self.least <= value <= self.most
             if self.form:
-                right = re.fullmatch(self.form.pattern, value, re.ASCII) is not None
+                parts = value if isinstance(value, tuple) else (value,)
+                right = all(re.fullmatch(self.form.pattern, part, re.ASCII) for part in parts)
         if not right:
             said = "" if self.secret else f", not {str(raw)[:80]!r}"
             raise UsageError(f"{place} must be {self.allowed}{said}")

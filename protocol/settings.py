@@ -16,9 +16,12 @@ NAME: Final = Form(
     "a name of at most 64 letters, digits, dots, dashes and underscores, a letter or digit first",
     "[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
 )
-LEDGER: Final = Form("a URL with redis://, rediss:// or unix://, or empty", "((rediss?|unix)://.+)?")
+LEDGER: Final = Form(
+    "a URL with redis://, rediss://, unix:// or sentinel://, or empty", "((rediss?|unix|sentinel)://.+)?"
+)
 SERVICE: Final = Form("a URL with http:// or https://", "https?://.+")
 ADDRESS: Final = Form("HOST:PORT, or empty", r"((\[[0-9a-fA-F:.]+\]|[^:\s\[\]/]+):[0-9]{1,5})?")
+PAIR_NUMBER: Final = Form("0 or 1, or empty", "[01]?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +64,8 @@ class Settings:
     redis: str = setting(
         "",
         "master storage",
-        "The ledger's server: redis://, rediss:// or unix://. Empty: an embedded Valkey.",
+        "The ledger's server: redis://, rediss://, unix://, or sentinel://HOST:PORT,HOST:PORT/SERVICE. Empty: an "
+        "embedded Valkey.",
         form=LEDGER,
     )
     durability: str = setting(
@@ -85,8 +89,45 @@ class Settings:
         least=0,
         most=65_535,
     )
-    master: str = setting(
-        "", "worker", "Where a worker finds its master, as HOST:PORT. Empty: on the host and port above.", form=ADDRESS
+    ha: str = setting(
+        "",
+        "master",
+        "The number of this master in a pair, 0 or 1; it listens on the port above plus this. Empty: it is alone.",
+        form=PAIR_NUMBER,
+    )
+    peer: str = setting(
+        "",
+        "master",
+        "Where the other master of the pair listens, as HOST:PORT. Empty: on the same host, on its port of the two.",
+        form=ADDRESS,
+    )
+    master: tuple[str, ...] = setting(
+        (),
+        "worker",
+        "Where a worker finds its masters, each as HOST:PORT. Empty: both of a pair on the host and port above.",
+        form=ADDRESS,
+    )
+    keys_directory: Path | None = setting(
+        None,
+        "master",
+        "Where the keys of masters, workers and subscribers are; on this machine. Empty: `keys` when the master "
+        "listens beyond this machine, and plain connections when it does not.",
+    )
+    key: Path | None = setting(
+        None,
+        "worker",
+        "The file that `tmatic-master keys new` made for this worker. Empty: a plain connection, on this machine.",
+    )
+    insecure: bool = setting(
+        False,
+        "master worker",
+        "Whether connections beyond this machine may be plain. Whoever reaches the port can then do everything.",
+    )
+    die_with_master: bool = setting(
+        False,
+        "worker",
+        "Whether a worker leaves when it hears no master any more, as the original's did; else it keeps what it has.",
+        original="force_kill_on_disconnect",
     )
     max_clients: int = setting(
         200, "master", "How many workers a master takes.", unit="workers", original="max_clients", least=1, most=100_000

@@ -18,7 +18,6 @@ from protocol.messages import (
     FAILED,
     LIMITED,
     LOST,
-    MAX_ITEMS,
     STALE,
     TYPES,
     VERSION,
@@ -33,6 +32,7 @@ from protocol.messages import (
     Hello,
     JobGiven,
     Message,
+    PeerWord,
     ProgressMade,
     Quit,
     Refused,
@@ -40,12 +40,14 @@ from protocol.messages import (
     Result,
     Revoke,
     Spent,
+    Standby,
     Status,
     Step,
     Verdict,
     Welcome,
     encode,
 )
+from protocol.shapes import MAX_ITEMS
 
 FILE: Final = Path(__file__).with_name("vectors.json")
 
@@ -91,6 +93,10 @@ EXAMPLES: Final[dict[str, Message]] = {
     "bye": Bye("3f9c"),
     "status": Status("status"),
     "welcome": Welcome(_INCARNATION, 3, "main", 1000, "9c0ffee1ced6e4e5"),
+    "standby, which knows who leads": Standby(3, "10.0.0.1:8000", "main", 1000, "9c0ffee1ced6e4e5"),
+    "standby, while nobody leads": Standby(3, "", "main", 1000, "9c0ffee1ced6e4e5"),
+    "peer, which leads": PeerWord(0, "10.0.0.1:8000", "main", "9c0ffee1ced6e4e5", 1, 3, 4711, 2, 1, 0, 0),
+    "peer, which a person wants to lead": PeerWord(1, "10.0.0.2:8001", "main", "9c0ffee1ced6e4e5", 0, 3, 0, 2, 1, 1, 0),
     "job, new": JobGiven(3, [Assignment(_TOKEN, "F", "22013880", 1, 0, 0, "", [], _WHO, 4)]),
     "job, begun by another": JobGiven(
         3,

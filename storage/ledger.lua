@@ -1,7 +1,8 @@
 -- The ledger's one write: a batch of transitions in one atomic step, fenced by the leader's incarnation and beat.
 --
 -- Rules it keeps:
---   * Who is not the leader, or speaks of a beat that is not the last one written, changes nothing (FENCED).
+--   * Who is not the leader, or speaks of a beat that is not the last one written, changes nothing (FENCED), but the
+--     count of what was refused.
 --   * A lease is known by its token. A token that is not held changes nothing (stale).
 --   * Steps of a job are accepted one after the other: an old one changes nothing (again), and a step that skips one is
 --     refused (gap), since what came with the skipped one would be lost.
@@ -16,6 +17,10 @@ local req = cmsgpack.unpack(ARGV[2])
 local call = redis.call
 local LEAD, HELD, TOTALS, SETS, LOG = KEYS[1], P .. 'held', P .. 'totals', P .. 'sets', P .. 'log'
 local function whole(n) return string.format('%.0f', n) end
+local function fenced(why)
+  call('HINCRBY', TOTALS, 'refused', 1)
+  return redis.error_reply('FENCED ' .. why)
+end
 
 -- Taking the lead: compare-and-set on what the candidate saw. {'take', incarnation, seen incarnation, seen beat,
 -- highest epoch witnessed elsewhere, ledger id, name}
@@ -25,17 +30,17 @@ if req[1] == 'take' then
     return redis.error_reply('FENCED another incarnation leads, or the beat went on')
   end
   local epoch = math.max(tonumber(now[3] or '0'), req[5]) + 1
-  call('HSET', LEAD, 'incarnation', req[2], 'beat', '1', 'epoch', whole(epoch), 'id', now[4] or req[6], 'name', req[7])
+  call('HSET', LEAD, 'incarnation', req[2], 'beat', '1', 'epoch', whole(epoch), 'id', now[4] or req[6], 'name', req[7],
+    'ended', '')
   return cmsgpack.pack({ whole(epoch), now[4] or req[6] })
 end
 
--- Giving the lead back at a clean end, so that the next master need not watch a beat that stands still.
+-- Giving the lead back, so that the next master need not watch a beat that stands still. {'release', incarnation, beat
+-- seen, how the crawl ended, or '' when it goes on}
 if req[1] == 'release' then
   local now = call('HMGET', LEAD, 'incarnation', 'beat')
-  if now[1] ~= req[2] or now[2] ~= whole(req[3]) then
-    return redis.error_reply('FENCED another incarnation leads')
-  end
-  call('HSET', LEAD, 'incarnation', '', 'beat', '0')
+  if now[1] ~= req[2] or now[2] ~= whole(req[3]) then return fenced('another incarnation leads') end
+  call('HSET', LEAD, 'incarnation', '', 'beat', '0', 'ended', req[4])
   return cmsgpack.pack({})
 end
 
@@ -43,8 +48,8 @@ end
 -- in bytes, set into which accounts that are new to the crawl are put as well, or ''}
 local incarnation = req[2]
 local lead = call('HMGET', LEAD, 'incarnation', 'beat')
-if lead[1] ~= incarnation then return redis.error_reply('FENCED another incarnation leads') end
-if lead[2] ~= whole(req[3]) then return redis.error_reply('FENCED the beat is not the one that was written last') end
+if lead[1] ~= incarnation then return fenced('another incarnation leads') end
+if lead[2] ~= whole(req[3]) then return fenced('the beat is not the one that was written last') end
 -- A script that fails half way has written half: so what it writes is known to be of its kind before.
 for name in string.gmatch('held totals sets levels heads retry dead crawl', '%a+') do call('HLEN', P .. name) end
 call('LLEN', LOG); for _, name in ipairs(req[5]) do call('LLEN', P .. 'queue:' .. name) end
@@ -341,6 +346,9 @@ function handlers.S(t)
   for _, id in ipairs(t[2]) do if add(f, id) then added = added + 1 end end
   return added
 end
+
+-- {'M', announcement}: said of the crawl itself, and of no job.
+function handlers.M(t) announce(t[2]); return OK end
 
 -- {'C', field, value}: what the crawl remembers of itself.
 function handlers.C(t) call('HSET', P .. 'crawl', t[2], t[3]); return OK end

@@ -3,7 +3,7 @@
 Every write is one call of `ledger.lua`, which commits a batch of transitions or changes nothing. This module only packs
 the request, names the errors and reads back. The commands are listed at the handlers of the script.
 
-    {tmatic:CRAWL}:lead        who leads: incarnation, beat, epoch, name; and the id of this ledger
+    {tmatic:CRAWL}:lead        who leads: incarnation, beat, epoch, name; how it ended; and the id of this ledger
     {tmatic:CRAWL}:queue:NAME  waiting jobs (`storage.records`); `front:OP` holds those that were begun and came back
     {tmatic:CRAWL}:held        token -> job, worker, budget, grant: what is assigned
     {tmatic:CRAWL}:retry       "OP:account" -> job: failed, resting
@@ -31,6 +31,7 @@ from redis.exceptions import (
     RedisError,
     ResponseError,
 )
+from redis.sentinel import MasterNotFoundError
 
 from protocol.errors import FencedError, LedgerError
 from protocol.jobs import Job
@@ -53,13 +54,15 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """Who leads, as read. An incarnation and ledger id of "" mean that nobody ever did."""
+    """Who leads, as read. No incarnation: nobody does; no ledger id: nobody ever did. `ended` says how the crawl ended
+    when the lead was given back for that, and is "" otherwise."""
 
     incarnation: str
     beat: int
     epoch: int
     ledger_id: str
     name: str
+    ended: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,7 @@ class Ledger:
     """One crawl's ledger on one server. Methods block, and raise LedgerError in words if the server does not serve."""
 
     def __init__(self, client: redis.Redis, crawl: str, *, replicas: int = 0) -> None:
-        """With `replicas`, a commit is one when as many replicas have acknowledged it within `REPLICA_WAIT_MS`."""
+        """With `replicas`, a write counts when as many replicas have acknowledged it within `REPLICA_WAIT_MS`."""
         self._client = client
         self._replicas = replicas
         self.crawl = crawl
@@ -101,10 +104,10 @@ class Ledger:
     def observe(self) -> Lead:
         """Who leads now."""
         values = self._ask(
-            lambda: self._client.hmget(self.prefix + "lead", ["incarnation", "beat", "epoch", "id", "name"])
+            lambda: self._client.hmget(self.prefix + "lead", ["incarnation", "beat", "epoch", "id", "name", "ended"])
         )
         words = [value.decode() if value else "" for value in values]
-        return Lead(words[0], int(words[1] or 0), int(words[2] or 0), words[3], words[4])
+        return Lead(words[0], int(words[1] or 0), int(words[2] or 0), words[3], words[4], words[5])
 
     def take(self, incarnation: str, seen: Lead, *, witness: int, ledger_id: str, name: str) -> Lead:
         """Take the lead from what was seen. `witness` is the highest epoch known elsewhere; `ledger_id` is given to
@@ -113,9 +116,10 @@ class Ledger:
         epoch, kept_id = self._call(request)
         return Lead(incarnation, 1, int(epoch), kept_id.decode(), name)
 
-    def release(self, lead: Lead) -> None:
-        """Give the lead back. Raises FencedError when it is no longer what was said."""
-        self._call(["release", lead.incarnation, lead.beat])
+    def release(self, incarnation: str, beat: int, *, ended: str = "") -> None:
+        """Give the lead back; `ended` says how the crawl ended, if it did. `beat` is the last one that was written.
+        Raises FencedError when the lead is no longer what was said."""
+        self._call(["release", incarnation, beat, ended])
 
     def commit(
         self,
@@ -135,8 +139,6 @@ class Ledger:
         """
         request = ["commit", incarnation, beat, transitions, queues, max_users, LOG_CAP_BYTES, newcomers]
         statuses, lengths, levels, gauges = self._call(request)
-        if self._replicas and self._ask(lambda: self._client.wait(self._replicas, REPLICA_WAIT_MS)) < self._replicas:
-            raise LedgerError(f"no replica of the ledger's server acknowledged a commit within {REPLICA_WAIT_MS} ms")
         return Reply(
             statuses,
             dict(zip(queues, lengths, strict=True)),
@@ -241,17 +243,39 @@ class Ledger:
             if not self._sha:
                 self._sha = str(self._client.script_load(self._source))
             try:
-                return self._client.evalsha(self._sha, 1, key, self.prefix, packed)
+                return self._acknowledged(lambda to: to.evalsha(self._sha, 1, key, self.prefix, packed))
             except NoScriptError:
-                return self._client.eval(self._source, 1, key, self.prefix, packed)
+                return self._acknowledged(lambda to: to.eval(self._source, 1, key, self.prefix, packed))
 
         return msgpack.unpackb(self._ask(run), raw=True, strict_map_key=False)
+
+    def _acknowledged(self, write: Callable[[redis.Redis], Any]) -> Any:
+        """The answer to a write, once so many replicas hold what it wrote. WAIT speaks of what its own connection
+        wrote, so both go over one: over another it would be answered at once, and mean nothing."""
+        if not self._replicas:
+            return write(self._client)
+        with self._client.pipeline(transaction=False) as pipe:
+            write(pipe)
+            pipe.wait(self._replicas, REPLICA_WAIT_MS)
+            answer, acknowledged = pipe.execute(raise_on_error=False)
+        for said in (answer, acknowledged):
+            if isinstance(said, Exception):
+                raise said
+        if acknowledged < self._replicas:
+            raise _UnacknowledgedError
+        return answer
 
     def _ask(self, question: Callable[[], Answer]) -> Any:
         try:
             return question()
         except (RedisError, OSError) as error:
+            # Whoever that was, it may be the wrong server by now: the next question connects anew, and to the primary.
+            self._client.connection_pool.disconnect()
             raise in_words(error) from error
+
+
+class _UnacknowledgedError(RedisError):
+    """A write of which no replica knows."""
 
 
 def in_words(error: Exception) -> LedgerError:
@@ -259,6 +283,12 @@ def in_words(error: Exception) -> LedgerError:
     said = str(error)
     if "FENCED" in said:
         return FencedError(f"the ledger refused a write: {said.partition('FENCED ')[2] or said}")
+    if isinstance(error, _UnacknowledgedError):
+        return LedgerError(f"no replica of the ledger's server acknowledged a write within {REPLICA_WAIT_MS} ms")
+    if isinstance(error, MasterNotFoundError):
+        return LedgerError(said)
+    if isinstance(error.__context__, ReadOnlyError):  # the library's way to say it of a primary that sentinels named
+        return LedgerError("the ledger's server has become a replica: the sentinels are asked for the new primary")
     if isinstance(error, BusyLoadingError):
         return LedgerError("the ledger's server is still loading its data; waiting for it")
     if isinstance(error, ReadOnlyError) or "READONLY" in said:

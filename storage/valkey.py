@@ -3,7 +3,8 @@
 It comes up from the wheel that brings it, on a Unix socket in a directory of its own, and writes everything to an
 append-only file there. The rules:
 
-- One owner to a directory: who starts or adopts the server holds `owner.lock` as long as it lives.
+- One owner to a directory: who starts or adopts the server holds `owner.lock` as long as it lives. The masters of a
+  pair hold it together.
 - One server to a directory: the server itself holds `server.lock`, inherited, as long as it lives. So two servers can
   never write one append-only file, whoever was killed and however process numbers were used again.
 - The server outlives an owner that was killed. The next owner adopts it, with all that it knows.
@@ -12,7 +13,6 @@ append-only file there. The rules:
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import importlib.util
@@ -35,6 +35,7 @@ from redis.retry import Retry
 
 from protocol.errors import LedgerError, UsageError
 from protocol.logs import fields
+from storage.locks import locked
 
 log = logging.getLogger(__name__)
 
@@ -82,19 +83,21 @@ class EmbeddedValkey:
     `durability` is `always`, `everysec` or `memory`. Not for use by several threads at once.
     """
 
-    def __init__(self, directory: Path, durability: str) -> None:
-        """Raises UsageError when an embedded server cannot give that durability."""
+    def __init__(self, directory: Path, durability: str, *, shared: bool = False) -> None:
+        """`shared` lets several processes own the directory, the masters of a pair; the last of them to leave stops the
+        server, and any of them starts it again. Raises UsageError when an embedded server cannot be so durable."""
         if durability not in APPENDFSYNC:
             raise UsageError(
                 f"durability {durability!r} cannot be had from the embedded Valkey: choose one of "
                 f"{', '.join(APPENDFSYNC)}, or name a server with --redis URL"
             )
         self.directory = directory.resolve()
-        self.durability = durability
+        self.durability, self.shared = durability, shared
         self.pid: int | None = None
         """The server's process, while there is one."""
         self._child: subprocess.Popen[bytes] | None = None
         self._owner: BinaryIO | None = None
+        self._last = True
         self._socket = self.directory / SOCKET
 
     def start(self) -> str:
@@ -140,8 +143,9 @@ class EmbeddedValkey:
 
     def stop(self) -> None:
         """Let the server write what it holds and leave; wait until it has. Then others may own the directory."""
+        self._last = self._is_last_owner()
         try:
-            if self.alive():
+            if self._last and self.alive():
                 with suppress(redis.RedisError), self._client() as client:
                     client.shutdown(nosave=True)
                 self._wait_for_end()
@@ -167,13 +171,25 @@ class EmbeddedValkey:
                 "everysec, or another crawl"
             )
 
+    def _is_last_owner(self) -> bool:
+        """Whether nobody else owns the directory. Of two that ask at once, the one that is answered later is the last:
+        turning a shared lock into one of its own gives the shared one up first."""
+        if not self.shared or self._owner is None:
+            return True
+        try:
+            fcntl.flock(self._owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
     def _own(self) -> BinaryIO:
         path = self.directory / "owner.lock"
-        lock = _locked(path)
+        lock = locked(path, shared=self.shared)
         if lock is None:
             owner = path.read_bytes()[:20].decode(errors="replace").strip() or "that does not say its number"
             raise LedgerError(f"the ledger in {self.directory} is in use by process {owner}: stop that one first")
-        lock.truncate(0)
+        if not self.shared:
+            lock.truncate(0)
         lock.write(b"%d\n" % os.getpid())
         lock.flush()
         return lock
@@ -185,8 +201,9 @@ class EmbeddedValkey:
             self._owner = None
         if self._socket.parent != self.directory:
             with suppress(OSError):
-                self._socket.parent.unlink()
-                self._socket.parent.parent.rmdir()
+                if self._last:  # another owner reaches the server by the same link
+                    self._socket.parent.unlink()
+                    self._socket.parent.parent.rmdir()
             self._socket = self.directory / SOCKET
 
     def _adopt(self) -> bool:
@@ -228,7 +245,7 @@ class EmbeddedValkey:
 
     def _is_held(self) -> bool:
         """Whether a server lives in the directory."""
-        lock = _locked(self.directory / "server.lock")
+        lock = locked(self.directory / "server.lock")
         if lock is not None:
             lock.close()
         return lock is None
@@ -240,7 +257,7 @@ class EmbeddedValkey:
         if server_log.exists() and server_log.stat().st_size > LARGEST_LOG:
             server_log.replace(server_log.with_suffix(".log.old"))
         settings = {**SETTINGS, "appendonly": "no" if policy is None else "yes", "appendfsync": policy or "no"}
-        lock = _locked(self.directory / "server.lock")
+        lock = locked(self.directory / "server.lock")
         if lock is None:
             return False
         with lock, server_log.open("ab") as words:
@@ -320,22 +337,6 @@ class EmbeddedValkey:
             retry=Retry(NoBackoff(), 0),
             decode_responses=True,
         )
-
-
-def _locked(path: Path) -> BinaryIO | None:
-    """The file, locked for as long as it or an inherited copy of it stays open; None if another holds it."""
-    try:
-        lock = path.open("ab")
-    except OSError as error:
-        raise LedgerError(f"{path} cannot be opened: {error.strerror}; is the ledger's directory gone?") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            return None
-        raise LedgerError(f"{path} cannot be locked: {error.strerror}") from error
-    return lock
 
 
 def server_binary() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import secrets
@@ -14,9 +15,11 @@ from protocol import logs
 from protocol.command import run
 from protocol.configuration import settings_options
 from protocol.errors import UsageError
+from protocol.exposure import certificate_for
 from protocol.jobs import Operation
+from protocol.places import local_pair
+from protocol.refusals import watched_dealer
 from protocol.settings import NAME, Settings, names_for
-from protocol.sockets import dealer
 from storage.files import FileDataset
 from worker.keeping import Keeping
 from worker.loop import Loop, Mailbox
@@ -44,6 +47,9 @@ def command(name: str, settings: Settings) -> int:
     \b
     Elsewhere, on a shared output directory:
       tmatic-worker w2 --master crawl.example.org:8000 --output /mnt/crawl/data
+    \b
+    For a pair of masters, name both:
+      tmatic-worker w3 --master a.example.org:8000 --master b.example.org:8001 --output /mnt/crawl/data
     """
     if not re.fullmatch(NAME.pattern, name, re.ASCII):
         raise UsageError(f"NAME must be {NAME.words}, not {name[:80]!r}")
@@ -69,8 +75,16 @@ def work(name: str, settings: Settings) -> int:
         heartbeat=settings.heartbeat_s,
     )
     mailbox = Mailbox()
-    place = settings.master or _place(settings)
-    with zmq.Context() as context, dealer(context, place, secrets.token_bytes(8), queueing=False) as socket:
+    places = settings.master or local_pair(settings.host, settings.port)
+    certificate = certificate_for(places, settings.key, settings.insecure)
+    with zmq.Context() as context, contextlib.ExitStack() as open_sockets:
+        sockets, refusals = [], []
+        for place in places:
+            socket, refused = watched_dealer(context, place, secrets.token_bytes(8), certificate=certificate)
+            sockets.append(open_sockets.enter_context(socket))
+            refusals.append(refused)
+            open_sockets.callback(refused.close)
+        keeping.masters = len(sockets)
         tools = Tools(
             dataset,
             source,
@@ -79,15 +93,12 @@ def work(name: str, settings: Settings) -> int:
             lambda: keeping.crawl,
         )
         threads = Threads(settings.concurrency, tools, lambda: keeping.may_ask(time.monotonic()))
-        about = {"master": place, "room": settings.concurrency, "service": settings.base_url}
+        about = {"masters": ",".join(places), "room": settings.concurrency, "service": settings.base_url}
         log.info(f"worker {name} looks for its master", extra=logs.fields(**about))
-        return Loop(keeping, [socket], threads, mailbox, dataset.ledger_id).run()
-
-
-def _place(settings: Settings) -> str:
-    """Where the master listens, as a worker on its machine reaches it."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
-    return f"[{host}]:{settings.port}" if ":" in host else f"{host}:{settings.port}"
+        loop = Loop(
+            keeping, sockets, refusals, threads, mailbox, dataset.ledger_id, die_with_master=settings.die_with_master
+        )
+        return loop.run()
 
 
 def main() -> None:

@@ -127,6 +127,9 @@ class Keeping:
 
     def message(self, now: float, master: int, message: wire.Message) -> None:
         """A message from a master. Those of a lower epoch than the highest one are not obeyed."""
+        if isinstance(message, wire.Standby):
+            self._standby(now, master, message)
+            return
         epoch = getattr(message, "epoch", None)
         if epoch is not None:
             if epoch < self.epoch:
@@ -157,18 +160,26 @@ class Keeping:
                 pass
 
     def _welcome(self, now: float, master: int, message: wire.Welcome) -> None:
+        self._met(master, message)
+        if message.incarnation != self._incarnation:
+            self._incarnation = message.incarnation
+            for hand in self.hands.values():
+                hand.sent_at = float("-inf")
+        self._beat(now, [master])
+        self._send_unsure(now)
+
+    def _standby(self, now: float, master: int, message: wire.Standby) -> None:
+        """A master that does not lead knows this worker. It gives no orders; if it led before, nobody does now."""
+        self._met(master, message)
+        if self.leader == master and message.epoch >= self.epoch:
+            self.leader = None
+
+    def _met(self, master: int, message: wire.Welcome | wire.Standby) -> None:
         self._known.add(master)
         self.crawl = message.crawl
         if message.heartbeat_ms:
             self.heartbeat = min(message.heartbeat_ms / 1000, LONGEST_HEARTBEAT)
             self.silence = max(self.silence, 5 * self.heartbeat)
-        if message.incarnation == self._incarnation:
-            self._beat(now, [master])
-            return
-        self._incarnation = message.incarnation
-        for hand in self.hands.values():
-            hand.sent_at = float("-inf")
-        self._send_unsure(now)
 
     def _refused(self, now: float, master: int, message: wire.Refused) -> None:
         if message.code == "who":

@@ -24,6 +24,7 @@ import zmq
 from protocol import messages as wire
 from protocol.errors import MalformedError, TmaticError
 from protocol.logs import fields
+from protocol.refusals import Refusals
 from worker.keeping import Keeping, Leave
 from worker.threads import Threads
 from worker.work import Asked, Told
@@ -42,7 +43,7 @@ INTERRUPTED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 class DismissedError(TmaticError):
-    """A master will not have this worker."""
+    """This worker is not wanted any more: a master will not have it, or none is left."""
 
 
 class Mailbox:
@@ -85,12 +86,16 @@ class Loop:
         self,
         keeping: Keeping,
         sockets: Sequence[zmq.Socket[bytes]],
+        refusals: Sequence[Refusals],
         threads: Threads,
         mailbox: Mailbox,
         ledger_of: Callable[[str], str | None],
+        *,
+        die_with_master: bool = False,
     ) -> None:
-        self._ledger_of = ledger_of
+        self._ledger_of, self._die_with_master = ledger_of, die_with_master
         self._keeping, self._sockets, self._threads, self._mailbox = keeping, sockets, threads, mailbox
+        self._refusals, self._refused = refusals, [""] * len(refusals)
         self._poller = zmq.Poller()
         for one in sockets:
             self._poller.register(one, zmq.POLLIN)
@@ -124,6 +129,7 @@ class Loop:
         left = self._carry_out()
         if now >= self._tick_at:
             self._keeping.tick(now)
+            self._tell_of_refusals(now)
             self._tick_at = now + (self._keeping.heartbeat / 4 if self._keeping.leader is not None else GREETING_S)
         self._keeping.flush(now)
         self._send()
@@ -150,11 +156,11 @@ class Loop:
                 if self.malformed[master] == 1:
                     log.warning("a frame of the master was not understood", extra=fields(master=master, why=error))
                 continue
-            if isinstance(message, wire.Welcome):
+            if isinstance(message, (wire.Welcome, wire.Standby)):
                 self._check_dataset(message)
             self._keeping.message(now, master, message)
 
-    def _check_dataset(self, welcome: wire.Welcome) -> None:
+    def _check_dataset(self, welcome: wire.Welcome | wire.Standby) -> None:
         """What we store must be where the crawl looks for it. Raises DismissedError."""
         ours = self._ledger_of(welcome.crawl)
         if welcome.ledger and ours != welcome.ledger:
@@ -176,8 +182,18 @@ class Loop:
         if led and not self._led:
             log.info("a master leads", extra=fields(crawl=self._keeping.crawl, epoch=self._keeping.epoch))
         elif self._led and not led:
+            if self._die_with_master:
+                raise DismissedError("no master is heard any more, and this worker was told to die with it")
             log.warning("no master is heard: jobs in hand are kept, and the service is left alone")
         self._led = led
+
+    def _tell_of_refusals(self, now: float) -> None:
+        """Why there is no connection to a master, in words, when that is news and no other master leads."""
+        for master, refusals in enumerate(self._refusals):
+            words = refusals.look(now)
+            if words and words != self._refused[master] and not self._keeping.may_ask(now):
+                self._refused[master] = words
+                log.warning(words)
 
     # Threads.
 

@@ -81,9 +81,10 @@ def crawl(folder: Path, *options: str, within_s: float) -> str:
     return words
 
 
-def audit(folder: Path) -> dict[str, Any]:
+def audit(folder: Path, *options: str) -> dict[str, Any]:
     """What `tmatic-master audit` says."""
     command = [sys.executable, "-m", "master.command", "audit", "--json", "--output", str(folder), "--port", "1"]
+    command += options
     done = subprocess.run(command, capture_output=True, text=True, env=COVERED, timeout=600)
     assert done.stdout, done.stderr
     result: dict[str, Any] = json.loads(done.stdout)

@@ -23,7 +23,7 @@ MODULES = {
 _SUBCOMMAND = re.compile(r"^  ([a-z-]+)  +\S", re.MULTILINE)
 
 
-def _help(words: list[str]) -> str:
+def _help(words: tuple[str, ...]) -> str:
     """What a command says of itself, in lines of 100 characters."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TMATIC_")}
     said = subprocess.run(
@@ -41,13 +41,27 @@ def _help(words: list[str]) -> str:
 def commands() -> list[tuple[str, str]]:
     """Every command and subcommand, with its help."""
     with ThreadPoolExecutor(2) as threads:
-        tops = dict(zip(MODULES, threads.map(lambda name: _help([name]), MODULES), strict=True))
-        lines: list[list[str]] = []
-        for name, text in tops.items():
-            _, _, listed = text.partition("\nCommands:\n")
-            lines += [[name], *([name, sub] for sub in _SUBCOMMAND.findall(listed))]
-        texts = threads.map(lambda words: tops[words[0]] if len(words) == 1 else _help(words), lines)
-        return [(" ".join(words), text) for words, text in zip(lines, texts, strict=True)]
+        texts: dict[tuple[str, ...], str] = {}
+        level: list[tuple[str, ...]] = [(name,) for name in MODULES]
+        while level:
+            texts |= zip(level, threads.map(_help, level), strict=True)
+            level = [(*words, sub) for words in level for sub in _subcommands(texts[words])]
+    order = {name: number for number, name in enumerate(MODULES)}
+    lines = sorted(texts, key=lambda words: order[words[0]])  # a command before its own, those of a group together
+    return [(" ".join(words), texts[words]) for words in _nested(lines)]
+
+
+def _subcommands(text: str) -> list[str]:
+    return _SUBCOMMAND.findall(text.partition("\nCommands:\n")[2])
+
+
+def _nested(lines: list[tuple[str, ...]], under: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Each command with what is below it, before the next one."""
+    found: list[tuple[str, ...]] = []
+    for words in lines:
+        if words[:-1] == under:
+            found += [words, *_nested(lines, words)]
+    return found
 
 
 def page(before: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs import reference_page
+from tests.docs import election_diagram, reference_page
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [CHECKOUT / "README.md", CHECKOUT / "CHANGELOG.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
@@ -124,6 +124,11 @@ def test_a_test_that_is_named_exists(document: Path) -> None:
 def test_a_file_that_is_named_exists(document: Path) -> None:
     for name in _PATH.findall(document.read_text()):
         assert (CHECKOUT / name).exists(), f"{document.name} names {name}"
+
+
+def test_the_diagram_of_the_election_is_that_of_its_table() -> None:
+    page = election_diagram.PAGE.read_text()
+    assert election_diagram.with_diagram(page) == page, "say: python -m tests.docs.election_diagram"
 
 
 def test_the_commands_own_words_are_up_to_date() -> None:

@@ -83,17 +83,19 @@ def found(queue: str, *users: str, front: bool = False, level: str = "") -> list
 
 
 def holdings(client: redis.Redis) -> dict[str, Any]:
-    """Everything that a server holds, by key: lists in order, sets and hashes by content."""
+    """Everything that a server holds, by key: lists in order, sets and hashes by content. The count of writes that were
+    refused is left out: it is what a refusal changes."""
     held: dict[str, Any] = {}
     for key in sorted(client.scan_iter(count=1000)):
         match client.type(key):
             case b"hash":
-                value: Any = client.hgetall(key)
+                value: Any = {name: kept for name, kept in client.hgetall(key).items() if name != b"refused"}
             case b"list":
                 value = client.lrange(key, 0, -1)
             case b"set":
                 value = client.smembers(key)
             case _:
                 value = client.get(key)
-        held[key.decode()] = value
+        if value:
+            held[key.decode()] = value
     return held

@@ -67,7 +67,7 @@ def test_every_commit_is_a_beat(scribe: Scribe, ledger: Ledger) -> None:
 
 
 def test_a_lead_given_back_is_free_at_once(scribe: Scribe, ledger: Ledger) -> None:
-    ledger.release(replace(scribe.lead, beat=scribe.beat))
+    ledger.release(scribe.lead.incarnation, scribe.beat)
     seen = ledger.observe()
     assert (seen.incarnation, seen.beat, seen.epoch) == ("", 0, 1)
     assert take(ledger, "b", seen).epoch == 2
@@ -78,12 +78,13 @@ def test_nobody_gives_back_the_lead_of_another(scribe: Scribe, ledger: Ledger, c
     before = holdings(client)
     for lead in (replace(scribe.lead, beat=scribe.beat, incarnation="b"), scribe.lead):
         with pytest.raises(FencedError):
-            ledger.release(lead)
+            ledger.release(lead.incarnation, lead.beat)
     assert holdings(client) == before
+    assert ledger.totals()["refused"] == 2
 
 
 def test_after_giving_back_nothing_is_written(scribe: Scribe, ledger: Ledger) -> None:
-    ledger.release(replace(scribe.lead, beat=scribe.beat))
+    ledger.release(scribe.lead.incarnation, scribe.beat)
     with pytest.raises(FencedError):
         scribe.commit()
 

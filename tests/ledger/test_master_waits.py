@@ -6,16 +6,33 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 
-from master.asking import ask_master
+from master.asking import ask_masters
 from storage.ledger import Ledger
-from tests.ledger.servers import ROOT, TIMEOUT_S, OwnRedis, environment, free_port, master, master_command, own_redis
+from tests.ledger.servers import (
+    ROOT,
+    TIMEOUT_S,
+    Master,
+    OwnRedis,
+    environment,
+    free_port,
+    master,
+    master_command,
+    own_redis,
+)
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow
+
+
+def asked(leading: Master) -> dict[str, Any]:
+    """What a master answers to a tool."""
+    place = f"127.0.0.1:{leading.port}"
+    return ask_masters([place], "status", within_s=TIMEOUT_S)[place]
 
 
 @pytest.fixture
@@ -45,8 +62,8 @@ def test_a_master_waits_for_a_redis_that_is_away_and_goes_on(tmp_path: Path, ser
         server.stop()
         leading.until_said("does not answer")
         leading.until_said("workers keep what they hold until it is well again")
-        state = ask_master(f"127.0.0.1:{leading.port}", "status", within_s=TIMEOUT_S)
-        assert state is not None and state["state"] == "waiting for the ledger"
+        state = asked(leading)
+        assert state["state"] == "waiting for the ledger"
         assert "does not answer" in state["trouble"]
         server.start()
         leading.until_said("the ledger serves again")
@@ -76,8 +93,8 @@ def test_a_master_answers_while_its_redis_is_stuck_and_goes_on_after(
         assert server.process is not None
         server.process.send_signal(signal.SIGSTOP)
         for _ in range(20):
-            state = ask_master(f"127.0.0.1:{leading.port}", "status", within_s=TIMEOUT_S)
-            assert state is not None and state["crawl"] == "main"
+            state = asked(leading)
+            assert state["crawl"] == "main"
         server.process.send_signal(signal.SIGCONT)
         beats(ledger)
         assert ledger.observe().epoch == 1

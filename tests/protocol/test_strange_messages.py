@@ -22,6 +22,7 @@ from master.traversal import Traversal, Traversing
 from protocol import messages as wire
 from protocol.errors import MalformedError
 from protocol.jobs import Job, Operation, Outcome
+from protocol.shapes import MAX_ITEMS
 from storage.ledger import Ledger, Reply
 from storage.records import MAX_DEPTH, unpack_job
 
@@ -214,8 +215,8 @@ def test_stale_tokens_fill_no_memory(table: Callable[..., Table]) -> None:
     one = table()
     step = wire.Step("no token", 1, 0, "", 0, [], 0)
     for _ in range(20):
-        one.say(b"stranger", wire.ProgressMade([step] * wire.MAX_ITEMS, []))
-    assert one.dispatch.counted["words on leases dropped"] == 20 * wire.MAX_ITEMS - MOST_PENDING
+        one.say(b"stranger", wire.ProgressMade([step] * MAX_ITEMS, []))
+    assert one.dispatch.counted["words on leases dropped"] == 20 * MAX_ITEMS - MOST_PENDING
 
 
 def test_a_job_that_its_worker_never_lists_goes_to_another(table: Callable[..., Table]) -> None:

@@ -1,8 +1,9 @@
-"""The whole cluster in one process on a virtual clock: master, workers and service; the ledger is real.
+"""The whole cluster in one process on a virtual clock: one master or a pair, workers and service; the ledger is real.
 
-Frames cross a network that drops, doubles, delays and reorders them; processes die between any two steps; the ledger's
-connection breaks before or after a commit; the ledger is rolled back to an earlier prefix of its commits, by replaying
-them (the script is deterministic). Everything random comes from the seed, so that a seed replays exactly.
+Frames cross a network that drops, doubles, delays and reorders them, and that is cut, one way or both; processes die
+between any two steps, or stand still for a while; each has a clock of its own. The ledger's connection breaks before or
+after a commit, its server stalls, and is rolled back to an earlier prefix of its commits, by replaying them (the script
+is deterministic). Everything random comes from the seed, so that a seed replays exactly.
 """
 
 from __future__ import annotations
@@ -18,16 +19,18 @@ from typing import Any
 import redis
 
 from master.dispatch import Dispatch
-from master.loaded import InconsistentError, Loaded
+from master.member import Ending, Member
+from master.questions import Question
 from master.terms import Terms
 from master.traversal import Traversal, Traversing
 from protocol import messages as wire
-from protocol.errors import FencedError, LedgerError
 from protocol.jobs import Operation
-from storage.ledger import Lead, Reply
-from storage.records import pack_job
+from storage.ledger import Reply
+from tests.simulation.faults import draw_faults
 from tests.simulation.recorder import Recorder
 from tests.simulation.service import Dataset, Graph, Service
+from tests.simulation.simulated_master import SimulatedMaster
+from tests.simulation.violation import Violation
 from tests.simulation.workplace import SimulatedWorker
 
 WORKERS = 3
@@ -35,26 +38,25 @@ ACCOUNTS = 20
 FAULTS = 24
 DEADLINE = 900.0
 """Virtual seconds in which a crawl must end."""
-
-
-@dataclass
-class Violation(Exception):
-    """A promise was broken."""
-
-    words: str
+LEADERLESS_S = 3.0
+"""Virtual seconds without a leader, while a master, the ledger and all workers can talk."""
+WATCH_S = 0.1
 
 
 @dataclass
 class Simulation:
-    """One seed. `make_dispatch` lets a mutant take the place of the real one."""
+    """One seed. `make_dispatch` and `make_member` let a mutant take the place of the real one."""
 
     seed: int
     client: redis.Redis
     source: str | None = None
     make_dispatch: Callable[..., Dispatch] = Dispatch
+    make_member: Callable[..., Member] = Member
     coverage: Counter[str] = field(default_factory=Counter)
     gentle: bool = False
     """Whether only frames are lost and connections cut, and nobody dies."""
+    paired: bool = False
+    """Whether there are two masters."""
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
@@ -90,11 +92,15 @@ class Simulation:
         self.drop_next = self.double_next = self.delay_next = 0
         self.cut_reply = ""
         self.cut_outbox: int | None = None
-        self.dispatch: Dispatch | None = None
-        self.incarnations = 0
-        self.master_life = 0
-        self.lost_requests: list[tuple[str, int, Any, list[str]]] = []
-        self.workers = [SimulatedWorker(self, f"w{n}") for n in range(WORKERS)]
+        self.cuts: dict[tuple[str, str], float] = {}
+        self.redis_stalled_until = 0.0
+        self.epochs: set[int] = set()
+        self.tokens: set[str] = set()
+        self.leaderless_since = 0.0
+        self.last_dispatch: Dispatch | None = None
+        number = 2 if self.paired else 1
+        self.masters = [SimulatedMaster(self, n, paired=self.paired) for n in range(number)]
+        self.workers = [SimulatedWorker(self, f"w{n}", masters=number) for n in range(WORKERS)]
 
     # Time.
 
@@ -104,12 +110,14 @@ class Simulation:
 
     def run(self) -> None:
         """Run to the end of the crawl, and check what was promised."""
-        self.start_master()
+        self.masters[0].start()
+        for other in self.masters[1:]:  # both at once, or one slow to start
+            self.after(self.chance.choice([0.0, self.chance.random() * 3]), other.start)
         for worker in self.workers:
             self.after(self.chance.random(), worker.start)
-        horizon = 20.0
-        for _ in range(FAULTS):
-            self.after(self.chance.random() * horizon, self.chance.choice(self.faults()))
+        draw_faults(self)
+        if self.paired:
+            self._watch()
         while self._events and not self.finished:
             self.now, _, action = heapq.heappop(self._events)
             if self.now > DEADLINE:
@@ -117,90 +125,54 @@ class Simulation:
             action()
         self.check()
 
-    # Faults.
-
-    def faults(self) -> list[Callable[[], None]]:
-        """What can go wrong, each as likely as it is listed."""
-        gentle: list[Callable[[], None]] = [
-            lambda: self._frames("drop_next"),
-            lambda: self._frames("double_next"),
-            lambda: self._frames("delay_next"),
-            lambda: self._cut("before"),
-            lambda: self._cut("after"),
-            lambda: self._cut("late"),
-            self._service_fails,
-        ]
-        if self.gentle:
-            return gentle
-        return [
-            *gentle,
-            lambda: self._cut("die"),
-            lambda: self._cut("die"),
-            self.kill_master,
-            self.kill_mid_outbox,
-            self.kill_worker,
-            self.kill_worker,
-            self.roll_back,
-        ]
-
-    def _frames(self, what: str) -> None:
-        self.coverage[f"fault {what}"] += 1
-        setattr(self, what, getattr(self, what) + self.chance.randint(1, 6))
-
-    def _service_fails(self) -> None:
-        self.coverage["fault service"] += 1
-        self.service.fail_next += self.chance.randint(1, 5)
-
-    def _cut(self, when: str) -> None:
-        self.coverage[f"fault ledger {when}"] += 1
-        self.cut_reply = when
-
-    def kill_master(self) -> None:
-        """kill -9, and a new process a while later."""
-        self.coverage["fault kill master"] += 1
-        self.kills += 1
-        self.dispatch = None
-        self.master_life += 1
-        self.after(0.2 + self.chance.random(), self.start_master)
-
-    def kill_mid_outbox(self) -> None:
-        """The master dies after it sent only some of what it had to say."""
-        self.coverage["fault kill mid outbox"] += 1
-        self.cut_outbox = self.chance.randint(0, 3)
-
-    def kill_worker(self) -> None:
-        """kill -9 of a worker."""
-        self.coverage["fault kill worker"] += 1
-        self.kills += 1
-        self.chance.choice(self.workers).kill()
-
-    def roll_back(self) -> None:
-        """The ledger's server lost its last writes."""
-        self.coverage["fault roll back"] += 1
-        self.rollbacks += 1
-        keep = max(1, len(self.ledger.writes) - self.chance.randint(1, 12))
-        self.ledger.roll_back(keep)
-        self.acknowledged.clear()
-        self.trusted_from = self.now + 10.0  # verdicts from before may still be on their way
-
     # The network.
 
-    def to_master(self, worker: SimulatedWorker, message: wire.Message) -> None:
-        """A frame from a worker."""
-        peer = worker.peer
-        self._cross(wire.encode(message), lambda frames: self._at_master(peer, wire.decode(frames)))
+    def is_cut(self, one: str, other: str) -> bool:
+        """Whether nothing goes from one to the other now."""
+        return self.cuts.get((one, other), 0.0) > self.now
 
-    def to_worker(self, peer: bytes, message: wire.Message) -> None:
+    def cut(self, one: str, other: str, seconds: float, *, one_way: bool = False) -> None:
+        """Nothing goes there for so long, nor back."""
+        for way in [(one, other)] if one_way else [(one, other), (other, one)]:
+            self.cuts[way] = max(self.cuts.get(way, 0.0), self.now + seconds)
+
+    def to_master(self, worker: SimulatedWorker, number: int, message: wire.Message) -> None:
+        """A frame from a worker."""
+        peer, master = worker.peer, self.masters[number]
+        self._cross(
+            worker.name,
+            master.name,
+            wire.encode(message),
+            lambda frames: master.later(0.0, lambda: master.receive(peer, wire.decode(frames))),
+        )
+
+    def to_peer(self, master: SimulatedMaster, word: wire.PeerWord) -> None:
+        """A frame from a master to the other one."""
+        other = self.masters[1 - master.number]
+        self._cross(
+            master.name,
+            other.name,
+            wire.encode(word),
+            lambda frames: other.later(0.0, lambda: other.receive(b"peer", wire.decode(frames))),
+        )
+
+    def to_worker(self, master: SimulatedMaster, peer: bytes, message: wire.Message) -> None:
         """A frame to a routing id; nobody may be there any more."""
         worker = next((w for w in self.workers if w.peer == peer and w.alive), None)
         if worker is None:
-            if self.dispatch is not None:
-                self.dispatch.unreachable(self.now, peer)
+            master.unreachable(peer)
             return
-        frames = wire.encode(message)
-        self._cross(frames, lambda f: worker.receive(wire.decode(f)) if worker.alive and worker.peer == peer else None)
+        number = master.number
 
-    def _cross(self, frames: list[bytes], arrive: Callable[[list[bytes]], None]) -> None:
+        def arrive(frames: list[bytes]) -> None:
+            if worker.alive and worker.peer == peer:
+                worker.receive(number, wire.decode(frames))
+
+        self._cross(master.name, worker.name, wire.encode(message), arrive)
+
+    def _cross(self, one: str, other: str, frames: list[bytes], arrive: Callable[[list[bytes]], None]) -> None:
+        if self.is_cut(one, other):
+            return
         if self.drop_next:
             self.drop_next -= 1
             return
@@ -213,138 +185,53 @@ class Simulation:
             self.double_next -= 1
             self.after(delay + self.chance.random() * 3.0, lambda: arrive(frames))
 
-    # The master's loop.
+    # What is watched.
 
-    def start_master(self) -> None:
-        """A new process: watch the beat, take the lead, load."""
-        life = self.master_life
-        seen = self.ledger.observe()
+    def new_epoch(self, epoch: int) -> None:
+        """A lead was taken in this epoch."""
+        if epoch in self.epochs or epoch <= self.dataset.epoch:
+            raise Violation(f"epoch {epoch} was used before")
+        self.epochs.add(epoch)
+        self.dataset.epoch = epoch
 
-        def take() -> None:
-            if life != self.master_life:
-                return
-            try:
-                self._lead(seen)
-            except FencedError:
-                self.after(0.1, self.start_master)
-
-        self.after(0.3, take)
-
-    def _lead(self, seen: Lead) -> None:
-        self.incarnations += 1
-        lead = self.ledger.take(
-            f"i{self.incarnations}", seen, witness=self.dataset.epoch, ledger_id="L", name=f"m{self.master_life}"
-        )
-        if lead.epoch <= self.dataset.epoch:
-            raise Violation(f"epoch {lead.epoch} was used before")
-        self.dataset.epoch = lead.epoch
-        self.beat = 2
-        reply = self.ledger.commit(lead.incarnation, 1, [], [f"front:{op.value}" for op in Operation])
-        loaded = Loaded(self.ledger.held(), self.ledger.retry(), reply)
-        before = self.dispatch
-        self.dispatch = self.make_dispatch(lead, self.traversal, self.terms, loaded, self.now, self.chance)
-        if before is not None:
-            self.dispatch.succeed(before)
-        jobs: list[Any] = []
-        for target in self.targets:
-            job = self.traversal.first_job(target)
-            jobs += [target, self.traversal.queue(job), pack_job(job), self.traversal.level(job)]
-        self.dispatch.intake = iter([["I", "seen", self.traversal.front, jobs]])
-        self._send_outbox()
-        life = self.master_life
-        self.after(0.0, lambda: self._turn(self.dispatch, life))
-
-    def _at_master(self, peer: bytes, message: wire.Message) -> None:
-        if self.dispatch is not None:
-            self.dispatch.receive(self.now, peer, message)
-            self._send_outbox()
-
-    def _send_outbox(self) -> None:
-        dispatch = self.dispatch
-        assert dispatch is not None
-        messages, dispatch.outbox = dispatch.outbox, []
-        for peer, message in messages:
-            if self.cut_outbox is not None:
-                self.cut_outbox -= 1
-                if self.cut_outbox < 0:
-                    self.cut_outbox = None
-                    self.kill_master()
-                    return
-            self.to_worker(peer, message)
-
-    def _turn(self, dispatch: Dispatch | None, life: int) -> None:
-        """One turn of the loop: a tick, and a commit if there is one to make."""
-        if dispatch is None or dispatch is not self.dispatch or life != self.master_life:
-            return
-        dispatch.tick(self.now)
-        if dispatch.idle:
-            lead = dispatch.lead
-            try:
-                self.ledger.release(Lead(lead.incarnation, self.beat, lead.epoch, lead.ledger_id, lead.name))
-            except FencedError:
-                self._retake(life)
-                return
-            dispatch.quit("all done")
-            self.finished = True
-            return
-        batch = dispatch.next_batch(self.now)
-        self._send_outbox()
-        if dispatch is not self.dispatch:
-            return
-        if batch is None:
-            self.after(0.02, lambda: self._turn(dispatch, life))
-            return
-        cut, self.cut_reply = self.cut_reply, ""
-        if cut in ("after", "die") and not any(transition[0] in "PD" for transition in batch):
-            cut, self.cut_reply = "", cut  # it waits for a commit that somebody counts on
-        if cut == "before":
-            self._retake(life)
-            return
-        queues, incarnation, beat = dispatch.queues, dispatch.lead.incarnation, self.beat
-        if cut == "late":  # the request lies in a buffer, and reaches the server when another has taken the lead
-            self.after(0.2 + self.chance.random(), lambda: self._too_late(incarnation, beat, batch, queues))
-            self._retake(life)
-            return
-        try:
-            reply = self.ledger.commit(incarnation, beat, batch, queues)
-        except LedgerError:
-            self._retake(life)
-            return
-        self._cover(batch, reply)
-        self.beat = beat + 1
-        if cut == "after":
-            self._retake(life)
-            return
-        if cut == "die":  # committed, and nobody is told
-            self.kill_master()
-            return
-        self.after(0.001 + self.chance.random() * 0.004, lambda: self._committed(dispatch, life, reply))
-
-    def _too_late(self, incarnation: str, beat: int, batch: list[Any], queues: list[str]) -> None:
-        try:
-            self.ledger.commit(incarnation, beat, batch, queues)
-            self.coverage["late commit accepted"] += 1
-        except FencedError:
-            self.coverage["late commit refused"] += 1
-
-    def _retake(self, life: int) -> None:
-        """The connection broke: what the ledger has is unknown, so the lead is taken anew by the same process."""
-        self.after(0.05, lambda: self.start_master() if life == self.master_life else None)
-
-    def _committed(self, dispatch: Dispatch, life: int, reply: Reply) -> None:
-        if dispatch is not self.dispatch or life != self.master_life:
-            return
-        try:
-            dispatch.committed(self.now, reply)
-        except InconsistentError as error:
-            raise Violation(f"ledger and leader differ: {error}") from error
-        self._send_outbox()
-        self._turn(dispatch, life)
-
-    def _cover(self, batch: list[Any], reply: Reply) -> None:
+    def cover(self, batch: list[Any], reply: Reply) -> None:
+        """A commit was accepted."""
         for transition, status in zip(batch, reply.statuses, strict=True):
             kind = transition[0]
             self.coverage[f"{kind} {'jobs' if kind == 'L' else status if kind in 'PDXBRKWCE' else ''}".strip()] += 1
+            if kind == "L":
+                for token in map(bytes.decode, status[::2]):
+                    if token in self.tokens:
+                        raise Violation(f"the token {token} was handed out before")
+                    self.tokens.add(token)
+
+    def may_differ(self, question: Question) -> bool:
+        """Whether a leader may find the ledger other than it remembers: never, since a rolled-back one refuses it."""
+        return False
+
+    def _watch(self) -> None:
+        """There must be a leader soon after a master can talk to the ledger and to all workers."""
+        led = any(master.leads for master in self.masters)
+        able = self.now >= self.redis_stalled_until and any(self._able(master) for master in self.masters)
+        if led or not able:
+            self.leaderless_since = self.now
+        elif self.now - self.leaderless_since > LEADERLESS_S:
+            raise Violation(f"no leader for {LEADERLESS_S} s, though one could lead")
+        self.after(WATCH_S, self._watch)
+
+    def _able(self, master: SimulatedMaster) -> bool:
+        if not master.alive or self.now < master.stopped_until:
+            return False
+        others = ["redis", *(worker.name for worker in self.workers)]
+        return not any(self.is_cut(*way) for o in others for way in ((master.name, o), (o, master.name)))
+
+    def ended(self, master: SimulatedMaster) -> None:
+        """A master left."""
+        if master.member.ending is Ending.DONE and master.member.dispatch is not None:
+            self.last_dispatch = master.member.dispatch
+            self.finished = True
+        elif all(m.over for m in self.masters):
+            raise Violation("both masters left, and none said that it is done")
 
     # The promises.
 
@@ -384,9 +271,8 @@ class Simulation:
             "the log has no gap": [e[0] for e in self.ledger.log()] == list(range(1, self.ledger.heads()[""] + 1)),
             "each end is announced once": sum(e[2] == "job.done" for e in self.ledger.log()) == 3 * len(accounts),
             "nothing is left": not self.ledger.queue_names() and not self.ledger.held() and not self.ledger.retry(),
-            "no grant leaked": all(b.outstanding == 0 for b in self.dispatch.budgets.by_key.values())
-            if self.dispatch
-            else False,
+            "no grant leaked": self.last_dispatch is not None
+            and all(b.outstanding == 0 for b in self.last_dispatch.budgets.by_key.values()),
             "limits were kept": self.service.refused <= self.deaths * len(self.workers),
         }
         broken = [claim for claim, holds in claims.items() if not holds]

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from master.dispatch import Dispatch
+from master.election import Act, Role
+from master.member import Member
+from master.questions import Leadership, Question, Take
 from protocol import messages as wire
 from storage.ledger import Reply, Transition
 
@@ -88,12 +91,74 @@ def _replaced(script: str, old: str, new: str) -> str:
     return script.replace(old, new)
 
 
+def without_a_higher_epoch(script: str) -> str:
+    """Who takes the lead takes it in the epoch that there was."""
+    return _replaced(script, "math.max(tonumber(now[3] or '0'), req[5]) + 1", "math.max(tonumber(now[3] or '0'), 1)")
+
+
+def with_the_beat_renewed(script: str) -> str:
+    """A write that is refused renews the beat all the same."""
+    return _replaced(
+        script,
+        "if lead[1] ~= incarnation then return",
+        "if lead[1] ~= incarnation then call('HINCRBY', LEAD, 'beat', 1); return",
+    )
+
+
+class StandbyDispatches(Member):
+    """A master that sees the beat stand still leads at once, and asks the ledger afterwards."""
+
+    def _next(self, now: float) -> Question | None:
+        question = super()._next(now)
+        if isinstance(question, Take) and self.leadership_before is not None:
+            before, lead = self.leadership_before, self.leadership_before.lead
+            self.leadership = Leadership(
+                type(lead)(question.incarnation, 1, lead.epoch + 1, lead.ledger_id, lead.name),
+                before.plan,
+                before.loaded,
+                1,
+            )
+            self.election.role = Role.LEADING
+            self.dispatch = self.lead(now, self.leadership)
+            self.dispatch.expect(now, self.standby.expected())
+            return None
+        return question
+
+    leadership_before: Leadership | None = None
+
+    def _do(self, now: float, act: Act) -> None:
+        if act is Act.STEP_DOWN:
+            self.leadership_before = self.leadership
+        super()._do(now, act)
+
+
+class GrantsForgotten(Dispatch):
+    """A new leader takes what was granted before it for never granted."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        for budget in self.budgets.by_key.values():
+            budget.outstanding = 0
+
+    def _spent(self, hand: Any, spent: int) -> None:
+        hand.spent = max(hand.spent, min(spent, hand.granted))
+        self.budgets.of(hand.budget).outstanding = max(0, self.budgets.of(hand.budget).outstanding - spent)
+
+
 SCRIPT_MUTANTS = {
     "token not checked": without_token_check,
     "incarnation not checked": without_incarnation_check,
     "seen not checked": without_seen_check,
     "counts added twice": counting_twice,
 }
+PAIR_SCRIPT_MUTANTS = {
+    "no fence in the script": without_incarnation_check,
+    "stale result accepted": without_token_check,
+    "epoch not raised": without_a_higher_epoch,
+    "beat renewed by the fenced one": with_the_beat_renewed,
+}
+PAIR_MEMBER_MUTANTS: dict[str, type[Member]] = {"standby dispatches": StandbyDispatches}
+PAIR_DISPATCH_MUTANTS: dict[str, type[Dispatch]] = {"grants forgotten": GrantsForgotten}
 DISPATCH_MUTANTS: dict[str, type[Dispatch]] = {
     "answer before commit": AnswersBeforeCommit,
     "discoveries committed after the result": DiscoveriesAfterResult,

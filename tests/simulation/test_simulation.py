@@ -7,13 +7,20 @@ from __future__ import annotations
 
 from collections import Counter
 from importlib import resources
+from typing import Any
 
 import pytest
 import redis
 
-from master.dispatch import Dispatch
-from tests.simulation.cluster import Simulation, Violation
-from tests.simulation.mutants import DISPATCH_MUTANTS, SCRIPT_MUTANTS
+from tests.simulation.cluster import Simulation
+from tests.simulation.mutants import (
+    DISPATCH_MUTANTS,
+    PAIR_DISPATCH_MUTANTS,
+    PAIR_MEMBER_MUTANTS,
+    PAIR_SCRIPT_MUTANTS,
+    SCRIPT_MUTANTS,
+)
+from tests.simulation.violation import Violation
 
 SEEDS = 200
 SEEDS_QUICK = 10
@@ -24,23 +31,38 @@ EXPECTED_TRANSITIONS = {"I", "L jobs", "P 0", "P 1", "P 2", "D 0", "D 1", "B 1",
 """What every long enough run must have met: the kind of a transition and its status (0 stale, 1 accepted, 2 again)."""
 
 
-def run_seeds(first: int, last: int, client: redis.Redis) -> Counter[str]:
+EXPECTED_PAIR_FAULTS = {
+    "fault stop master",
+    "fault cut m-m",
+    "fault cut m-r",
+    "fault cut r-m one way",
+    "fault cut workers",
+    "fault stall",
+    "fault promote",
+    "fault kill master",
+    "late commit refused",
+    "lead taken",
+}
+
+
+def run_seeds(first: int, last: int, client: redis.Redis, *, paired: bool = False) -> Counter[str]:
     coverage: Counter[str] = Counter()
     for seed in range(first, last):
         try:
-            Simulation(seed, client, coverage=coverage).run()
+            Simulation(seed, client, coverage=coverage, paired=paired).run()
         except (Violation, AssertionError, KeyError) as error:
-            raise AssertionError(f"seed {seed} fails: {error!r}") from error
+            of = " of a pair" if paired else ""
+            raise AssertionError(f"seed {seed}{of} fails: {error!r}") from error
     for name, times in sorted(coverage.items()):
         print(f"{name:28} {times:8}")
     return coverage
 
 
-def caught_by(client: redis.Redis, source: str | None, dispatch: type[Dispatch]) -> int | None:
+def caught_by(client: redis.Redis, **planted: Any) -> int | None:
     """The first seed that notices, if one does."""
     for seed in range(SEEDS):
         try:
-            Simulation(seed, client, source=source, make_dispatch=dispatch).run()
+            Simulation(seed, client, **planted).run()
         except (Violation, AssertionError, KeyError, RecursionError):
             return seed
     return None
@@ -74,7 +96,7 @@ def test_soak_the_cluster_keeps_its_promises_in_5000_seeds(valkey: str) -> None:
 @pytest.mark.parametrize("mutant", SCRIPT_MUTANTS)
 def test_a_fault_in_the_script_is_caught(mutant: str, valkey: str) -> None:
     script = resources.files("storage").joinpath("ledger.lua").read_text()
-    seed = caught_by(redis.Redis.from_url(valkey), SCRIPT_MUTANTS[mutant](script), Dispatch)
+    seed = caught_by(redis.Redis.from_url(valkey), source=SCRIPT_MUTANTS[mutant](script))
     assert seed is not None, f"{SEEDS} seeds did not notice: {mutant}"
     print(f"{mutant}: caught by seed {seed}")
 
@@ -82,7 +104,41 @@ def test_a_fault_in_the_script_is_caught(mutant: str, valkey: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("mutant", DISPATCH_MUTANTS)
 def test_a_fault_in_the_dispatch_is_caught(mutant: str, valkey: str) -> None:
-    seed = caught_by(redis.Redis.from_url(valkey), None, DISPATCH_MUTANTS[mutant])
+    seed = caught_by(redis.Redis.from_url(valkey), make_dispatch=DISPATCH_MUTANTS[mutant])
+    assert seed is not None, f"{SEEDS} seeds did not notice: {mutant}"
+    print(f"{mutant}: caught by seed {seed}")
+
+
+def test_a_pair_keeps_its_promises_in_a_few_seeds(valkey: str) -> None:
+    run_seeds(0, SEEDS_QUICK, redis.Redis.from_url(valkey), paired=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+def test_a_pair_keeps_its_promises(first: int, valkey: str) -> None:
+    coverage = run_seeds(first, first + CHUNK, redis.Redis.from_url(valkey), paired=True)
+    assert coverage.keys() >= {"P 1", "D 1", "B 1", "R 1", "W 1", "X 0", *EXPECTED_PAIR_FAULTS}
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(14400)
+def test_soak_a_pair_keeps_its_promises_in_5000_seeds(valkey: str) -> None:
+    coverage = run_seeds(SEEDS, SEEDS_SOAK, redis.Redis.from_url(valkey), paired=True)
+    assert coverage.keys() >= EXPECTED_TRANSITIONS | EXPECTED_PAIR_FAULTS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutant", [*PAIR_SCRIPT_MUTANTS, *PAIR_MEMBER_MUTANTS, *PAIR_DISPATCH_MUTANTS])
+def test_a_fault_in_the_pair_is_caught(mutant: str, valkey: str) -> None:
+    script = resources.files("storage").joinpath("ledger.lua").read_text()
+    planted: dict[str, Any] = {}
+    if mutant in PAIR_SCRIPT_MUTANTS:
+        planted["source"] = PAIR_SCRIPT_MUTANTS[mutant](script)
+    elif mutant in PAIR_MEMBER_MUTANTS:
+        planted["make_member"] = PAIR_MEMBER_MUTANTS[mutant]
+    else:
+        planted["make_dispatch"] = PAIR_DISPATCH_MUTANTS[mutant]
+    seed = caught_by(redis.Redis.from_url(valkey), paired=True, **planted)
     assert seed is not None, f"{SEEDS} seeds did not notice: {mutant}"
     print(f"{mutant}: caught by seed {seed}")
 

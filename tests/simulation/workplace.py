@@ -33,13 +33,19 @@ class Task:
 class SimulatedWorker:
     """One worker, over all its runs."""
 
-    def __init__(self, cluster: Simulation, name: str) -> None:
-        self.cluster, self.name = cluster, name
+    def __init__(self, cluster: Simulation, name: str, *, masters: int) -> None:
+        self.cluster, self.name, self.masters = cluster, name, masters
+        self.clock = cluster.chance.random() * 1000
         self.alive = False
         self.peer = b""
         self.runs = 0
         self.keeping: Keeping | None = None
         self.tasks: dict[str, Task] = {}
+
+    @property
+    def now(self) -> float:
+        """By its own clock, which is ahead of the cluster's."""
+        return self.cluster.now + self.clock
 
     def start(self) -> None:
         """A new run, with a fresh routing id."""
@@ -49,6 +55,7 @@ class SimulatedWorker:
         self.tasks = {}
         callers = [wire.Caller(operation, f"address:{self.name}", operation) for operation in OPERATIONS]
         self.keeping = Keeping(self.name, f"run{self.runs}", "sim", OPERATIONS, room=4, callers=callers)
+        self.keeping.masters = self.masters
         self._tick(self.runs)
 
     def kill(self) -> None:
@@ -57,16 +64,16 @@ class SimulatedWorker:
             self.alive = False
             self.cluster.after(0.2 + self.cluster.chance.random() * 2, self.start)
 
-    def receive(self, message: wire.Message) -> None:
-        """A frame from the master."""
+    def receive(self, master: int, message: wire.Message) -> None:
+        """A frame from a master."""
         assert self.keeping is not None
-        self.keeping.message(self.cluster.now, 0, message)
+        self.keeping.message(self.now, master, message)
         self._act()
 
     def _tick(self, run: int) -> None:
         if not self.alive or run != self.runs or self.keeping is None:
             return
-        self.keeping.tick(self.cluster.now)
+        self.keeping.tick(self.now)
         self._act()
         self.cluster.after(0.1, lambda: self._tick(run))
 
@@ -94,10 +101,10 @@ class SimulatedWorker:
                             self.cluster.dataset.segments.pop(token, None)
                 case Leave():
                     self.alive = False
-        self.keeping.flush(self.cluster.now)
+        self.keeping.flush(self.now)
         messages, self.keeping.outbox = self.keeping.outbox, []
-        for _, message in messages:
-            self.cluster.to_master(self, message)
+        for master, message in messages:
+            self.cluster.to_master(self, master, message)
 
     def _acknowledged(self, job: wire.Assignment, cursor: str) -> None:
         self.cluster.acknowledge(Operation(job.operation), job.user, cursor)
@@ -126,7 +133,7 @@ class SimulatedWorker:
                 return
             limit = self.cluster.service.limit
             self.keeping.heard_budget(
-                self.cluster.now,
+                self.now,
                 wire.BudgetReport(
                     task.job.who,
                     operation.value,
@@ -161,15 +168,15 @@ class SimulatedWorker:
             task.length = self.cluster.dataset.append(task.job.token, task.length, page)
             task.cursor = cursor
             step = wire.Step(task.job.token, task.step, task.records, cursor, task.length, found, task.spent)
-            self.keeping.stored(self.cluster.now, step)
+            self.keeping.stored(self.now, step)
             return
         segments = [Segment(token, length) for token, length in task.job.segments if token != task.job.token]
         if task.length:
             segments.append(Segment(task.job.token, task.length))
         self.cluster.dataset.merge(Operation(task.job.operation), task.job.user, segments, page)
         end = wire.End(task.job.token, wire.DONE, task.step, task.records, "complete", found, task.spent, "")
-        self.keeping.ended(self.cluster.now, end)
+        self.keeping.ended(self.now, end)
 
     def _end(self, task: Task, how: str, words: str) -> None:
         assert self.keeping is not None
-        self.keeping.ended(self.cluster.now, wire.End(task.job.token, how, 0, task.records, "", [], task.spent, words))
+        self.keeping.ended(self.now, wire.End(task.job.token, how, 0, task.records, "", [], task.spent, words))

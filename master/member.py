@@ -1,0 +1,392 @@
+"""One master of a crawl, alone or one of a pair: standby, leader, and the ways between. No socket, no clock, no Redis.
+
+Messages, ticks and the ledger's answers go in; messages to send and one question at a time to the ledger come out.
+The loop around it, real or simulated,
+
+    receive(now, peer, message)     for each frame that waits
+    tick(now)
+    question = question(now)        when none is under way; put to the ledger
+    answered(now, answer)           or failed(now, error)
+    outbox, to_peer                 messages to send, emptied by the loop
+    ending                          set when this master is to leave
+
+Who leads is `master.election`'s to say, who gets which job `master.dispatch`'s; this file only joins the two.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from master.dispatch import Dispatch
+from master.election import Act, Election, Event, Peer, Role
+from master.loaded import InconsistentError
+from master.questions import Commit, GiveBack, Leadership, Observe, Question, Take
+from master.standby import Standby
+from master.terms import Terms
+from protocol import messages as wire
+from protocol.errors import FencedError, LedgerError, TmaticError
+from storage.ledger import Reply, Transition
+
+LOOK_S = 0.05
+"""How often a standby reads the lead."""
+LOOK_ALONE_S = 0.1
+"""How often a master without a peer does."""
+PEER_WORD_S = 0.05
+"""How often a master of a pair says how it stands."""
+ABLE_S = 1.0
+"""How fresh the ledger's last answer is of a master that could lead."""
+WANTED_S = 5.0
+"""How long a person's wish for a hand-over waits for a leader that can grant it."""
+AGAIN_S = 0.1
+AGAIN_ALONE_S = 0.5
+MOST_EPOCHS_AHEAD = 1_000_000
+"""How far the word of a peer can raise the epoch: numbers must not run out for a stranger's word."""
+"""How long a master leaves a ledger alone that did not serve."""
+
+
+class Ending(Enum):
+    """Why a master leaves. The values are what the ledger keeps."""
+
+    DONE = "done"
+    DRAINED = "drained"
+    STOPPED = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A master's place in a pair: its number, where it listens, and where the other one does."""
+
+    number: int
+    address: str
+    peer: str
+
+
+@dataclass(slots=True)
+class Member:
+    """One master. `lead` makes the dispatch of a leadership, `close` what is committed when nothing is left to do, and
+    `new_incarnation` a name that was never used."""
+
+    terms: Terms
+    lead: Callable[[float, Leadership], Dispatch]
+    close: Callable[[Leadership], list[Transition]]
+    new_incarnation: Callable[[], str]
+    pair: Pair | None = None
+    outbox: list[tuple[bytes, wire.Message]] = field(default_factory=list)
+    to_peer: list[wire.PeerWord] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    ending: Ending | None = None
+    finished: bool = False
+    """Nothing is left to do, and the ledger says so: what follows is the loop's, which then says `leave`."""
+    trouble: str = ""
+    """Why the ledger does not serve, or "" while it does."""
+    dispatch: Dispatch | None = None
+    leadership: Leadership | None = None
+    election: Election = field(init=False)
+    standby: Standby = field(init=False)
+    takeovers: list[tuple[float, int, str]] = field(default_factory=list)
+    """When this master took the lead, in which epoch, and why."""
+    _under_way: Question | None = None
+    _asked_at: float = 0.0
+    _ask_at: float = float("-inf")
+    _word_at: float = float("-inf")
+    _leave: Ending | None = None
+    _give_way: str = ""
+    _wanted_until: float = float("-inf")
+    _answered_at: float = float("-inf")
+    _before: Dispatch | None = None
+    _closing: deque[Transition] | None = None
+    _epoch: int = 0
+    _ledger_id: str = ""
+
+    def __post_init__(self) -> None:
+        self.election = Election(paired=self.pair is not None)
+        self.standby = Standby(self.terms)
+
+    @property
+    def epoch(self) -> int:
+        """The highest epoch that this master knows."""
+        return self._epoch
+
+    @property
+    def ledger_id(self) -> str:
+        """The id of the crawl's ledger, "" while it is not known."""
+        return self._ledger_id
+
+    # What comes in.
+
+    def receive(self, now: float, peer: bytes, message: wire.Message) -> None:
+        """One message from a worker or from the other master."""
+        if isinstance(message, wire.PeerWord):
+            self._peer_word(now, message)
+            return
+        known = self.standby.hear(now, peer, message)
+        if self.dispatch is not None and self.election.role is Role.LEADING:
+            self.dispatch.receive(now, peer, message)
+        elif self.dispatch is None and self.pair is not None and not isinstance(message, wire.Bye):
+            self.outbox.append((peer, self._standby_word() if known else _WHO))
+
+    def unreachable(self, now: float, peer: bytes) -> None:
+        """A message could not be sent: nobody is connected under that routing id any more."""
+        if self.dispatch is not None:
+            self.dispatch.unreachable(now, peer)
+
+    def cut(self, peer: bytes) -> None:
+        """Whoever has that routing id may not take part any more: what it holds goes to others."""
+        self.standby.workers.pop(peer, None)
+        if self.dispatch is not None:
+            self.dispatch.cut(peer)
+
+    def tick(self, now: float) -> None:
+        """Let time pass."""
+        self.standby.tick(now)
+        role = self.election.role
+        if role is Role.LEADING and self.dispatch is not None and self.leadership is not None:
+            self.dispatch.tick(now)
+            if self.election.cut_off(now, self.standby.lately(now)):
+                self._give_way = "its workers reach only the other master"
+            if self.election.outranked(self.leadership.lead.epoch):
+                self._do(now, self.election.step(now, Event.OUTRANKED))
+        if self._leave is not None and self._under_way is None and role in (Role.STANDBY, Role.LEADING, Role.YIELDING):
+            self._do(now, self.election.step(now, Event.LEAVE, "told to stop"))
+        elif self._give_way and self._under_way is None and role is Role.LEADING:
+            self._do(now, self.election.step(now, Event.GIVE_WAY, self._give_way))
+        if self.pair is not None and now - self._word_at >= PEER_WORD_S:
+            self._say_to_peer(now)
+        self._empty_outbox()
+
+    def leave(self, ending: Ending) -> None:
+        """This master is to leave: give the lead back first, if it has it."""
+        self._leave = ending
+
+    def promote(self, now: float) -> str:
+        """A person asks for a hand-over: a standby asks the leader for the lead, a leader gives it to its peer. Returns
+        why it cannot be done, or ""."""
+        if self.pair is None:
+            return "this master has no peer: start both with --ha"
+        if self.election.peer.silent(now):
+            return f"the other master, {self.pair.peer}, does not answer"
+        if self.election.role is not Role.LEADING:
+            self._wanted_until = now + WANTED_S
+            self._say_to_peer(now)
+        elif not self.election.peer.could_lead(now):
+            return f"the other master, {self.pair.peer}, does not reach the ledger"
+        else:
+            self._give_way = "a person asked for it"
+        return ""
+
+    # The ledger.
+
+    def question(self, now: float) -> Question | None:
+        """What to ask the ledger next. None while there is nothing to ask, or an answer is still to come."""
+        if self._under_way is not None:
+            return None
+        asked = self._next(now)
+        if asked is not None:
+            self._under_way, self._asked_at = asked, now
+        self._empty_outbox()
+        return asked
+
+    @property
+    def eager(self) -> bool:
+        """Whether the next question waits for nothing."""
+        if self._under_way is not None:
+            return False
+        if self.election.role is Role.LEADING:
+            return self.dispatch is not None and self.dispatch.eager
+        return self.election.role in (Role.TAKING, Role.YIELDING, Role.LEAVING)
+
+    def _next(self, now: float) -> Question | None:
+        match self.election.role:
+            case Role.STANDBY if now >= self._ask_at:
+                return Observe()
+            case Role.TAKING:
+                seen = self.election.seen
+                assert seen is not None, "the lead is taken from what was seen of it"
+                incarnation = self.new_incarnation()
+                self.election.use(incarnation)
+                witness = min(self.election.peer.epoch, seen.epoch + MOST_EPOCHS_AHEAD)
+                return Take(seen, incarnation, witness, self.election.why)
+            case Role.LEADING:
+                return self._next_commit(now)
+            case Role.YIELDING | Role.LEAVING:
+                assert self.leadership is not None
+                lead = self.leadership.lead
+                ended = self._leave.value if self._leave is not None else ""
+                return GiveBack(lead.incarnation, self.leadership.beat, ended)
+        return None
+
+    def _next_commit(self, now: float) -> Commit | None:
+        assert self.dispatch is not None and self.leadership is not None
+        leadership, closing = self.leadership, False
+        if self.dispatch.idle and not self.dispatch.draining:
+            if self._closing is None:
+                self._closing = deque(self.close(leadership))
+            closing = bool(self._closing)
+            self.finished = not closing
+        elif self.dispatch.idle and self._leave is None:
+            self.leave(Ending.DRAINED)
+        batch = [self._closing[0]] if closing and self._closing else self.dispatch.next_batch(now)
+        if batch is None:
+            return None
+        plan = leadership.plan
+        newcomers = plan.widening_family if plan.widening else ""
+        return Commit(
+            leadership.lead.incarnation, leadership.beat, batch, self.dispatch.queues, newcomers, closing=closing
+        )
+
+    def answered(self, now: float, answer: Any) -> None:
+        """The ledger answered the question under way."""
+        asked, self._under_way = self._under_way, None
+        self.trouble, self._answered_at = "", now
+        match asked:
+            case Observe():
+                self._ask_at = now + (LOOK_S if self.pair is not None else LOOK_ALONE_S)
+                self._epoch, self._ledger_id = max(self._epoch, answer.epoch), answer.ledger_id
+                act = self.election.read(now, answer, now - self._asked_at)
+                if act is Act.STOP:
+                    self._leave = Ending(answer.ended)
+                self._do(now, act)
+            case Take():
+                self._taken(now, answer)
+            case Commit() if self._is_mine(asked):
+                assert self.leadership is not None
+                self.leadership.beat += 1
+                if asked.closing:
+                    assert self._closing is not None
+                    self._closing.popleft()
+                else:
+                    self._committed(now, answer)
+            case GiveBack() if self._is_mine(asked):
+                self._do(now, self.election.step(now, Event.GIVEN_BACK))
+        self._empty_outbox()
+
+    def failed(self, now: float, error: TmaticError) -> None:
+        """The ledger did not do what was asked: it refused, or it did not serve."""
+        asked, self._under_way = self._under_way, None
+        refused = isinstance(error, FencedError)
+        if not refused:
+            self.trouble, self._answered_at = str(error), float("-inf")
+        again_s = AGAIN_S if self.pair is not None else AGAIN_ALONE_S
+        match asked:
+            case Observe():
+                self._ask_at = now + again_s
+                self._do(now, self.election.unanswered(now))
+            case Take():
+                self._ask_at = now + (0.0 if refused else again_s)
+                self._do(now, self.election.step(now, Event.REFUSED if refused else Event.AWAY, str(error)))
+            case Commit() | GiveBack() if self._is_mine(asked):
+                self._ask_at = now + (0.0 if refused or isinstance(error, InconsistentError) else again_s)
+                self._do(now, self.election.step(now, Event.REFUSED if refused else Event.AWAY, str(error)))
+        self._empty_outbox()
+
+    def _is_mine(self, asked: Commit | GiveBack) -> bool:
+        """Whether the leadership that asked is still the one: it may have ended while the question was under way."""
+        return self.leadership is not None and self.leadership.lead.incarnation == asked.incarnation
+
+    def _taken(self, now: float, leadership: Leadership) -> None:
+        why = self.election.why
+        before = self._before if self.election.seen_is_own else None
+        self._before = None
+        self.leadership, self._closing, self.finished = leadership, None, False
+        self._epoch, self._ledger_id = leadership.lead.epoch, leadership.lead.ledger_id
+        self._wanted_until, self._give_way = float("-inf"), ""
+        self._do(now, self.election.step(now, Event.TAKEN))
+        self.takeovers.append((now, leadership.lead.epoch, why))
+        self.dispatch = self.lead(now, leadership)
+        self.dispatch.inherit(self.standby.budgets, before)
+        self.standby.budgets = self.dispatch.budgets
+        self.dispatch.expect(now, self.standby.expected())
+        if self.election.peer.draining:
+            self.dispatch.drain()
+        if self.pair is not None:
+            self._say_to_peer(now)
+
+    def _committed(self, now: float, reply: Reply) -> None:
+        assert self.dispatch is not None
+        try:
+            self.dispatch.committed(now, reply)
+        except InconsistentError as error:
+            self.notices.append(str(error))
+            self._ask_at = now
+            self._do(now, self.election.step(now, Event.REFUSED, str(error)))
+
+    # What is to be done.
+
+    def _do(self, now: float, act: Act) -> None:
+        match act:
+            case Act.STEP_DOWN:
+                self._empty_outbox()
+                self._before, self.dispatch, self.leadership = self.dispatch, None, None
+                self._give_way = ""
+                if self.pair is not None:
+                    self._say_to_peer(now)
+                    self.outbox += [(peer, self._standby_word()) for peer in self.standby.workers]
+            case Act.STOP:
+                self.ending = self._leave
+                if self.pair is not None:
+                    self._say_to_peer(now)
+            case Act.COMPLAIN:
+                assert self.election.seen is not None
+                raise LedElsewhereError(
+                    f"crawl {self.terms.crawl!r} is led by master {self.election.seen.name}, which is at work: "
+                    "stop that one first, begin another crawl by --crawl NAME, or start both as a pair by --ha"
+                )
+            case _:
+                pass
+
+    def _peer_word(self, now: float, word: wire.PeerWord) -> None:
+        if self.pair is None or word.ha == self.pair.number or word.crawl != self.terms.crawl:
+            return
+        if word.ledger and self._ledger_id and word.ledger != self._ledger_id:
+            return
+        led = self.election.peer.leads
+        self.election.peer = Peer(now, bool(word.leads), word.epoch, word.workers, bool(word.able), bool(word.draining))
+        if led and not word.leads:
+            self._ask_at = now  # it gave the lead back, or lost it: look at once
+        if word.wants and word.able and self.election.role is Role.LEADING:
+            self._give_way = "a person asked for it"
+
+    def _say_to_peer(self, now: float) -> None:
+        assert self.pair is not None
+        self._word_at = now
+        leadership = self.leadership if self.election.role is Role.LEADING else None
+        self.to_peer.append(
+            wire.PeerWord(
+                self.pair.number,
+                self.pair.address,
+                self.terms.crawl,
+                self._ledger_id,
+                int(leadership is not None),
+                leadership.lead.epoch if leadership is not None else self._epoch,
+                leadership.beat if leadership is not None else 0,
+                self.standby.lately(now),
+                int(now - self._answered_at <= ABLE_S),
+                int(now < self._wanted_until),
+                int(self.dispatch is not None and self.dispatch.draining),
+            )
+        )
+
+    def _standby_word(self) -> wire.Standby:
+        assert self.pair is not None
+        leader = self.pair.peer if self.election.peer.leads else ""
+        heartbeat_ms = int(self.terms.heartbeat * 1000)
+        return wire.Standby(self._epoch, leader, self.terms.crawl, heartbeat_ms, self._ledger_id)
+
+    def _empty_outbox(self) -> None:
+        """What dispatch has to say, behind what this master has."""
+        if self.dispatch is not None:
+            self.outbox += self.dispatch.outbox
+            self.dispatch.outbox = []
+            self.notices += self.dispatch.notices
+            self.dispatch.notices = []
+
+
+class LedElsewhereError(LedgerError):
+    """Another master leads this crawl, and is at work."""
+
+
+_WHO = wire.Refused("who", "this master does not know you: say HELLO first")

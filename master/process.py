@@ -1,0 +1,186 @@
+"""A `tmatic-master` process from its start to its end: what it opens, runs and leaves behind."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import platform
+import secrets
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import zmq
+
+from master.frontier import write_frontier
+from master.leading import Leading, Wish
+from master.loop import Loop
+from master.member import Ending, Member, Pair
+from master.opening import Opened, open_crawl
+from master.summary import line
+from master.terms import Terms
+from protocol.authentication import Authentication, Authorised
+from protocol.door import Door
+from protocol.errors import DatasetError, UsageError
+from protocol.exposure import check_exposure, keys_for
+from protocol.logs import fields
+from protocol.places import reached
+from protocol.refusals import Refusals, watched_dealer
+from protocol.settings import TABLE, Settings, names_for
+from protocol.sockets import router
+from storage.manifest import write_manifest
+
+log = logging.getLogger(__name__)
+
+LEADING = names_for("master")
+
+
+@dataclass(slots=True)
+class Sockets:
+    """Where a master listens, who is let in there, and its line to the other one of a pair."""
+
+    router: zmq.Socket[bytes]
+    port: int
+    door: Door
+    pair: Pair | None
+    peer: zmq.Socket[bytes] | None = None
+    refusals: Refusals | None = None
+
+
+def lead(settings: Settings, wish: Wish) -> int:
+    """Lead a crawl to its end, or until told to stop; or stand by while another does. Returns the exit code."""
+    with _listening(settings) as sockets:
+        # Until the loop listens to signals, one must not leave a server behind that nobody watches.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        opened = open_crawl(settings)
+        loop = None
+        try:
+            terms, pair = terms_of(settings), sockets.pair
+            leading = Leading(opened, wish, f"{platform.node() or 'master'}:{sockets.port}", terms)
+            member = Member(terms, leading.dispatch, leading.close, lambda: secrets.token_hex(8), pair)
+            loop = Loop(
+                sockets.router,
+                member,
+                leading,
+                door=sockets.door,
+                peer=sockets.peer,
+                refusals=sockets.refusals,
+                finish=lambda loop: _finish(opened, loop, wish),
+            )
+            about = {"ha": pair.number, "peer": pair.peer} if pair is not None else {}
+            where = reached(settings.host, sockets.port)
+            log.info("listening", extra=fields(address=where, crawl=settings.crawl, **about))
+            _take_leave(loop, loop.run())
+        finally:
+            # From here a signal must not cut short what keeps the ledger whole.
+            signal.signal(signal.SIGTERM, _leave_now)
+            signal.signal(signal.SIGINT, _leave_now)
+            if loop is not None:
+                loop.close()
+            opened.close()
+    # What could be read is in. The file is for the user to mend, so this is the code of a wrong input.
+    return 2 if any(file is not None and file.damaged for file in (wish.stream, wish.seeds)) else 0
+
+
+@contextlib.contextmanager
+def _listening(settings: Settings) -> Iterator[Sockets]:
+    """The sockets of a master. Raises UsageError when they cannot be had, or keys are missing."""
+    keys = keys_for(settings)
+    number = int(settings.ha) if settings.ha else 0
+    with zmq.Context() as context, contextlib.ExitStack() as kept:
+        authorised = Authorised(keys) if keys is not None else None
+        if authorised is not None:
+            kept.enter_context(Authentication(context, authorised))
+        own = keys.master() if keys is not None else None
+        port = settings.port + number if settings.port else 0
+        socket, port = router(context, settings.host, port, certificate=own)
+        kept.callback(socket.close)
+        sockets = Sockets(socket, port, Door(authorised), pair_of(settings, port))
+        if sockets.pair is not None:
+            check_exposure(sockets.pair.peer.rpartition(":")[0], keys is not None, settings.insecure)
+            routing_id = secrets.token_bytes(8)
+            sockets.peer, sockets.refusals = watched_dealer(context, sockets.pair.peer, routing_id, certificate=own)
+            kept.callback(sockets.peer.close)
+            kept.callback(sockets.refusals.close)
+        yield sockets
+
+
+def _take_leave(loop: Loop, ending: Ending) -> None:
+    if ending is Ending.DONE:
+        log.info("all is done")
+        loop.farewell("the crawl is over")
+    elif ending is Ending.DRAINED:
+        log.info("drained: start again to go on")
+        loop.farewell("drained")
+    elif loop.member.pair is not None:
+        log.info("told to stop: the other master leads from here, and workers keep what they hold")
+    else:
+        log.info("told to stop: what is in the workers' hands stays there for the next master")
+
+
+def pair_of(settings: Settings, port: int) -> Pair | None:
+    """This master's place in its pair, None when it is alone. Raises UsageError for half of one."""
+    if not settings.ha:
+        if settings.peer:
+            raise UsageError("--peer names the other master of a pair: say --ha 0 or --ha 1 too, which this one is")
+        return None
+    number = int(settings.ha)
+    if not settings.peer and not settings.port:
+        raise UsageError("a pair that takes any free port cannot find each other: name --port, or --peer HOST:PORT")
+    peer = settings.peer or reached(settings.host, settings.port + 1 - number)
+    return Pair(number, reached(settings.host, port), peer)
+
+
+def terms_of(settings: Settings) -> Terms:
+    """What the settings ask of workers."""
+    return Terms(
+        crawl=settings.crawl,
+        max_clients=settings.max_clients,
+        heartbeat=settings.heartbeat_s,
+        worker_timeout=settings.worker_timeout_s,
+        progress_timeout=settings.progress_timeout_s,
+        grace=settings.grace_s,
+        job_tries=settings.job_tries,
+        retry_base=settings.retry_base_s,
+    )
+
+
+def _leave_now(_number: int, _frame: object) -> None:
+    os._exit(130)
+
+
+def _finish(opened: Opened, loop: Loop, wish: Wish) -> None:
+    """Everything is done: write the frontier and the manifest, say the sums. In a thread of its own: beats go on."""
+    ledger, settings = opened.ledger, opened.settings
+    _sweep(opened)
+    frontier = write_frontier(ledger, settings.output_directory, settings.frontier_name)
+    loop.totals = ledger.totals()
+    loop.rates.look(loop.totals)
+    log.info(line(loop.state()))
+    stream = wish.stream
+    counts = {name: value for name, value in loop.totals.items() if name != "tokens"}
+    # Only what a master reads: what its workers were told is not known here.
+    shown = {name: TABLE[name].shown(getattr(settings, name)) for name in LEADING}
+    path = write_manifest(
+        opened.dataset,
+        settings={name: value for name, value in shown.items() if name != "redis"},
+        seeds=[str(stream.path)] if stream is not None else [],
+        versions={name: version(name) for name in ("twittomatic", "pyzmq", "msgpack", "redis")},
+        counts=counts,
+    )
+    if frontier is not None:
+        log.info("the accounts that were found, for a next crawl's --stream", extra=fields(frontier=frontier))
+    log.info("the manifest is written", extra=fields(manifest=path))
+
+
+def _sweep(opened: Opened) -> None:
+    """Segments that no ledger ever accepted, of workers that were killed, go; those of dead letters stay."""
+    if len(list(opened.dataset.output.glob(".tmatic/ledger.*"))) > 1:
+        return  # another crawl shares the directory, and may be using them
+    kept = {segment.token for job, _ in opened.ledger.dead() for segment in job.progress.segments}
+    try:
+        opened.dataset.discard([segment for segment in opened.dataset.segments() if segment.token not in kept])
+    except DatasetError as error:
+        log.warning(f"{error}; nothing needs it any more")

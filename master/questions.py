@@ -1,0 +1,59 @@
+"""What a master asks of the ledger, one question at a time, and what the lead is once it is taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from master.loaded import Loaded
+from master.plan import Plan
+from storage.ledger import Lead, Transition
+
+
+@dataclass(slots=True)
+class Leadership:
+    """What is known once the lead is taken. `beat` is the last one written."""
+
+    lead: Lead
+    plan: Plan
+    loaded: Loaded
+    beat: int
+
+
+@dataclass(frozen=True, slots=True)
+class Observe:
+    """Read the lead; the answer is a Lead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Take the lead by that incarnation, if it is still as `seen`, and load; the answer is a Leadership. `witness`
+    is the highest epoch that the peer spoke of."""
+
+    seen: Lead
+    incarnation: str
+    witness: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Commit a batch; the answer is a Reply. `closing` says that nothing is left to do but this."""
+
+    incarnation: str
+    beat: int
+    batch: list[Transition]
+    queues: list[str]
+    newcomers: str
+    closing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """Give the lead back; the answer is None."""
+
+    incarnation: str
+    beat: int
+    ended: str
+
+
+Question = Observe | Take | Commit | GiveBack
