@@ -45,6 +45,8 @@ class Audit:
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
+    missing: list[Key] = field(default_factory=list)
+    """What is nowhere: an operation that an account owes, without job, dead letter or receipt."""
 
     @property
     def clean(self) -> bool:
@@ -53,7 +55,9 @@ class Audit:
 
     def document(self) -> dict[str, Any]:
         """For machines."""
-        return {**asdict(self), "clean": self.clean}
+        shown = asdict(self)
+        del shown["missing"]  # `lost` names them, and counts what else is lost
+        return {**shown, "clean": self.clean}
 
     def lose(self, what: str) -> None:
         """Something is nowhere."""
@@ -172,6 +176,7 @@ def _owed(result: Audit, live: _Live, told_by: _Receipts, key: Key) -> None:
     if key in live.jobs or key in live.to_come or key in live.dead:
         return
     if not told_by.count(key):
+        result.missing.append(key)
         result.lose(f"{key[0].value} {key[1]} has no job, no dead letter and no receipt")
 
 

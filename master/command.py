@@ -19,6 +19,7 @@ from master.leading import Wish
 from master.opening import Opened, resting
 from master.plan import recall
 from master.process import LEADING, lead
+from master.repair import repair
 from master.summary import NAMES, line
 from master.traversal import COLLECTED, Traversing
 from protocol.command import run
@@ -95,10 +96,15 @@ def _ask(settings: Settings, addresses: list[str], question: str) -> dict[str, d
 
 
 def _running(settings: Settings) -> dict[str, dict[str, Any]]:
-    """The masters of this crawl that run where the settings say, by address. Another crawl's are left alone."""
+    """The masters of this crawl that run where the settings say, by address, and the other one of a pair where these
+    say, unless one leads already. Another crawl's are left alone."""
     ours = FileDataset(settings.output_directory).ledger_id(settings.crawl)
     found = {}
-    for address, state in _ask(settings, _masters(settings), "status").items():
+    states = _ask(settings, _masters(settings), "status")
+    if all(state.get("role") != "leading" for state in states.values()):
+        peers = {state["pair"]["peer"] for state in states.values() if "pair" in state} - states.keys()
+        states |= _ask(settings, sorted(peers), "status")
+    for address, state in states.items():
         if state.get("crawl") != settings.crawl or (state.get("ledger") or ours) != ours:
             click.echo(f"the master at {address} is of another crawl, {state.get('crawl')!r}, and not asked", err=True)
         else:
@@ -250,8 +256,8 @@ def promote(number: str | None, settings: Settings) -> None:
     before = _leader(states)
     if before is None:
         raise LedgerError(f"no master answers at {settings.host}:{settings.port}: there is nobody to hand over")
-    wanted = _masters(settings)[int(number)] if number is not None else None
-    if wanted == before and states[before].get("role") == "leading":
+    state = states[before]
+    if number is not None and state.get("role") == "leading" and state.get("pair", {}).get("number") == int(number):
         click.echo(f"the master at {before} leads already")
         return
     _ask(settings, [before], "promote")
@@ -268,17 +274,21 @@ def promote(number: str | None, settings: Settings) -> None:
 @tmatic_master.command("audit")
 @AS_JSON
 @click.option("--fast", is_flag=True, help="Trust the receipts, and do not count the records of every file.")
+@click.option("--repair", "repairing", is_flag=True, help="Give a job again to what is nowhere; the crawl must rest.")
 @settings_options(*ASKING)
 @click.pass_context
-def audit_command(context: click.Context, as_json: bool, fast: bool, settings: Settings) -> None:
+def audit_command(context: click.Context, as_json: bool, fast: bool, repairing: bool, settings: Settings) -> None:
     """Reconcile what was assigned, stored and announced; exit 1 when the difference is not zero."""
     if _running(settings):
+        if repairing:
+            raise LedgerError("a master leads this crawl: stop it first, then repair")
         click.echo("the crawl is running: what moves while it is counted may show as a difference", err=True)
     with resting(settings) as opened:
         result = audit(opened.ledger, opened.dataset, files=not fast, progress=_progress())
+        repaired = repair(opened, result.missing) if repairing and result.missing else 0
     if sys.stderr.isatty():
         click.echo("\r\x1b[K", nl=False, err=True)
-    _print(result.document(), as_json, lambda: _audit_text(result))
+    _print({**result.document(), "repaired": repaired}, as_json, lambda: _audit_text(result, repaired))
     context.exit(0 if result.clean else 1)
 
 
@@ -288,7 +298,7 @@ def _progress() -> Callable[[str, int], None] | None:
     return lambda what, count: click.echo(f"\r\x1b[K{count} {what}", nl=False, err=True)
 
 
-def _audit_text(result: Audit) -> str:
+def _audit_text(result: Audit, repaired: int) -> str:
     rows = [
         f"{result.accounts} accounts, {result.receipts} receipts, {result.live} jobs open, {result.dead} dead letters, "
         f"{result.files} files with {result.records} records",
@@ -297,6 +307,8 @@ def _audit_text(result: Audit) -> str:
         *result.doubled,
         *result.differences,
     ]
+    if repaired:
+        rows.append(f"{repaired} jobs that were nowhere wait again: start the master to have them done")
     return "\n".join(rows)
 
 

@@ -167,6 +167,9 @@ class Dataset(Protocol):
     def receipt(self, user: str, operation: Operation) -> Receipt | None:
         """The current receipt of an operation on an account."""
 
+    def finished(self, user: str, operation: Operation, crawl: str) -> Receipt | None:
+        """The receipt that a crawl left for an operation on an account, if what it speaks of is there."""
+
     def receipts(self) -> Iterator[Receipt]:
         """Every current receipt."""
 

@@ -195,6 +195,16 @@ class FileDataset:
             record = self._commits.current(Place.of(user, RecordKind.of(operation)))
         return record.receipts.get(operation) if record else None
 
+    def finished(self, user: str, operation: Operation, crawl: str) -> Receipt | None:
+        """The receipt that a crawl left for an operation on an account, if what it speaks of is there."""
+        with in_words(f"read the receipts below {self.output}"):
+            record = self._commits.current(Place.of(user, RecordKind.of(operation)))
+            receipt = record.receipts.get(operation) if record is not None else None
+            if record is None or receipt is None or receipt.crawl != crawl:
+                return None
+            self._commits.put_in_place(record)
+            return receipt if not receipt.file or (self.output / receipt.file).exists() else None
+
     def receipts(self) -> Iterator[Receipt]:
         """Every current receipt."""
         for record in self.records():

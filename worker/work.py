@@ -19,7 +19,7 @@ from protocol import messages as wire
 from protocol.errors import TmaticError
 from protocol.jobs import Operation, Outcome, Segment
 from protocol.logs import fields
-from storage.dataset import Dataset, Page, SegmentLostError
+from storage.dataset import Dataset, NoListError, Page, SegmentLostError
 from storage.receipts import ReceiptDraft
 from worker.grants import GrantEmptyError, Meter, StoppedError
 from worker.modules.module import Fetched, Module
@@ -98,6 +98,9 @@ class Work:
     def _work(self) -> wire.End:
         log.debug("a job begins", extra=self._about())
         job = self.job
+        stored = self._stored_before()
+        if stored is not None:
+            return stored
         self._tools.dataset.require(Segment(token, length) for token, length in job.segments)
         reader = self._tools.source.reader(job.who, self.meter, self._told)
         last: Fetched | None = None
@@ -114,6 +117,28 @@ class Work:
         except UnavailableError as error:
             outcome, why = error.outcome, str(error)
         return self._merge(last, outcome, why)
+
+    def _stored_before(self) -> wire.End | None:
+        """The end of a job that this crawl has done before, as its receipt has it: the ledger lost the end of its
+        history, or this lease is over and only its end was not heard. None when there is no such receipt.
+
+        Nothing is asked of the service; updates are always new.
+        """
+        job, dataset = self.job, self._tools.dataset
+        if self._operation is Operation.UPDATE:
+            return None
+        receipt = dataset.finished(job.user, self._operation, self._tools.crawl())
+        if receipt is None or receipt.outcome is Outcome.NO_LIST:
+            return None
+        try:
+            found = list(self._tools.modules[self._operation].found_before(job.user))
+        except NoListError:
+            return None
+        if len(found) > wire.MAX_FOUND:
+            return None
+        log.info("a job is done already, as its receipt says", extra=self._about(outcome=receipt.outcome.value))
+        outcome = receipt.outcome.value
+        return wire.End(job.token, wire.DONE, job.steps + 1, receipt.received, outcome, found, 0, "")
 
     def _store(self, page: Fetched) -> None:
         """Keep a page, tell of it, and wait until it is committed."""

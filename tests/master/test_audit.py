@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,9 +12,13 @@ import pytest
 import redis
 
 from master.audit import Audit, audit
+from master.opening import Opened
 from master.plan import Plan
+from master.repair import repair
 from master.traversal import Traversing
+from protocol.errors import LedgerError
 from protocol.jobs import Job, Operation, Progress, Segment
+from protocol.settings import Settings
 from storage.dataset import RecordKind
 from storage.files import FileDataset
 from storage.ledger import Ledger, Transition
@@ -188,3 +193,37 @@ def test_the_document_for_machines_says_the_same(crawl: Crawl) -> None:
     document = crawl.audit().document()
     assert document["clean"] is True
     assert (document["lost_count"], document["doubled_count"], document["differences"]) == (0, 0, [])
+
+
+def resting_at(crawl: Crawl) -> Opened:
+    return Opened(Settings(), crawl.dataset, crawl.ledger, None, crawl.ledger)
+
+
+def test_what_is_nowhere_gets_a_job_again_once(crawl: Crawl) -> None:
+    crawl.scribe.ledger.release(crawl.scribe.lead.incarnation, crawl.scribe.beat)
+    crawl.client.sadd(crawl.ledger.prefix + "set:seen:0", 201, 202)
+    crawl.client.hincrby(crawl.ledger.prefix + "sets", "seen.members", 2)
+    before = crawl.audit()
+    assert before.missing == [(T, "201"), (T, "202")]
+    assert repair(resting_at(crawl), before.missing) == 2
+    after = crawl.audit()
+    assert (after.lost, after.doubled, after.differences) == ([], [], [])
+    assert after.live == before.live + 2
+    assert repair(resting_at(crawl), after.missing) == 0
+
+
+def test_a_crawl_that_is_led_is_not_repaired(crawl: Crawl) -> None:
+    leading = threading.Event()
+
+    def lead() -> None:
+        while not leading.wait(0.05):
+            crawl.scribe.commit()
+
+    thread = threading.Thread(target=lead)
+    thread.start()
+    try:
+        with pytest.raises(LedgerError, match="stop it first"):
+            repair(resting_at(crawl), [(T, "107")])
+    finally:
+        leading.set()
+        thread.join()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from protocol.errors import DatasetError
 from protocol.jobs import Operation, Outcome, Segment
 from storage.dataset import Page, Record, RecordKind
 from storage.files import FileDataset
+from tests.dataset.pages import draft, posts
 from tests.waiting import until
 from worker.asking import ServiceError
 from worker.grants import GrantEmptyError, Meter
@@ -42,6 +44,9 @@ class Pages:
             if isinstance(page, Exception):
                 raise page
             yield page
+
+    def found_before(self, user: str) -> Iterator[str]:
+        return iter(["31", "32"])
 
 
 class NoSource:
@@ -229,3 +234,28 @@ def test_a_lost_lease_stops_without_a_word(tmp_path: Path) -> None:
     assert not bench.thread.is_alive()
     assert len(bench.told) == 1
     assert bench.stored() == []
+
+
+def test_a_job_that_this_crawl_has_done_before_is_ended_by_its_receipt(tmp_path: Path) -> None:
+    first = Bench(tmp_path, Pages(Fetched((record(9), record(8)), "1"), Fetched((record(7),), "")))
+    assert first.end().how == wire.DONE
+    never = Pages(RuntimeError("the service was asked"))
+    again = Bench(tmp_path, never, token="second:1", steps=4).end()
+    assert (again.how, again.step, again.records, again.spent) == (wire.DONE, 5, 3, 0)
+    assert again.found == ["31", "32"], "what it led to is told again: the ledger may have lost it too"
+    assert first.stored() == [9, 8, 7]
+
+
+def test_a_job_is_done_anew_when_its_file_is_gone(tmp_path: Path) -> None:
+    dataset = FileDataset(tmp_path)
+    assert Bench(tmp_path, Pages(Fetched((record(9),), "")), dataset).end().how == wire.DONE
+    dataset.path(USER, RecordKind.TIMELINE).unlink()
+    again = Bench(tmp_path, Pages(Fetched((record(9), record(8)), "")), dataset, token="second:1")
+    assert (again.end().records, again.stored()) == (2, [9, 8])
+
+
+def test_what_another_crawl_has_done_is_done_anew(tmp_path: Path) -> None:
+    dataset = FileDataset(tmp_path)
+    dataset.merge(USER, Operation.TIMELINE, [], posts([5]), replace(draft("old:1"), crawl="another"))
+    again = Bench(tmp_path, Pages(Fetched((record(9),), "")), dataset)
+    assert again.end().records == 1, "its own page, fetched"

@@ -8,7 +8,8 @@ from typing import Any
 
 from protocol.errors import MalformedError
 from protocol.jobs import Outcome
-from storage.dataset import Dataset, NoListError
+from storage.dataset import Dataset, NoListError, RecordKind, record_id
+from worker.documents import parse
 from worker.modules.module import Fetched
 from worker.sources.source import Reader
 from worker.unavailable import UnavailableError
@@ -42,3 +43,11 @@ class Analyzer:
                 yield Fetched(records, "", found, place)
                 return
             yield Fetched(records, str(place), found)
+
+    def found_before(self, user: str) -> Iterator[str]:
+        """Those of the stored profiles that the rule selects, of accounts that are on the stored list."""
+        listed = set(self._dataset.followers(user))
+        for line in self._dataset.lines(user, RecordKind.PROFILES):
+            account = record_id(RecordKind.PROFILES, line)
+            if account in listed and self._rule(parse(line)):
+                yield account

@@ -19,3 +19,7 @@ class Follower:
     def pages(self, user: str, cursor: str, reader: Reader) -> Iterator[Fetched]:
         """Pages of ids."""
         return walk(f"F {user}", cursor, lambda at: reader.followers(user, at), self._patience)
+
+    def found_before(self, user: str) -> Iterator[str]:
+        """None: this leads nowhere."""
+        return iter(())

@@ -35,3 +35,6 @@ class Module(Protocol):
 
         The next page is asked for only when the one before is durable and committed.
         """
+
+    def found_before(self, user: str) -> Iterator[str]:
+        """The accounts that what is stored of this operation leads to; for a job that was done before."""

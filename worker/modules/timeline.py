@@ -19,3 +19,7 @@ class Timeline:
     def pages(self, user: str, cursor: str, reader: Reader) -> Iterator[Fetched]:
         """Pages of posts, newest first."""
         return walk(f"T {user}", cursor, lambda at: reader.posts(user, at, ""), self._patience)
+
+    def found_before(self, user: str) -> Iterator[str]:
+        """None: this leads nowhere."""
+        return iter(())
