@@ -43,6 +43,8 @@ SAID_AGAIN_S = 10.0
 """How often the same trouble is told again."""
 LONGEST_WAIT_S = 0.1
 LONGEST_WAIT_PAIRED_S = 0.02
+MORE, LAST = int(zmq.NOBLOCK | zmq.SNDMORE), int(zmq.NOBLOCK)
+"""Flags of frames as plain numbers: `send_multipart` joins enums for each frame, which takes longer than to send it."""
 LAST_QUESTION_S = 0.5
 """How long a master that leaves waits for the answer to its last question."""
 FAREWELL_S = 2.0
@@ -195,9 +197,13 @@ class Loop:
             self._finishing = threading.Thread(target=self._run_finish, name="finish", daemon=True)
             self._finishing.start()
         elif not self._finishing.is_alive():
-            if self._finish_error is not None:
+            if self._finish_error is None:
+                self.member.leave(Ending.DONE)
+            elif isinstance(self._finish_error, LedgerError):
+                log.warning(f"{self._finish_error}; what a crawl leaves behind is written when it is well again")
+                self._finishing = self._finish_error = None
+            else:
                 raise self._finish_error
-            self.member.leave(Ending.DONE)
 
     def _run_finish(self) -> None:
         try:
@@ -329,7 +335,10 @@ class Loop:
         if not self._door.may_get(peer):
             return False
         try:
-            self._router.send_multipart([peer, *wire.encode(message)], zmq.NOBLOCK)
+            version, kind, body = wire.encode(message)
+            for part in (peer, version, kind):
+                self._router.send(part, MORE)
+            self._router.send(body, LAST)
         except zmq.Again:
             return True
         except zmq.ZMQError as error:

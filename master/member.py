@@ -37,15 +37,18 @@ LOOK_ALONE_S = 0.1
 """How often a master without a peer does."""
 PEER_WORD_S = 0.05
 """How often a master of a pair says how it stands."""
+LOOK_ROUND_S = 0.05
+"""How often every worker and every lease is looked at: a thousand of them at each turn would slow all turns."""
 ABLE_S = 1.0
 """How fresh the ledger's last answer is of a master that could lead."""
 WANTED_S = 5.0
 """How long a person's wish for a hand-over waits for a leader that can grant it."""
 AGAIN_S = 0.1
+"""How long a master of a pair leaves a ledger alone that did not serve."""
 AGAIN_ALONE_S = 0.5
+"""How long a master without a peer does."""
 MOST_EPOCHS_AHEAD = 1_000_000
 """How far the word of a peer can raise the epoch: numbers must not run out for a stranger's word."""
-"""How long a master leaves a ledger alone that did not serve."""
 
 
 class Ending(Enum):
@@ -93,6 +96,7 @@ class Member:
     _asked_at: float = 0.0
     _ask_at: float = float("-inf")
     _word_at: float = float("-inf")
+    _looked_at: float = float("-inf")
     _leave: Ending | None = None
     _give_way: str = ""
     _wanted_until: float = float("-inf")
@@ -142,12 +146,15 @@ class Member:
 
     def tick(self, now: float) -> None:
         """Let time pass."""
-        self.standby.tick(now)
-        role = self.election.role
+        role, look = self.election.role, now - self._looked_at >= LOOK_ROUND_S
+        if look:
+            self._looked_at = now
+            self.standby.tick(now)
         if role is Role.LEADING and self.dispatch is not None and self.leadership is not None:
-            self.dispatch.tick(now)
-            if self.election.cut_off(now, self.standby.lately(now)):
-                self._give_way = "its workers reach only the other master"
+            if look:
+                self.dispatch.tick(now)
+                if self.election.cut_off(now, self.standby.lately(now)):
+                    self._give_way = "its workers reach only the other master"
             if self.election.outranked(self.leadership.lead.epoch):
                 self._do(now, self.election.step(now, Event.OUTRANKED))
         if self._leave is not None and self._under_way is None and role in (Role.STANDBY, Role.LEADING, Role.YIELDING):
@@ -321,7 +328,7 @@ class Member:
             case Act.STEP_DOWN:
                 self._empty_outbox()
                 self._before, self.dispatch, self.leadership = self.dispatch, None, None
-                self._give_way = ""
+                self._give_way, self.finished = "", False
                 if self.pair is not None:
                     self._say_to_peer(now)
                     self.outbox += [(peer, self._standby_word()) for peer in self.standby.workers]

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import platform
+import resource
 import secrets
 import signal
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ from storage.manifest import write_manifest
 log = logging.getLogger(__name__)
 
 LEADING = names_for("master")
+SPARE_DESCRIPTORS = 200
+"""Descriptors for what is not a worker's connection: files, the ledger, threads, tools."""
 
 
 @dataclass(slots=True)
@@ -87,6 +90,7 @@ def lead(settings: Settings, wish: Wish) -> int:
 @contextlib.contextmanager
 def _listening(settings: Settings) -> Iterator[Sockets]:
     """The sockets of a master. Raises UsageError when they cannot be had, or keys are missing."""
+    _allow_connections(settings.max_clients)
     keys = keys_for(settings)
     number = int(settings.ha) if settings.ha else 0
     with zmq.Context() as context, contextlib.ExitStack() as kept:
@@ -107,6 +111,20 @@ def _listening(settings: Settings) -> Iterator[Sockets]:
         yield sockets
 
 
+def _allow_connections(workers: int) -> None:
+    """A shell allows 1,024 descriptors as a rule, and beyond them a worker's call is never answered."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = workers + SPARE_DESCRIPTORS
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        log.warning(
+            f"this system allows {hard} open files, too few for {workers} workers: raise it by `ulimit -Hn {wanted}`"
+        )
+
+
 def _take_leave(loop: Loop, ending: Ending) -> None:
     if ending is Ending.DONE:
         log.info("all is done")
@@ -114,10 +132,8 @@ def _take_leave(loop: Loop, ending: Ending) -> None:
     elif ending is Ending.DRAINED:
         log.info("drained: start again to go on")
         loop.farewell("drained")
-    elif loop.member.pair is not None:
-        log.info("told to stop: the other master leads from here, and workers keep what they hold")
     else:
-        log.info("told to stop: what is in the workers' hands stays there for the next master")
+        log.info("told to stop: what is in the workers' hands stays there for the master that leads next")
 
 
 def pair_of(settings: Settings, port: int) -> Pair | None:

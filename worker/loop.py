@@ -95,7 +95,7 @@ class Loop:
     ) -> None:
         self._ledger_of, self._die_with_master = ledger_of, die_with_master
         self._keeping, self._sockets, self._threads, self._mailbox = keeping, sockets, threads, mailbox
-        self._refusals, self._refused = refusals, [""] * len(refusals)
+        self._refusals, self._refused = refusals, [set[str]() for _ in refusals]
         self._poller = zmq.Poller()
         for one in sockets:
             self._poller.register(one, zmq.POLLIN)
@@ -156,11 +156,11 @@ class Loop:
                 if self.malformed[master] == 1:
                     log.warning("a frame of the master was not understood", extra=fields(master=master, why=error))
                 continue
-            if isinstance(message, (wire.Welcome, wire.Standby)):
+            if isinstance(message, wire.Welcome):
                 self._check_dataset(message)
             self._keeping.message(now, master, message)
 
-    def _check_dataset(self, welcome: wire.Welcome | wire.Standby) -> None:
+    def _check_dataset(self, welcome: wire.Welcome) -> None:
         """What we store must be where the crawl looks for it. Raises DismissedError."""
         ours = self._ledger_of(welcome.crawl)
         if welcome.ledger and ours != welcome.ledger:
@@ -191,8 +191,8 @@ class Loop:
         """Why there is no connection to a master, in words, when that is news and no other master leads."""
         for master, refusals in enumerate(self._refusals):
             words = refusals.look(now)
-            if words and words != self._refused[master] and not self._keeping.may_ask(now):
-                self._refused[master] = words
+            if words and words not in self._refused[master] and not self._keeping.may_ask(now):
+                self._refused[master].add(words)
                 log.warning(words)
 
     # Threads.

@@ -53,7 +53,7 @@ def emulator(*options: str) -> Iterator[Emulator]:
 
 
 @contextlib.contextmanager
-def crawling(folder: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+def crawling(folder: Path, *options: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
     """`tmatic-crawl` with its log in FOLDER.log; stopped, with all its children, when the block is left."""
     log = folder.with_suffix(".log")
     with log.open("ab") as words:
@@ -61,7 +61,7 @@ def crawling(folder: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
             [sys.executable, "-m", "master.crawl_command", "--output", str(folder), "--port", "0", *options],
             stdout=words,
             stderr=words,
-            env=COVERED,
+            env=COVERED | environment,
             start_new_session=True,
         )
     try:

@@ -8,6 +8,7 @@ new ones and as many bytes as it has room for, and nothing is forwarded; what a 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import socket
 import struct
@@ -98,7 +99,8 @@ class Delays:
                 ways.create_task(carry(target_reader, writer, lambda: self.back_s))
         except* OSError:
             for end in ends:
-                end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                with contextlib.suppress(OSError):  # it may be closed already
+                    end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                 end.transport.abort()
         finally:
             for end in ends:

@@ -1,0 +1,46 @@
+"""The end of a crawl, when the ledger's server fails while the manifest is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import zmq
+
+from master.intake import Lines
+from master.leading import Leading, Wish
+from master.loop import Loop
+from master.member import Ending, Member
+from master.opening import open_crawl
+from master.process import terms_of
+from master.traversal import Traversing
+from protocol.door import Door
+from protocol.errors import LedgerError
+from protocol.jobs import Operation
+from protocol.settings import Settings
+from protocol.sockets import router
+
+
+def test_a_ledger_that_fails_while_a_crawl_is_finished_ends_no_master(tmp_path: Path, valkey: str) -> None:
+    (tmp_path / "targets").write_text("")
+    settings = Settings(output_directory=tmp_path / "data", redis=valkey, durability="everysec")
+    wish = Wish(frozenset({Operation.TIMELINE}), Traversing.DEFAULT, 0, Lines(tmp_path / "targets"))
+    tries: list[str] = []
+
+    def finish(_: Loop) -> None:
+        tries.append("try")
+        if len(tries) < 3:
+            raise LedgerError("the ledger's server does not answer")
+
+    opened, terms = open_crawl(settings), terms_of(settings)
+    leading = Leading(opened, wish, "here:0", terms)
+    member = Member(terms, leading.dispatch, leading.close, lambda: "incarnation")
+    with zmq.Context() as context:
+        socket, _ = router(context, "127.0.0.1", 0)
+        loop = Loop(socket, member, leading, door=Door(None), finish=finish)
+        try:
+            assert loop.run() is Ending.DONE
+        finally:
+            loop.close()
+            socket.close(0)
+    assert len(tries) == 3
+    assert opened.ledger.observe().ended == "done"

@@ -1,0 +1,228 @@
+"""What a master knows while it stands by, and what it makes of that when it leads."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from master.dispatch import Dispatch
+from master.election import Role
+from master.loaded import Loaded
+from master.member import Member, Pair
+from master.plan import Plan
+from master.questions import Commit, GiveBack, Leadership, Observe, Take
+from master.standby import Standby
+from master.terms import Terms
+from master.traversal import Traversing
+from protocol import messages as wire
+from protocol.errors import FencedError, LedgerError
+from protocol.jobs import Operation
+from storage.ledger import Lead, Reply
+
+T = Operation.TIMELINE
+PEER_FREE = Lead("", 0, 4, "L", "")
+
+
+def hello(name: str = "w1", run: str = "r1", who: str = "app:1") -> wire.Hello:
+    return wire.Hello(name, run, "twitter", ["T"], 4, [wire.Caller("T", who, "timeline")], [], [])
+
+
+def beat(run: str = "r1", remaining: int = 9) -> wire.Heartbeat:
+    return wire.Heartbeat(run, 4, [], [wire.BudgetReport("app:1", "timeline", 10, remaining, 1000, 60_000)])
+
+
+def replied(waiting: int = 0) -> Reply:
+    return Reply([], {"T": waiting}, {}, 0, 0, 0, 1)
+
+
+class Table:
+    """A master of a pair, and a ledger that is answered by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        plan = Plan((T,), Traversing.BFS, 0)
+
+        def lead(now: float, leadership: Leadership) -> Dispatch:
+            return Dispatch(leadership.lead, plan.traversal, Terms(), leadership.loaded, now, random.Random(1))
+
+        names = iter(f"i{n}" for n in range(100))
+        self.plan = plan
+        self.member = Member(Terms(), lead, lambda _: [], lambda: next(names), Pair(1, "b:8001", "a:8000"))
+
+    def ask(self, kind: type[Any]) -> Any:
+        question = self.member.question(self.now)
+        assert isinstance(question, kind), question
+        return question
+
+    def lead(self, waiting: int = 0) -> None:
+        """See a free lead, and take it."""
+        self.ask(Observe)
+        self.member.answered(self.now, PEER_FREE)
+        take = self.ask(Take)
+        won = Lead(take.incarnation, 1, 5, "L", "b:8001")
+        self.member.answered(self.now, Leadership(won, self.plan, Loaded({}, {}, replied(waiting)), 2))
+        assert self.member.election.role is Role.LEADING
+
+    def said(self, kind: type[wire.Message]) -> list[Any]:
+        found = [message for _, message in self.member.outbox if isinstance(message, kind)]
+        self.member.outbox = []
+        return found
+
+    def peer(self, **more: Any) -> None:
+        word = wire.PeerWord(0, "a:8000", "main", "L", 0, 4, 0, 0, 1, 0, 0)
+        self.member.receive(self.now, b"peer", word._replace(**more))
+
+
+def test_a_standby_answers_that_it_stands_by_and_who_leads() -> None:
+    table = Table()
+    table.peer(leads=1)
+    table.member.receive(table.now, b"one", hello())
+    [word] = table.said(wire.Standby)
+    assert (word.leader, word.crawl) == ("a:8000", "main")
+
+
+def test_a_standby_does_not_know_who_never_said_hello() -> None:
+    table = Table()
+    table.member.receive(table.now, b"one", beat())
+    assert [word.code for word in table.said(wire.Refused)] == ["who"]
+
+
+def test_a_new_leader_welcomes_the_workers_that_it_knew() -> None:
+    table = Table()
+    table.member.receive(table.now, b"one", hello())
+    table.said(wire.Standby)
+    table.lead()
+    [word] = table.said(wire.Welcome)
+    assert (word.incarnation, word.epoch) == ("i0", 5)
+
+
+def test_a_worker_gets_no_job_before_the_new_leader_has_heard_it() -> None:
+    table = Table()
+    table.member.receive(table.now, b"one", hello())
+    table.lead(waiting=5)
+    assert not [t for t in _batch(table) if t[0] == "L"]
+    table.member.receive(table.now, b"one", beat())
+    assert [t[0] for t in _batch(table)] == ["L"]
+
+
+def test_a_shared_budget_waits_until_all_who_call_on_it_were_heard_or_for_two_heartbeats() -> None:
+    table = Table()
+    table.member.receive(table.now, b"one", hello())
+    table.member.receive(table.now, b"two", hello("w2", "r2"))
+    table.lead(waiting=5)
+    table.member.receive(table.now, b"one", beat())
+    assert not [t for t in _batch(table) if t[0] == "L"], "the other may have been told of less"
+    table.now += 2 * Terms().heartbeat
+    assert [t[0] for t in _batch(table)] == ["L"]
+
+
+def _batch(table: Table) -> list[Any]:
+    """What it commits now; the ledger says yes, and that as much waits as before."""
+    table.now += 0.2
+    commit = table.ask(Commit)
+    reply = table.member.dispatch.reply if table.member.dispatch is not None else replied()
+    statuses: list[Any] = [[] if transition[0] == "L" else 1 for transition in commit.batch]
+    table.member.answered(table.now, Reply(statuses, reply.lengths, reply.levels, 0, 0, 0, 1))
+    batch: list[Any] = commit.batch
+    return batch
+
+
+def test_what_a_standby_heard_of_budgets_holds_when_it_leads() -> None:
+    table = Table()
+    table.member.receive(table.now, b"one", hello())
+    table.member.receive(table.now, b"one", beat(remaining=0))
+    table.lead(waiting=5)
+    table.member.receive(table.now, b"one", beat(remaining=0))
+    assert not [t for t in _batch(table) if t[0] == "L"]
+
+
+def test_a_refused_write_ends_the_leadership_and_tells_the_workers() -> None:
+    table = Table()
+    table.member.receive(table.now, b"one", hello())
+    table.lead()
+    table.said(wire.Welcome)
+    table.now += 0.2
+    table.ask(Commit)
+    table.member.failed(table.now, FencedError("another incarnation leads"))
+    assert table.member.election.role is Role.STANDBY and table.member.dispatch is None
+    assert len(table.said(wire.Standby)) == 1
+
+
+def test_a_person_hands_the_lead_over_only_to_a_peer_that_could_lead() -> None:
+    table = Table()
+    table.lead()
+    assert "does not answer" in table.member.promote(table.now)
+    table.peer(able=0)
+    assert "does not reach the ledger" in table.member.promote(table.now)
+    table.peer()
+    assert table.member.promote(table.now) == ""
+    table.member.tick(table.now)
+    give: GiveBack = table.ask(GiveBack)
+    assert give.ended == "", "the crawl goes on"
+    table.member.answered(table.now, None)
+    assert table.member.election.role is Role.STANDBY
+
+
+def test_a_standby_asks_the_leader_for_the_lead() -> None:
+    table = Table()
+    table.peer(leads=1)
+    assert table.member.promote(table.now) == ""
+    assert table.member.to_peer[-1].wants == 1
+
+
+def test_a_leader_gives_way_to_a_peer_that_a_person_wants() -> None:
+    table = Table()
+    table.lead()
+    table.peer(wants=1)
+    table.member.tick(table.now)
+    table.ask(GiveBack)
+
+
+def test_words_of_another_crawl_ledger_or_of_itself_are_not_heard() -> None:
+    for strange in ({"crawl": "other"}, {"ledger": "other"}, {"ha": 1}):
+        table = Table()
+        table.lead()
+        word = wire.PeerWord(0, "a:8000", "main", "L", 1, 9, 1, 1, 1, 0, 0)
+        table.member.receive(table.now, b"peer", word._replace(**strange))
+        table.member.tick(table.now)
+        assert table.member.election.role is Role.LEADING, strange
+
+
+def test_trouble_with_the_ledger_is_told_and_the_lead_sought_anew() -> None:
+    table = Table()
+    table.lead()
+    table.now += 0.2
+    table.ask(Commit)
+    table.member.failed(table.now, LedgerError("the server is loading"))
+    assert table.member.trouble == "the server is loading"
+    table.now += 0.2
+    table.ask(Observe)
+    table.member.answered(table.now, Lead("i0", 3, 5, "L", "b:8001"))
+    assert isinstance(table.member.question(table.now), Take), "it led last: its own connection broke"
+    assert table.member.trouble == ""
+
+
+def test_an_answer_to_a_leadership_that_is_over_changes_nothing() -> None:
+    table = Table()
+    table.lead()
+    table.now += 0.2
+    table.ask(Commit)
+    table.peer(leads=1, epoch=9)
+    table.member.tick(table.now)
+    assert table.member.dispatch is None, "the peer leads a higher epoch"
+    table.member.answered(table.now, replied())
+    assert table.member.election.role is Role.STANDBY
+
+
+def test_an_earlier_run_of_a_worker_is_forgotten_for_the_later_one() -> None:
+    standby = Standby(Terms())
+    standby.hear(0.0, b"old", hello(run="r1"))
+    standby.hear(5.0, b"new", hello(run="r2"))
+    assert [peer for peer, _ in standby.expected()] == [b"new"]
+
+
+def test_a_worker_that_was_silent_too_long_is_not_expected() -> None:
+    standby = Standby(Terms())
+    standby.hear(0.0, b"one", hello())
+    standby.tick(Terms().worker_timeout + 0.1)
+    assert standby.expected() == []
