@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shlex
 import signal
 import socket
@@ -11,14 +12,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from types import FrameType
 
 import click
 
 from master.supervision import Kept, stop_all
 from protocol.command import run
-from protocol.configuration import settings_options
+from protocol.configuration import as_environment, settings_options
 from protocol.errors import TmaticError, UsageError
 from protocol.logs import fields, set_up
 from protocol.places import local_pair
@@ -37,6 +39,8 @@ LEAVE_S = 1.0
 """How long workers have to leave by themselves when their master did; one that it never met is told to."""
 EMULATOR_START_S = 60.0
 PORTS_TRIED = 20
+AS_IT_IS = ("--config", os.devnull)
+"""A process that is told all its settings reads no file of them beside."""
 OFFERED = tuple(
     name
     for name in dict.fromkeys((*names_for("master"), *names_for("worker")))
@@ -130,14 +134,14 @@ class Crawl:
         self.port = _free_port(self.settings, ports=2 if self.asked.pair else 1)
         self.base_url = self.settings.base_url
         with self._signals():
-            self.emulators = [self.kept("the emulator", self._emulator)] if self.asked.emulator is not None else []
-            numbers = (0, 1) if self.asked.pair else (0,)
+            if self.asked.emulator is not None:
+                self.emulators = [self.kept("the emulator", self._emulator, lambda: self.settings)]
+            names = ("master 0", "master 1") if self.asked.pair else ("the master",)
             self.masters = [
-                self.kept(f"master {n}" if self.asked.pair else "the master", lambda n=n: self._master(n))  # type: ignore[misc]
-                for n in numbers
+                self.kept(name, self._master, partial(self.master_settings, n)) for n, name in enumerate(names)
             ]
             self.workers = [
-                self.kept(f"worker {n}", lambda n=n: self._worker(n))  # type: ignore[misc]
+                self.kept(f"worker {n}", partial(self._worker, n), partial(self.worker_settings, n))
                 for n in range(1, self.asked.workers + 1)
             ]
             code = 1
@@ -151,9 +155,9 @@ class Crawl:
 
     # What a rehearsal does in its own way.
 
-    def kept(self, name: str, command: Callable[[], list[str]]) -> Kept:
-        """One process of this crawl."""
-        return Kept(name, command)
+    def kept(self, name: str, command: Callable[[], list[str]], settings: Callable[[], Settings]) -> Kept:
+        """One process of this crawl. It reads its settings from its environment, which others cannot read."""
+        return Kept(name, command, lambda: as_environment(settings(), os.environ))
 
     def turn(self, now: float) -> None:
         """One look at the processes is due."""
@@ -179,9 +183,8 @@ class Crawl:
             if all(master.over for master in masters):
                 self._let_leave(workers)
                 return 0
-            for (
-                master
-            ) in masters:  # the other one of a pair goes on: this one was told to leave, and the crawl is not over
+            # The other one of a pair goes on: this one was told to leave, and the crawl is not over.
+            for master in masters:
                 if master.over and now - master.over_at > FOLLOWS_S:
                     log.info(f"{master.name} left, and is started again to stand by")
                     master.over = False
@@ -208,28 +211,34 @@ class Crawl:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     worker.process.wait(max(0.0, deadline - time.monotonic()))
 
-    # The command lines.
+    # What each process is told.
 
-    def _master(self, number: int) -> list[str]:
-        words = [sys.executable, "-m", "master.command", *self.asked.letters]
-        words += [*_flags(self.settings, "master", "port", "ha", "peer"), "--port", str(self.port)]
-        words += ["--ha", str(number)] if self.asked.pair else []
+    def master_settings(self, number: int) -> Settings:
+        """Those of a master."""
+        return replace(self.settings, port=self.port, ha=str(number) if self.asked.pair else "", peer="")
+
+    def worker_settings(self, number: int) -> Settings:
+        """Those of a worker: its share of the addresses, and a quieter log."""
+        places = local_pair(self.settings.host, self.port)[: 2 if self.asked.pair else 1]
+        addresses = self.settings.bind_ip
+        mine = addresses[number - 1 :: self.asked.workers] or addresses[(number - 1) % max(1, len(addresses)) :][:1]
+        quiet = self.settings.log_level == TABLE["log_level"].default
+        return replace(
+            self.settings,
+            master=places,
+            base_url=self.base_url,
+            bind_ip=mine,
+            log_level="warning" if quiet else self.settings.log_level,
+        )
+
+    def _master(self) -> list[str]:
+        words = [sys.executable, "-m", "master.command", *self.asked.letters, *AS_IT_IS]
         words += ["--stream", self.asked.targets] if self.asked.targets else []
         words += ["--seeds", self.asked.seeds] if self.asked.seeds else []
         return [*words, "--adopt"] if self.asked.adopt else words
 
     def _worker(self, number: int) -> list[str]:
-        words = [sys.executable, "-m", "worker.command", f"worker-{number:03d}"]
-        words += _flags(self.settings, "worker", "port", "host", "master", "bind_ip", "base_url", "log_level")
-        for place in local_pair(self.settings.host, self.port)[: 2 if self.asked.pair else 1]:
-            words += ["--master", place]
-        words += ["--base-url", self.base_url]
-        addresses = self.settings.bind_ip
-        mine = addresses[number - 1 :: self.asked.workers] or addresses[(number - 1) % max(1, len(addresses)) :][:1]
-        for address in mine:
-            words += ["--bind-ip", address]
-        quiet = self.settings.log_level == TABLE["log_level"].default
-        return [*words, "--log-level", "warning" if quiet else self.settings.log_level]
+        return [sys.executable, "-m", "worker.command", f"worker-{number:03d}", *AS_IT_IS]
 
     def _emulator(self) -> list[str]:
         options = shlex.split(self.asked.emulator or "")
@@ -266,20 +275,6 @@ class Crawl:
                 if kept.process is not None:
                     kept.process.send_signal(signal.SIGTERM)
         self.stopping = True
-
-
-def _flags(settings: Settings, floor: str, *without: str) -> list[str]:
-    """The settings of a floor that are not the defaults, as flags."""
-    words: list[str] = []
-    for name in names_for(floor):
-        row, value = TABLE[name], getattr(settings, name)
-        if name in without or not row.flag or value == row.default:
-            continue
-        if row.kind is bool:
-            words.append(row.flag if value else f"--no-{row.flag[2:]}")
-        else:
-            words += [row.flag, row.shown(value)]
-    return words
 
 
 def _free_port(settings: Settings | None, *, ports: int) -> int:

@@ -27,11 +27,11 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(slots=True)
 class Kept:
-    """One process that is to live. `command` makes its command line anew for each start."""
+    """One process that is to live. `command` makes its command line anew for each start, and `environment` that."""
 
     name: str
     command: Callable[[], list[str]]
-    environment: dict[str, str] | None = None
+    environment: Callable[[], dict[str, str]]
     words: BinaryIO | None = None
     """Where it writes; None: where its supervisor does."""
     process: subprocess.Popen[bytes] | None = None
@@ -50,7 +50,7 @@ class Kept:
             stdin=subprocess.DEVNULL,
             stdout=self.words,
             stderr=self.words,
-            env=self.environment,
+            env=self.environment(),
             start_new_session=True,
             preexec_fn=_end_with_parent,
         )

@@ -55,6 +55,20 @@ def configured(
     return Settings(**values)
 
 
+def as_environment(settings: Settings, surroundings: Mapping[str, str]) -> dict[str, str]:
+    """The environment in which a process reads exactly these settings, whatever else `surroundings` said of them.
+
+    Command lines are read by others on the machine, environments are not: so this is how secrets are passed on.
+    """
+    said = {name: value for name, value in surroundings.items() if not name.startswith(PREFIX)}
+    for row in TABLE.values():
+        value = getattr(settings, row.name)
+        said[row.variable] = str(value) if row.secret else row.shown(value)
+    if settings.bearer_token_file is not None:
+        del said[TABLE["bearer_token"].variable]  # it was read from there, and is read from there again
+    return said
+
+
 def settings_options(*names: str) -> Callable[[Command], Command]:
     """Gives a click command the flags of these settings and `--config`.
 

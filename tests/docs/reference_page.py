@@ -15,6 +15,7 @@ END = "<!-- Here end the commands' own words. -->\n"
 
 MODULES = {
     "tmatic-crawl": "master.crawl_command",
+    "tmatic-rehearse": "master.rehearse_command",
     "tmatic-master": "master.command",
     "tmatic-worker": "worker.command",
     "tmatic-data": "storage.data_command",
