@@ -24,6 +24,9 @@ from storage.ledger import Lead, Transition
 
 log = logging.getLogger(__name__)
 
+EMPTIED_AT_ONCE = 1000
+"""Buckets of a set that one commit empties."""
+
 
 @dataclass(slots=True)
 class Wish:
@@ -97,10 +100,7 @@ class Leading:
         families = [plan.widening_family] if plan.widening else []
         if plan.updating and plan.round > 1:
             families.append(replace(plan, round=plan.round - 1).round_family)
-        sizes = self.opened.ledger.sizes() if families else {}
-        for family in families:
-            words += [["E", family, bucket, 1000] for bucket in range(0, sizes.get(family, (0, 0))[1], 1000)]
-        return words
+        return [*words, *(["E", family, 0, EMPTIED_AT_ONCE] for family in families)]
 
     def _intake(self, plan: Plan) -> Iterator[Transition]:
         """Everything that may have to come in; what is in already is not taken twice."""

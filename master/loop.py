@@ -24,8 +24,8 @@ from master.election import Role
 from master.intake import Ahead
 from master.leading import Leading
 from master.ledger_thread import BugError, LedgerThread
-from master.member import Ending, Member
-from master.questions import Commit, GiveBack, Observe, Question, Take
+from master.member import Member
+from master.questions import Commit, Ending, GiveBack, Observe, Question, Take
 from master.summary import Rates, document, line, place
 from protocol import messages as wire
 from protocol.door import Door, may_say

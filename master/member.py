@@ -18,18 +18,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any
 
 from master.dispatch import Dispatch
 from master.election import Act, Election, Event, Peer, Role
 from master.loaded import InconsistentError
-from master.questions import Commit, GiveBack, Leadership, Observe, Question, Take
+from master.questions import Commit, Ending, GiveBack, Leadership, Observe, Question, Take
 from master.standby import Standby
 from master.terms import Terms
 from protocol import messages as wire
 from protocol.errors import FencedError, LedgerError, TmaticError
-from storage.ledger import Reply, Transition
+from storage.ledger import AGAIN, Reply, Transition
 
 LOOK_S = 0.05
 """How often a standby reads the lead."""
@@ -49,14 +48,6 @@ AGAIN_ALONE_S = 0.5
 """How long a master without a peer does."""
 MOST_EPOCHS_AHEAD = 1_000_000
 """How far the word of a peer can raise the epoch: numbers must not run out for a stranger's word."""
-
-
-class Ending(Enum):
-    """Why a master leaves. The values are what the ledger keeps."""
-
-    DONE = "done"
-    DRAINED = "drained"
-    STOPPED = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,13 +254,20 @@ class Member:
                 assert self.leadership is not None
                 self.leadership.beat += 1
                 if asked.closing:
-                    assert self._closing is not None
-                    self._closing.popleft()
+                    self._closed(asked.batch[0], answer.statuses[0])
                 else:
                     self._committed(now, answer)
             case GiveBack() if self._is_mine(asked):
                 self._do(now, self.election.step(now, Event.GIVEN_BACK))
         self._empty_outbox()
+
+    def _closed(self, transition: Transition, status: int) -> None:
+        """A closing transition is done; a set that is large is emptied by several."""
+        assert self._closing is not None
+        self._closing.popleft()
+        if transition[0] == "E" and status == AGAIN:
+            kind, family, first, buckets = transition
+            self._closing.appendleft([kind, family, first + buckets, buckets])
 
     def failed(self, now: float, error: TmaticError) -> None:
         """The ledger did not do what was asked: it refused, or it did not serve."""

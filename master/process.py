@@ -18,8 +18,9 @@ import zmq
 from master.frontier import write_frontier
 from master.leading import Leading, Wish
 from master.loop import Loop
-from master.member import Ending, Member, Pair
+from master.member import Member, Pair
 from master.opening import Opened, open_crawl
+from master.questions import Ending
 from master.summary import line
 from master.terms import Terms
 from protocol.authentication import Authentication, Authorised

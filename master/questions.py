@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 from master.loaded import Loaded
 from master.plan import Plan
 from storage.ledger import Lead, Transition
+
+
+class Ending(Enum):
+    """Why a master leaves. The values are what the ledger keeps."""
+
+    DONE = "done"
+    DRAINED = "drained"
+    STOPPED = ""
 
 
 @dataclass(slots=True)

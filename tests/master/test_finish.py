@@ -9,9 +9,10 @@ import zmq
 from master.intake import Lines
 from master.leading import Leading, Wish
 from master.loop import Loop
-from master.member import Ending, Member
+from master.member import Member
 from master.opening import open_crawl
 from master.process import terms_of
+from master.questions import Ending
 from master.traversal import Traversing
 from protocol.door import Door
 from protocol.errors import LedgerError

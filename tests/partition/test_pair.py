@@ -14,7 +14,7 @@ from tests.crawl.running import dataset
 from tests.partition.pair import MASTERS, WITHIN_S, WORKERS, Hosts, Pair
 from tests.waiting import until
 
-pytestmark = [pytest.mark.serial, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.root, pytest.mark.serial, pytest.mark.slow, pytest.mark.timeout(300)]
 
 STOPPED_S = 5.0
 """How long a leader is stopped that is to wake up as a false one."""

@@ -23,7 +23,7 @@ from tests.partition.delay import RESET, DelayProxy
 from tests.partition.world import NETWORK, ROOT, World
 from tests.waiting import until
 
-pytestmark = pytest.mark.serial
+pytestmark = [pytest.mark.root, pytest.mark.serial]
 
 TIMEOUT_S = 20.0
 TCP_PORT, ZMQ_PORT, UDP_PORT = 7001, 7002, 7003

@@ -19,8 +19,8 @@ from typing import Any
 import redis
 
 from master.dispatch import Dispatch
-from master.member import Ending, Member
-from master.questions import Question
+from master.member import Member
+from master.questions import Ending, Question
 from master.terms import Terms
 from master.traversal import Traversal, Traversing
 from protocol import messages as wire

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from master.dispatch import Dispatch
 from master.election import Role
 from master.loaded import InconsistentError, Loaded
-from master.member import Ending, Member, Pair
+from master.member import Member, Pair
 from master.plan import Plan
-from master.questions import Commit, GiveBack, Leadership, Observe, Question, Take
+from master.questions import Commit, Ending, GiveBack, Leadership, Observe, Question, Take
 from protocol import messages as wire
 from protocol.errors import FencedError, LedgerError, TmaticError
 from protocol.jobs import Operation
