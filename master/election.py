@@ -9,7 +9,8 @@ Rules it keeps:
   * A lead that was given back is free at once. Who gave way leaves it to its peer for `YIELD_S`.
   * There is no automatic fail-back: who leads goes on until it fails, is told to give way, or its workers are cut off
     while they reach the peer.
-  * A crawl that ended is over for whoever watched it: a standby leaves, and does not lead what is done.
+  * A crawl that ended is over for whoever watched it: a standby leaves, and does not lead what is done. It has ended
+    when the ledger says so; who could not write that there looks again.
   * Without a peer, another master that lives is a mistake of the user's: it is told so after `PATIENCE_S`.
 
 `TABLE` is the whole of it: role and event give the next role and what to do. The diagram in `docs/architecture.md` is
@@ -103,8 +104,8 @@ TABLE: dict[tuple[Role, Event], tuple[Role, Act]] = {
     (Role.YIELDING, Event.GIVE_WAY): (Role.YIELDING, Act.WAIT),
     (Role.YIELDING, Event.LEAVE): (Role.LEAVING, Act.WAIT),
     (Role.LEAVING, Event.GIVEN_BACK): (Role.OVER, Act.STOP),
-    (Role.LEAVING, Event.REFUSED): (Role.OVER, Act.STOP),
-    (Role.LEAVING, Event.AWAY): (Role.OVER, Act.STOP),
+    (Role.LEAVING, Event.REFUSED): (Role.STANDBY, Act.STEP_DOWN),
+    (Role.LEAVING, Event.AWAY): (Role.STANDBY, Act.STEP_DOWN),
     (Role.LEAVING, Event.OUTRANKED): (Role.LEAVING, Act.WAIT),
     (Role.LEAVING, Event.GIVE_WAY): (Role.LEAVING, Act.WAIT),
     (Role.LEAVING, Event.LEAVE): (Role.LEAVING, Act.WAIT),

@@ -25,7 +25,7 @@ from master.intake import Ahead
 from master.leading import Leading
 from master.ledger_thread import BugError, LedgerThread
 from master.member import Member
-from master.questions import Commit, Ending, GiveBack, Observe, Question, Take
+from master.questions import Commit, Ending, GiveBack, Leadership, Observe, Question, Take
 from master.summary import Rates, document, line, place
 from protocol import messages as wire
 from protocol.door import Door, may_say
@@ -80,6 +80,7 @@ class Loop:
         self._role = Role.STANDBY
         self._finishing: threading.Thread | None = None
         self._finish_error: Exception | None = None
+        self._finish_of: Leadership | None = None
         self._stopping = False
         self._wakes, self._signals = socket.socketpair()
         for end in (self._wakes, self._signals):
@@ -193,11 +194,15 @@ class Loop:
         return reply, ledger.totals() if summary else None
 
     def _look_after_finish(self) -> None:
+        """Write what a crawl that is done leaves behind, once in a leadership: in the next one it may be more."""
         if self._finishing is None:
             self._finishing = threading.Thread(target=self._run_finish, name="finish", daemon=True)
+            self._finish_of = self.member.leadership
             self._finishing.start()
         elif not self._finishing.is_alive():
-            if self._finish_error is None:
+            if self._finish_of is not self.member.leadership:
+                self._finishing = self._finish_error = None
+            elif self._finish_error is None:
                 self.member.leave(Ending.DONE)
             elif isinstance(self._finish_error, LedgerError):
                 log.warning(f"{self._finish_error}; what a crawl leaves behind is written when it is well again")

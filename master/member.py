@@ -327,6 +327,8 @@ class Member:
                 self._empty_outbox()
                 self._before, self.dispatch, self.leadership = self.dispatch, None, None
                 self._give_way, self.finished = "", False
+                if self._leave is not Ending.STOPPED:
+                    self._leave = None  # that it is done is not sure any more
                 if self.pair is not None:
                     self._say_to_peer(now)
                     self.outbox += [(peer, self._standby_word()) for peer in self.standby.workers]

@@ -62,8 +62,9 @@ def test_a_drill_of_four_mishaps_ends_clean_and_draws_each(tmp_path: Path) -> No
 @pytest.mark.serial
 @pytest.mark.timeout(WITHIN_S)
 def test_a_mishap_that_never_came_is_told_and_is_no_success(tmp_path: Path) -> None:
-    plan = ["--single", "--kill", "worker:1@1s", "--kill", "worker:2@200s", "--workers", "2"]
-    drill = rehearse(tmp_path, *plan, "--emulator-options", "--users 30 --seed 7", "--output", "drill")
+    plan = ["--single", "--kill", "worker:1@0.1s", "--kill", "worker:2@200s", "--workers", "2"]
+    world = "--users 150 --seed 7 --faults slow=1,slow_s=0.05"
+    drill = rehearse(tmp_path, *plan, "--emulator-options", world, "--output", "drill")
     assert drill.returncode == 1, drill.stdout + drill.stderr
     assert "never came, since the crawl was over before: kill worker:2 at 200 s" in drill.stdout
     assert "The audit is clean" in drill.stdout and "kill worker:1" in drill.stdout

@@ -10,7 +10,7 @@ from master.election import Role
 from master.loaded import Loaded
 from master.member import Member, Pair
 from master.plan import Plan
-from master.questions import Commit, GiveBack, Leadership, Observe, Take
+from master.questions import Commit, Ending, GiveBack, Leadership, Observe, Take
 from master.standby import Standby
 from master.terms import Terms
 from master.traversal import Traversing
@@ -226,3 +226,27 @@ def test_a_worker_that_was_silent_too_long_is_not_expected() -> None:
     standby.hear(0.0, b"one", hello())
     standby.tick(Terms().worker_timeout + 0.1)
     assert standby.expected() == []
+
+
+def test_a_crawl_whose_end_the_ledger_would_not_take_is_not_over() -> None:
+    table = Table()
+    table.lead()
+    table.member.leave(Ending.DONE)
+    table.member.tick(table.now)
+    give: GiveBack = table.ask(GiveBack)
+    assert give.ended == "done"
+    table.member.failed(table.now, FencedError("the ledger was rolled back"))
+    table.member.tick(table.now)
+    assert table.member.ending is None
+    table.ask(Observe)
+
+
+def test_who_was_told_to_stop_leaves_though_the_ledger_would_not_take_the_lead_back() -> None:
+    table = Table()
+    table.lead()
+    table.member.leave(Ending.STOPPED)
+    table.member.tick(table.now)
+    table.ask(GiveBack)
+    table.member.failed(table.now, LedgerError("it is away"))
+    table.member.tick(table.now)
+    assert table.member.ending is Ending.STOPPED
