@@ -1,4 +1,4 @@
-"""What a new leader reads from the ledger, and the error of one that finds that it knows it no more."""
+"""What a new leader reads from the ledger, and the errors of one that finds another there, or knows it no more."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from storage.ledger import Lease, Reply
 
 class InconsistentError(LedgerError):
     """The ledger and the leader's memory differ; the lead must be taken again to learn what holds."""
+
+
+class LedElsewhereError(LedgerError):
+    """Another master leads this crawl, and is at work."""
 
 
 @dataclass(slots=True)

@@ -149,7 +149,7 @@ class Loop:
         self._send()
         if self._thread.busy:
             return
-        if self.member.finished and not self._stopping:
+        if self.member.finished and not self.member.leaving:
             self._look_after_finish()
         question = self.member.question(now)
         self._send()
@@ -203,6 +203,8 @@ class Loop:
             if self._finish_of is not self.member.leadership:
                 self._finishing = self._finish_error = None
             elif self._finish_error is None:
+                self.rates.look(self.totals)
+                log.info(line(self.state()))
                 self.member.leave(Ending.DONE)
             elif isinstance(self._finish_error, LedgerError):
                 log.warning(f"{self._finish_error}; what a crawl leaves behind is written when it is well again")

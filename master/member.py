@@ -22,12 +22,12 @@ from typing import Any
 
 from master.dispatch import Dispatch
 from master.election import Act, Election, Event, Peer, Role
-from master.loaded import InconsistentError
+from master.loaded import InconsistentError, LedElsewhereError
 from master.questions import Commit, Ending, GiveBack, Leadership, Observe, Question, Take
 from master.standby import Standby
 from master.terms import Terms
 from protocol import messages as wire
-from protocol.errors import FencedError, LedgerError, TmaticError
+from protocol.errors import FencedError, TmaticError
 from storage.ledger import AGAIN, Reply, Transition
 
 LOOK_S = 0.05
@@ -159,6 +159,11 @@ class Member:
     def leave(self, ending: Ending) -> None:
         """This master is to leave: give the lead back first, if it has it."""
         self._leave = ending
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it is about to leave, or was told to."""
+        return self._leave is not None
 
     def promote(self, now: float) -> str:
         """A person asks for a hand-over: a standby asks the leader for the lead, a leader gives it to its peer. Returns
@@ -390,10 +395,6 @@ class Member:
             self.dispatch.outbox = []
             self.notices += self.dispatch.notices
             self.dispatch.notices = []
-
-
-class LedElsewhereError(LedgerError):
-    """Another master leads this crawl, and is at work."""
 
 
 _WHO = wire.Refused("who", "this master does not know you: say HELLO first")

@@ -21,7 +21,6 @@ from master.loop import Loop
 from master.member import Member, Pair
 from master.opening import Opened, open_crawl
 from master.questions import Ending
-from master.summary import line
 from master.terms import Terms
 from protocol.authentication import Authentication, Authorised
 from protocol.door import Door
@@ -169,13 +168,12 @@ def _leave_now(_number: int, _frame: object) -> None:
 
 
 def _finish(opened: Opened, loop: Loop, wish: Wish) -> None:
-    """Everything is done: write the frontier and the manifest, say the sums. In a thread of its own: beats go on."""
+    """Everything is done: write the frontier and the manifest. In a thread of its own, since beats go on: of the loop
+    it touches the totals alone."""
     ledger, settings = opened.ledger, opened.settings
     _sweep(opened)
     frontier = write_frontier(ledger, settings.output_directory, settings.frontier_name)
     loop.totals = ledger.totals()
-    loop.rates.look(loop.totals)
-    log.info(line(loop.state()))
     stream = wish.stream
     counts = {name: value for name, value in loop.totals.items() if name != "tokens"}
     # Only what a master reads: what its workers were told is not known here.
