@@ -146,13 +146,14 @@ class Loop:
             log.info("a key was revoked: what its owner held goes to others", extra=fields(peer=peer.hex()[:32]))
             self.member.cut(peer)
         self.member.tick(now)
-        self._send()
-        if self._thread.busy:
-            return
+        if not self._thread.busy:
+            self._ask_next(now)
+        self._send()  # after the question: what the last commit has to say is sent while the ledger does the next
+
+    def _ask_next(self, now: float) -> None:
         if self.member.finished and not self.member.leaving:
             self._look_after_finish()
         question = self.member.question(now)
-        self._send()
         intake = self.dispatch.intake if self.dispatch is not None else None
         read_ahead = intake.fill if isinstance(intake, Ahead) else None
         if question is not None:
@@ -235,7 +236,6 @@ class Loop:
 
     def _member_answered(self, answer: Any) -> None:
         self.member.answered(time.monotonic(), answer)
-        self._send()
 
     def _committed(self, answer: tuple[Reply, dict[str, int] | None]) -> None:
         reply, totals = answer

@@ -16,7 +16,7 @@ import msgpack
 
 from protocol.errors import MalformedError
 from protocol.jobs import Outcome
-from protocol.shapes import Reader, array_of, list_of, number, one_of, text
+from protocol.shapes import ArrayOf, ListOf, Number, OneOf, Shape, Text
 
 VERSION = b"\x01"
 MAX_BODY_BYTES = 8 * 1024 * 1024
@@ -322,13 +322,13 @@ def decode(frames: Sequence[bytes]) -> Message:
     version, kind, body = frames
     if version != VERSION:
         raise MalformedError(f"version {version[:8]!r} is not spoken here, {VERSION!r} is")
-    reader = _READERS.get(kind)
-    if reader is None:
+    shape = _SHAPES.get(kind)
+    if shape is None:
         raise MalformedError(f"there is no message type {kind[:32]!r}")
     if len(body) > MAX_BODY_BYTES:
         raise MalformedError(f"a body of {len(body)} bytes is over the limit of {MAX_BODY_BYTES}")
     try:
-        message: Message = reader(msgpack.unpackb(body, strict_map_key=True))
+        message: Message = shape.one(msgpack.unpackb(body, strict_map_key=True))
         return message
     except MalformedError as error:
         raise MalformedError(f"{kind.decode()}: {error}") from error
@@ -336,50 +336,45 @@ def decode(frames: Sequence[bytes]) -> Message:
         raise MalformedError(f"{kind.decode()}: not msgpack as it should be: {type(error).__name__}") from error
 
 
-def _limit(value: Any) -> int:
-    return number(value, -1)
-
-
-def _records_number(value: Any) -> int:
-    return number(value, 0, MAX_RECORDS)
-
-
-_word = text(MAX_WORD)
-_cursor = text(MAX_CURSOR)
-_words = text(MAX_WORDS)
-_operation = one_of(frozenset("TFAU"))
-_tokens = list_of(_word)
-_account = text(MAX_ACCOUNT, least=1)
-_accounts = list_of(_account, MAX_FOUND)
-_outcome = one_of(frozenset(outcome.value for outcome in Outcome) | {""})
-_pair = array_of(lambda token, length: [token, length], _word, number)
-_segments = list_of(_pair, MAX_SEGMENTS)
-_spent = list_of(array_of(Spent, _word, number, number, number))
-_budgets = list_of(array_of(BudgetReport, _word, _word, _limit, number, number, number))
-_callers = list_of(array_of(Caller, _operation, _word, _word))
-_steps = list_of(array_of(Step, _word, number, _records_number, _cursor, number, _accounts, number))
-_ends = list_of(array_of(End, _word, one_of(ENDS), number, _records_number, _outcome, _accounts, number, _words))
-_assignments = list_of(
-    array_of(Assignment, _word, _operation, _account, number, number, number, _cursor, _segments, _word, number)
+_number, _limit, _records_number = Number(), Number(-1), Number(0, MAX_RECORDS)
+_word = Text(MAX_WORD)
+_cursor = Text(MAX_CURSOR)
+_words = Text(MAX_WORDS)
+_operation = OneOf(frozenset("TFAU"))
+_tokens = ListOf(_word)
+_account = Text(MAX_ACCOUNT, least=1)
+_accounts = ListOf(_account, MAX_FOUND)
+_outcome = OneOf(frozenset(outcome.value for outcome in Outcome) | {""})
+_pair = ArrayOf(lambda token, length: [token, length], _word, _number)
+_segments = ListOf(_pair, MAX_SEGMENTS)
+_spent = ListOf(ArrayOf(Spent, _word, _number, _number, _number))
+_budgets = ListOf(ArrayOf(BudgetReport, _word, _word, _limit, _number, _number, _number))
+_callers = ListOf(ArrayOf(Caller, _operation, _word, _word))
+_steps = ListOf(ArrayOf(Step, _word, _number, _records_number, _cursor, _number, _accounts, _number))
+_ends = ListOf(ArrayOf(End, _word, OneOf(ENDS), _number, _records_number, _outcome, _accounts, _number, _words))
+_assignments = ListOf(
+    ArrayOf(Assignment, _word, _operation, _account, _number, _number, _number, _cursor, _segments, _word, _number)
 )
-_verdicts = list_of(array_of(Verdict, _word, number, number, number))
-_operations = list_of(_operation)
+_verdicts = ListOf(ArrayOf(Verdict, _word, _number, _number, _number))
+_operations = ListOf(_operation)
 
-_READERS: dict[bytes, Reader] = {
-    b"HELLO": array_of(Hello, _word, _word, _word, _operations, number, _callers, _spent, _budgets),
-    b"PROGRESS": array_of(ProgressMade, _steps, _budgets),
-    b"RESULT": array_of(Result, _ends, _budgets),
-    b"HEARTBEAT": array_of(Heartbeat, _word, number, _spent, _budgets),
-    b"BYE": array_of(Bye, _word),
-    b"STATUS": array_of(Status, _word),
-    b"WELCOME": array_of(Welcome, _word, number, _word, number, _word),
-    b"STANDBY": array_of(Standby, number, _word, _word, number, _word),
-    b"PEER": array_of(PeerWord, number, _word, _word, _word, number, number, number, number, number, number, number),
-    b"JOB": array_of(JobGiven, number, _assignments),
-    b"COMMITTED": array_of(Committed, number, _verdicts),
-    b"REVOKE": array_of(Revoke, number, _tokens, _words),
-    b"DRAIN": array_of(Drain, number),
-    b"QUIT": array_of(Quit, number, _words),
-    b"ERROR": array_of(Refused, _word, _words),
-    b"REPORT": array_of(Report, text(MAX_BODY_BYTES)),
+_SHAPES: dict[bytes, Shape] = {
+    b"HELLO": ArrayOf(Hello, _word, _word, _word, _operations, _number, _callers, _spent, _budgets),
+    b"PROGRESS": ArrayOf(ProgressMade, _steps, _budgets),
+    b"RESULT": ArrayOf(Result, _ends, _budgets),
+    b"HEARTBEAT": ArrayOf(Heartbeat, _word, _number, _spent, _budgets),
+    b"BYE": ArrayOf(Bye, _word),
+    b"STATUS": ArrayOf(Status, _word),
+    b"WELCOME": ArrayOf(Welcome, _word, _number, _word, _number, _word),
+    b"STANDBY": ArrayOf(Standby, _number, _word, _word, _number, _word),
+    b"PEER": ArrayOf(
+        PeerWord, _number, _word, _word, _word, _number, _number, _number, _number, _number, _number, _number
+    ),
+    b"JOB": ArrayOf(JobGiven, _number, _assignments),
+    b"COMMITTED": ArrayOf(Committed, _number, _verdicts),
+    b"REVOKE": ArrayOf(Revoke, _number, _tokens, _words),
+    b"DRAIN": ArrayOf(Drain, _number),
+    b"QUIT": ArrayOf(Quit, _number, _words),
+    b"ERROR": ArrayOf(Refused, _word, _words),
+    b"REPORT": ArrayOf(Report, Text(MAX_BODY_BYTES)),
 }
