@@ -43,7 +43,7 @@ import redis
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.dispatch import load, server
-from master.asking import ask_masters
+from protocol.asking import ask_masters
 from protocol.errors import TmaticError
 from tests.ledger.sentinel import DOWN_AFTER_MS, PASSWORD, Service, own_service
 

@@ -34,7 +34,7 @@ import redis
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.dispatch import PREFIX, free_port, load, server
-from master.asking import ask_masters
+from protocol.asking import ask_masters
 from protocol.errors import LedgerError
 
 HERE = Path(__file__).resolve().parent

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import Any, TypeVar
 
 from master.plan import SEEN, recall
@@ -167,7 +168,7 @@ def _live(ledger: Ledger, result: Audit) -> _Live:
         add(lease.job)
     for job in ledger.retry().values():
         add(job)
-    for job, _ in ledger.dead():
+    for job, _ in chain(ledger.dead(), ledger.dropped()):
         live.dead[job.operation, job.user] = job
     return live
 
@@ -194,7 +195,7 @@ def _sums(
     for operation in operations:
         letter = operation.value
         open_jobs = sum(key[0] is operation for key in live.jobs) + sum(key[0] is operation for key in live.to_come)
-        ended = totals.get(f"{letter}.done", 0) + totals.get(f"{letter}.dead", 0)
+        ended = _ended(totals, letter)
         if operation not in _widening(ledger):
             result.agree(f"{letter} jobs owed by accounts, and ended or open", known, ended + open_jobs)
         in_hand = sum(
@@ -210,9 +211,14 @@ def _sums(
                 told_by.received[operation],
             )
     updated = sum(count for name, count in totals.items() if name.startswith("intake.updated"))
-    ended = totals.get("U.done", 0) + totals.get("U.dead", 0)
+    ended = _ended(totals, "U")
     open_updates = sum(key[0] is Operation.UPDATE for key in live.jobs)
     result.agree("U jobs taken in over all rounds, and ended or open", updated, ended + open_updates)
+
+
+def _ended(totals: dict[str, int], letter: str) -> int:
+    """Jobs that were done, or given up and not revived."""
+    return totals.get(f"{letter}.done", 0) + totals.get(f"{letter}.dead", 0) - totals.get(f"{letter}.revived", 0)
 
 
 def _widening(ledger: Ledger) -> tuple[Operation, ...]:

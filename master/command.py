@@ -11,17 +11,19 @@ from typing import Any
 
 import click
 
-from master.asking import ask_masters
 from master.audit import Audit, audit
 from master.intake import Lines
 from master.keys_command import keys
 from master.leading import Wish
+from master.letters_command import letters_commands
 from master.opening import Opened, resting
 from master.plan import recall
 from master.process import LEADING, lead
+from master.readers import Readers
 from master.repair import repair
 from master.summary import NAMES, line
 from master.traversal import COLLECTED, Traversing
+from protocol.asking import ask_masters
 from protocol.command import run
 from protocol.configuration import settings_options
 from protocol.errors import LedgerError
@@ -149,11 +151,11 @@ def _at_rest(opened: Opened) -> dict[str, Any]:
             "parked": lengths.get(f"front:{letter}", 0),
             "ongoing": sum(lease.job.operation is operation for lease in held),
             "completed": totals.get(f"{letter}.done", 0),
-            "dead": totals.get(f"{letter}.dead", 0),
+            "dead": totals.get(f"{letter}.dead", 0) - totals.get(f"{letter}.revived", 0),
             "pages": totals.get(f"{letter}.steps", 0),
             "records": totals.get(f"{letter}.records", 0),
         }
-    seen = ledger.observe()
+    seen, head = ledger.observe(), ledger.heads().get("", 0)
     return {
         "crawl": opened.settings.crawl,
         "state": "resting" if plan else "empty",
@@ -168,6 +170,8 @@ def _at_rest(opened: Opened) -> dict[str, Any]:
             for job, words in ledger.dead()
         ],
         "rates": {},
+        "consumers": Readers(ledger.readers()).lags(head),
+        "log": {"head": head},
         "totals": dict(sorted(totals.items())),
         "workers": [],
     }
@@ -189,6 +193,7 @@ def _status_text(state: dict[str, Any]) -> str:
     rows += [
         f"worker {w['name']}: {len(w['jobs'])} of {w['room']} jobs, {w['completed']} done" for w in state["workers"]
     ]
+    rows += [f"reader {r['name']}: {r['lag']} announcements behind" for r in state.get("consumers", ())]
     if isinstance(dead, list):
         rows += [f"dead: {d['operation']} {d['user']} after {d['tries']} tries: {d['why']}" for d in dead[:20]]
     return "\n".join(rows)
@@ -312,7 +317,17 @@ def _audit_text(result: Audit, repaired: int) -> str:
     return "\n".join(rows)
 
 
+def _ask_leader(settings: Settings, question: str) -> dict[str, Any] | None:
+    states = _running(settings)
+    leader = _leader(states)
+    if leader is None or states[leader].get("role") != "leading":
+        return None
+    return _ask(settings, [leader], question).get(leader)
+
+
 tmatic_master.add_command(keys)
+for command in letters_commands(_ask_leader):
+    tmatic_master.add_command(command)
 
 
 def main() -> None:

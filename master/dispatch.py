@@ -7,9 +7,10 @@ No socket, no clock, no Redis in here: `now` is the caller's monotonic time in s
     batch = next_batch(now)         when no commit is under way; committed by the ledger
     committed(now, reply)           its answer
     outbox                          messages to send, emptied by the loop
+    events                          what was announced, to publish, emptied by the loop
 
 Rules it keeps:
-  * Nothing is answered before it is committed: verdicts, jobs and grants leave only in `committed`.
+  * Nothing is answered or announced before it is committed: verdicts, jobs and grants leave only in `committed`.
   * What is in memory is what the ledger said last, and can be rebuilt from it; where the two differ the ledger
     is right, and `InconsistentError` ends this object: the lead is taken again.
   * A lease is judged by its token, never by the connection over which it is spoken of.
@@ -24,16 +25,19 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from master.admission import Admission
+from master.announcing import announcements
 from master.assignment import Assigner, Wish
 from master.budgets import Budgets
 from master.loaded import InconsistentError, Loaded
 from master.outages import Outages
+from master.readers import Readers
 from master.resting import Resting
 from master.roster import Hand, Roster, Worker, assignment
 from master.terms import Terms
 from master.transitions import Pending, Transitions
 from master.traversal import COLLECTED, Traversal, front_of
 from protocol import messages as wire
+from protocol.events import Announcement
 from storage.ledger import AGAIN, GAP, MAX_DISCOVERIES, MAX_TRANSITIONS, OK, STALE, Lead, Reply, Transition
 from storage.records import unpack_job
 
@@ -52,9 +56,10 @@ class Dispatch:
         self, lead: Lead, traversal: Traversal, terms: Terms, loaded: Loaded, now: float, chance: random.Random
     ) -> None:
         self.lead, self.traversal, self.terms = lead, traversal, terms
-        self.roster, self.budgets = Roster(), Budgets()
+        self.roster, self.budgets, self.readers = Roster(), Budgets(), Readers(loaded.readers)
         self.outbox: list[tuple[bytes, wire.Message]] = []
-        self.reply = loaded.reply
+        self.events: list[Announcement] = []
+        self.reply, self.tip = loaded.reply, loaded.tip
         self.intake: Iterator[Transition] | None = None
         self.draining = False
         self.counted: dict[str, int] = {}
@@ -64,7 +69,7 @@ class Dispatch:
         self._committed_at = now
         self._grace_until = now + terms.grace
         self._outages = Outages()
-        self.notices: list[str] = []
+        self.notices = list[str]()
         self._assigner = Assigner(self.budgets, traversal, self._outages)
         self._transitions = Transitions(traversal, terms)
         self._admission = Admission(
@@ -107,23 +112,34 @@ class Dispatch:
                 self.outbox.append((peer, wire.Committed(self.lead.epoch, [])))
             case wire.Bye() if worker is not None and worker.run == message.run:
                 self._dispose(self.roster.leave(worker), "bye")
+            case wire.Passed():
+                if message.ledger == self.lead.ledger_id and (told := self.readers.heard(message)) is not None:
+                    self.also(told)
+                return
             case wire.Heartbeat() | wire.Bye():
                 pass
             case _:
                 self._count(f"unexpected {wire.TYPES[type(message)].decode()}")
         if worker is None and not isinstance(message, (wire.Hello, wire.Bye)):
-            self.outbox.append((peer, wire.Refused("who", "this master does not know you: say HELLO first")))
+            self._send(peer, wire.Refused("who", "this master does not know you: say HELLO first"))
+
+    def also(self, transition: Transition, *, peer: bytes | None = None, hand: Hand | None = None) -> None:
+        """One more transition, which is no result: what tools and readers ask for, and questions about leases that are
+        over, or steps that are not the next. A flood of these is dropped: whoever means it says it again."""
+        if len(self._pending) < MOST_PENDING:
+            self._pending.append(Pending(transition, peer=peer, hand=hand))
+        else:
+            self._count("words dropped")
 
     def unreachable(self, now: float, peer: bytes) -> None:
         """A message could not be sent: nobody is connected under that routing id any more."""
-        worker = self.roster.workers.get(peer)
-        if worker is not None and worker.name in self.roster.newcomers:
+        if (worker := self.roster.workers.get(peer)) is not None and worker.name in self.roster.newcomers:
             self._admission.replace(now, worker.name)
 
     def cut(self, peer: bytes) -> None:
         """This worker does not take part any more."""
-        if peer in self.roster.workers:
-            self._dispose(self.roster.leave(self.roster.workers[peer]), "lapsed")
+        if (worker := self.roster.workers.get(peer)) is not None:
+            self._dispose(self.roster.leave(worker), "lapsed")
 
     def tick(self, now: float) -> None:
         """Let time pass: silent workers, orphans after the grace period, resting jobs that are due."""
@@ -134,8 +150,7 @@ class Dispatch:
             self._dispose([hand for hand in self.roster.orphans() if not hand.ended], "orphaned")
         for name in [n for n, c in self.roster.newcomers.items() if now - c.asked_at > self.terms.name_timeout]:
             self._admission.replace(now, name)
-        for name, operation in self._resting.awake(now):
-            self._pending.append(Pending(["W", name, front_of(operation)]))
+        self._pending += [Pending(["W", name, front_of(operation)]) for name, operation in self._resting.awake(now)]
 
     def drain(self) -> None:
         """Hand out nothing more; workers finish what they hold."""
@@ -152,11 +167,8 @@ class Dispatch:
     def inherit(self, budgets: Budgets, before: Dispatch | None) -> None:
         """Know what is known of the budgets. `before` is the leadership before this one, if it was this process' own:
         what was granted under its leases that are held no more counts as spent."""
-        vanished: Counter[str] = Counter()
+        vanished = Counter[str]() if before is None else before.roster.unspent_beyond(self.roster)
         if before is not None:
-            for token, hand in before.roster.hands.items():
-                if token not in self.roster.hands:
-                    vanished[hand.budget] += hand.granted - hand.spent
             self.counted = before.counted
             if before.draining:
                 self.drain()
@@ -222,6 +234,7 @@ class Dispatch:
         batch, self._flying = self._flying, None
         self.reply, self._committed_at = reply, now
         self._confirmed = not batch
+        self.events += announcements(batch, reply.announced)
         if batch:
             self._assigner.stir()
         verdicts: dict[bytes, list[wire.Verdict]] = {}
@@ -230,8 +243,7 @@ class Dispatch:
                 self._leased(now, pending.wish, status)
             elif pending.transition[0] in "PDXBRK":
                 self._settled(now, pending, status, verdicts)
-        for peer, items in verdicts.items():
-            self.outbox.append((peer, wire.Committed(self.lead.epoch, items)))
+        self.outbox += [(peer, wire.Committed(self.lead.epoch, items)) for peer, items in verdicts.items()]
 
     # The handlers, one a message.
 
@@ -246,21 +258,13 @@ class Dispatch:
         if worker is not None or any(one.token in self.roster.hands for one in said):
             self.budgets.report(self.terms.service, now, budgets)
 
-    def _check(self, pending: Pending) -> None:
-        """Ask the ledger about a lease that is over, or a step that is not the next one. A flood of these is dropped:
-        whoever means it says it again."""
-        if len(self._pending) < MOST_PENDING:
-            self._pending.append(pending)
-        else:
-            self._count("words on leases dropped")
-
     def _step(self, now: float, peer: bytes, step: wire.Step) -> None:
         hand = self.roster.hands.get(step.token)
         if hand is not None and (hand.stepping or hand.ended):
             self._count("steps said twice")
             return
         if hand is None or step.step != hand.job.progress.steps + 1:
-            self._check(Pending(["X", step.token, step.step, None], peer=peer, hand=hand))
+            self.also(["X", step.token, step.step, None], peer=peer, hand=hand)
             return
         self._spent(hand, step.spent)
         hand.stepping += 1
@@ -269,7 +273,7 @@ class Dispatch:
     def _end(self, now: float, peer: bytes, end: wire.End) -> None:
         hand = self.roster.hands.get(end.token)
         if hand is None:
-            self._check(Pending(["X", end.token, end.step, None], peer=peer))
+            self.also(["X", end.token, end.step, None], peer=peer)
             return
         if hand.ended or (hand.stepping and end.how in (wire.FAILED, wire.LOST)):
             self._count("ends said twice or too early")  # it is said again if it is meant
@@ -323,7 +327,7 @@ class Dispatch:
             jobs.append(assignment(hand))
         self._assigner.leased(wish, len(flat) // 2)
         if jobs:
-            self.outbox.append((wish.peer, wire.JobGiven(self.lead.epoch, jobs)))
+            self._send(wish.peer, wire.JobGiven(self.lead.epoch, jobs))
 
     def _settled(self, now: float, pending: Pending, status: int, verdicts: dict[bytes, list[wire.Verdict]]) -> None:
         kind, token, hand = pending.transition[0], pending.transition[1], pending.hand
@@ -378,8 +382,7 @@ class Dispatch:
             worker.completed += 1
 
     def _ungrant(self, hand: Hand, pending: Pending) -> None:
-        if pending.topped_up:
-            self.budgets.settle(hand.budget, pending.topped_up)
+        self.budgets.settle(hand.budget, pending.topped_up)
 
     def _well(self, hand: Hand) -> None:
         if self._outages.succeeded(hand.budget):
@@ -387,14 +390,11 @@ class Dispatch:
 
     # Small things.
 
-    def _spent(self, hand: Hand, spent: int) -> None:
-        more = min(spent, hand.granted) - hand.spent
-        if more > 0:
-            hand.spent += more
-            self.budgets.settle(hand.budget, more)
-
     def _send(self, peer: bytes, message: wire.Message) -> None:
         self.outbox.append((peer, message))
+
+    def _spent(self, hand: Hand, spent: int) -> None:
+        self.budgets.settle(hand.budget, hand.spend(spent))
 
     def _count(self, what: str, by: int = 1) -> None:
         self.counted[what] = self.counted.get(what, 0) + by

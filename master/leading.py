@@ -10,6 +10,7 @@ from itertools import chain
 
 import msgpack
 
+from master.announcing import Tip, announcement
 from master.dispatch import Dispatch
 from master.intake import Ahead, Lines, seeds, targets, updates, widening
 from master.loaded import Loaded
@@ -76,12 +77,15 @@ class Leading:
         words.append(["M", ["master.leads", body]])
         queues = [*map(front_of, Operation), *(o.value for o in Operation)]
         reply = ledger.commit(question.incarnation, lead.beat, words, queues)
-        loaded = Loaded(ledger.held(), ledger.retry(), reply)
+        heads = ledger.heads()
+        tip = Tip(reply.announced[0].sequence - 1, {topic: last for topic, last in heads.items() if topic})
+        loaded = Loaded(ledger.held(), ledger.retry(), reply, ledger.readers(), tip)
         log.info(
             "took the lead",
             extra=fields(epoch=lead.epoch, incarnation=lead.incarnation, held=len(loaded.held), why=question.why),
         )
-        return Leadership(lead, plan, loaded, lead.beat + 1)
+        said = [announcement(words[told.transition], told) for told in reply.announced]
+        return Leadership(lead, plan, loaded, lead.beat + 1, said)
 
     def dispatch(self, now: float, leadership: Leadership) -> Dispatch:
         """The decisions of a leadership, with what is to come in by and by."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from master.announcing import Tip
 from protocol.errors import LedgerError
 from protocol.jobs import Job
 from storage.ledger import Lease, Reply
@@ -24,3 +25,5 @@ class Loaded:
     held: dict[str, Lease]
     retry: dict[str, Job]
     reply: Reply
+    readers: dict[str, int] = field(default_factory=dict)
+    tip: Tip = field(default_factory=Tip)

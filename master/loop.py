@@ -7,7 +7,6 @@ never for one of them. Beats go on until the lead is given back, also while the 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import signal
 import socket
@@ -21,10 +20,13 @@ import zmq
 
 from master.dispatch import Dispatch
 from master.election import Role
+from master.inquiries import Inquiries
 from master.intake import Ahead
 from master.leading import Leading
 from master.ledger_thread import BugError, LedgerThread
+from master.log_reader import LogReader
 from master.member import Member
+from master.publishing import Publisher
 from master.questions import Commit, Ending, GiveBack, Leadership, Observe, Question, Take
 from master.summary import Rates, document, line, place
 from protocol import messages as wire
@@ -63,16 +65,21 @@ class Loop:
         leading: Leading,
         *,
         door: Door,
+        publisher: Publisher,
+        reader: LogReader,
         peer: zmq.Socket[bytes] | None = None,
         refusals: Refusals | None = None,
         finish: Callable[[Loop], None] = lambda _: None,
     ) -> None:
-        self._door, self._refusals = door, refusals
+        self._door, self._refusals, self._publisher, self._reader = door, refusals, publisher, reader
+        self._inquiries = Inquiries(member, reader, self.state, self.where)
         self._refusal = ""
         self._router, self._peer, self.member, self._leading, self._finish = router, peer, member, leading, finish
         self._thread = LedgerThread()
         self._answered: Callable[[Any], None] = lambda _: None
         self.totals: dict[str, int] = {}
+        self.events_at = ""
+        """Where events are published, for whoever asks by STATUS."""
         self.rates = Rates()
         self._summary_at = time.monotonic() + SUMMARY_S
         self._reported: set[bytes] = set()
@@ -81,7 +88,7 @@ class Loop:
         self._finishing: threading.Thread | None = None
         self._finish_error: Exception | None = None
         self._finish_of: Leadership | None = None
-        self._stopping = False
+        self._stopping = self._waiting = False
         self._wakes, self._signals = socket.socketpair()
         for end in (self._wakes, self._signals):
             end.setblocking(False)
@@ -97,6 +104,7 @@ class Loop:
         poller.register(self._router, zmq.POLLIN)
         poller.register(self._thread.fileno(), zmq.POLLIN)
         poller.register(self._wakes.fileno(), zmq.POLLIN)
+        poller.register(self._reader.fileno(), zmq.POLLIN)
         before = {number: signal.signal(number, self._signalled) for number in (signal.SIGTERM, signal.SIGINT)}
         signal.set_wakeup_fd(self._signals.fileno(), warn_on_full_buffer=False)
         try:
@@ -108,6 +116,9 @@ class Loop:
                     self._take_answer()
                 if self._router in ready:
                     self._read_frames()
+                if self._reader.fileno() in ready:
+                    for asker, answer in self._inquiries.answers():
+                        self._transmit(asker, answer)
                 self._turn()
                 if self.member.ending is not None:
                     return self.member.ending
@@ -149,6 +160,9 @@ class Loop:
         if not self._thread.busy:
             self._ask_next(now)
         self._send()  # after the question: what the last commit has to say is sent while the ledger does the next
+        if self._publisher.watched:
+            self._inquiries.look(now)
+        self._publisher.turn(now, self.dispatch, self.state)
 
     def _ask_next(self, now: float) -> None:
         if self.member.finished and not self.member.leaving:
@@ -189,6 +203,7 @@ class Loop:
             question.queues,
             max_users=most,
             newcomers=question.newcomers,
+            passed=question.passed,
         )
         if read_ahead is not None:
             read_ahead()
@@ -204,6 +219,8 @@ class Loop:
             if self._finish_of is not self.member.leadership:
                 self._finishing = self._finish_error = None
             elif self._finish_error is None:
+                if self._waits_for_readers():
+                    return
                 self.rates.look(self.totals)
                 log.info(line(self.state()))
                 self.member.leave(Ending.DONE)
@@ -212,6 +229,16 @@ class Loop:
                 self._finishing = self._finish_error = None
             else:
                 raise self._finish_error
+
+    def _waits_for_readers(self) -> bool:
+        dispatch = self.dispatch
+        if dispatch is None:
+            return False
+        names = dispatch.readers.waited_for(time.monotonic(), dispatch.tip.sequence)
+        if names and not self._waiting:
+            self._waiting = True
+            log.info("all is done; readers of the log are still behind", extra=fields(readers=",".join(names)))
+        return bool(names)
 
     def _run_finish(self) -> None:
         try:
@@ -281,7 +308,13 @@ class Loop:
             if not may_say(role, message):
                 self._transmit(peer, wire.Refused("command", f"a {role.value} may not say that"))
             elif isinstance(message, wire.Status):
-                self._asked(peer, message.question)
+                if (answer := self._inquiries.asked(peer, message.question)) is not None:
+                    self._transmit(peer, answer)
+            elif isinstance(message, wire.Replay):
+                self._inquiries.replay(peer, message)
+            elif isinstance(message, wire.Passed):
+                if self.dispatch is not None:
+                    self.dispatch.receive(time.monotonic(), peer, message)
             else:
                 self.member.receive(time.monotonic(), peer, message)
 
@@ -295,32 +328,22 @@ class Loop:
         if len(frames) == 3 and frames[1] == wire.TYPES[wire.Hello] and frames[0] != wire.VERSION:
             self._transmit(peer, wire.Refused("version", f"this master speaks version {wire.VERSION[0]}"))
 
-    def _asked(self, peer: bytes, question: str) -> None:
-        refusal = ""
-        if question == "drain":
-            if self.dispatch is None:
-                refusal = "this master does not lead: ask the one that does"
-            else:
-                log.info("told to drain: nothing more is handed out")
-                self.dispatch.drain()
-        elif question == "promote":
-            refusal = self.member.promote(time.monotonic())
-            if not refusal:
-                log.info("told to see to it that the lead changes hands")
-        elif question != "status":
-            refusal = f"there is no question {question[:40]!r}"
-        self._transmit(peer, wire.Refused("command", refusal) if refusal else wire.Report(json.dumps(self.state())))
+    def where(self) -> dict[str, Any]:
+        """Where to hear of this crawl, for subscribers."""
+        member = self.member
+        return {"role": member.election.role.value, "events": self.events_at, "ledger": member.ledger_id}
 
     def state(self) -> dict[str, Any]:
         """The document for tools."""
         member, crawl = self.member, self._leading.terms.crawl
-        where = place(member, time.monotonic())
+        where = {**place(member, time.monotonic()), "events": self.events_at}
         if member.dispatch is None or member.leadership is None:
             waiting = member.trouble or member.pair is None
             state = "waiting for the ledger" if waiting else "standby"
             return {"crawl": crawl, "state": state, "trouble": member.trouble, **where}
         plan = member.leadership.plan.remembered()
-        return {**document(member.dispatch, self.totals, self.rates, crawl, plan), **where}
+        told = document(member.dispatch, self.totals, self.rates, crawl, plan)
+        return {**told, **where, "next": self._inquiries.in_line}
 
     def _send(self) -> None:
         notices, self.member.notices = self.member.notices, []

@@ -237,9 +237,8 @@ class Member:
             return None
         plan = leadership.plan
         newcomers = plan.widening_family if plan.widening else ""
-        return Commit(
-            leadership.lead.incarnation, leadership.beat, batch, self.dispatch.queues, newcomers, closing=closing
-        )
+        lead, passed = leadership.lead, self.dispatch.readers.passed
+        return Commit(lead.incarnation, leadership.beat, batch, self.dispatch.queues, newcomers, closing, passed)
 
     def answered(self, now: float, answer: Any) -> None:
         """The ledger answered the question under way."""
@@ -307,6 +306,7 @@ class Member:
         self._do(now, self.election.step(now, Event.TAKEN))
         self.takeovers.append((now, leadership.lead.epoch, why))
         self.dispatch = self.lead(now, leadership)
+        self.dispatch.events += leadership.said
         self.dispatch.inherit(self.standby.budgets, before)
         self.standby.budgets = self.dispatch.budgets
         self.dispatch.expect(now, self.standby.expected())

@@ -51,6 +51,11 @@ class Opened:
     ledger: Ledger
     server: EmbeddedValkey | None
     watched: Ledger
+    url: str = ""
+
+    def reading(self) -> Ledger:
+        """The same ledger once more, over a connection of its own, for who only reads."""
+        return ledger_at(self.url, self.settings)
 
     def wake_server(self) -> None:
         """Bring our own server up again if it died. Raises LedgerError when it does not come."""
@@ -79,14 +84,14 @@ def open_crawl(settings: Settings) -> Opened:
         url = server.start()
     if not settings.ha:
         ledger = ledger_at(url, settings)
-        return Opened(settings, dataset, ledger, server, ledger)
+        return Opened(settings, dataset, ledger, server, ledger, url)
     ledger = ledger_at(url, settings, timeout_s=PAIR_TIMEOUT_S)
-    return Opened(settings, dataset, ledger, server, ledger_at(url, settings, timeout_s=WATCH_TIMEOUT_S))
+    return Opened(settings, dataset, ledger, server, ledger_at(url, settings, timeout_s=WATCH_TIMEOUT_S), url)
 
 
 def _at_rest(settings: Settings, dataset: FileDataset, url: str, server: EmbeddedValkey | None) -> Opened:
     ledger = ledger_at(url, settings)
-    return Opened(settings, dataset, ledger, server, ledger)
+    return Opened(settings, dataset, ledger, server, ledger, url)
 
 
 def ledger_directory(settings: Settings) -> Path:

@@ -17,20 +17,23 @@ import zmq
 
 from master.frontier import write_frontier
 from master.leading import Leading, Wish
+from master.log_reader import LogReader
 from master.loop import Loop
 from master.member import Member, Pair
 from master.opening import Opened, open_crawl
+from master.publishing import Publisher, Tail
 from master.questions import Ending
 from master.terms import Terms
 from protocol.authentication import Authentication, Authorised
 from protocol.door import Door
 from protocol.errors import DatasetError, UsageError
 from protocol.exposure import check_exposure, keys_for
+from protocol.keys import Certificate
 from protocol.logs import fields
 from protocol.places import reached
 from protocol.refusals import Refusals, watched_dealer
 from protocol.settings import TABLE, Settings, names_for
-from protocol.sockets import router
+from protocol.sockets import publisher, router
 from storage.manifest import write_manifest
 
 log = logging.getLogger(__name__)
@@ -38,6 +41,8 @@ log = logging.getLogger(__name__)
 LEADING = names_for("master")
 SPARE_DESCRIPTORS = 200
 """Descriptors for what is not a worker's connection: files, the ledger, threads, tools."""
+EVENTS_ABOVE = 10
+LAST_PORT = 65_535
 
 
 @dataclass(slots=True)
@@ -48,6 +53,8 @@ class Sockets:
     port: int
     door: Door
     pair: Pair | None
+    publisher: Publisher
+    events_port: int
     peer: zmq.Socket[bytes] | None = None
     refusals: Refusals | None = None
 
@@ -68,13 +75,16 @@ def lead(settings: Settings, wish: Wish) -> int:
                 member,
                 leading,
                 door=sockets.door,
+                publisher=sockets.publisher,
+                reader=LogReader(opened.reading),
                 peer=sockets.peer,
                 refusals=sockets.refusals,
                 finish=lambda loop: _finish(opened, loop, wish),
             )
             about = {"ha": pair.number, "peer": pair.peer} if pair is not None else {}
             where = reached(settings.host, sockets.port)
-            log.info("listening", extra=fields(address=where, crawl=settings.crawl, **about))
+            loop.events_at = reached(settings.host, sockets.events_port)
+            log.info("listening", extra=fields(address=where, events=loop.events_at, crawl=settings.crawl, **about))
             _take_leave(loop, loop.run())
         finally:
             # From here a signal must not cut short what keeps the ledger whole.
@@ -101,7 +111,18 @@ def _listening(settings: Settings) -> Iterator[Sockets]:
         port = settings.port + number if settings.port else 0
         socket, port = router(context, settings.host, port, certificate=own)
         kept.callback(socket.close)
-        sockets = Sockets(socket, port, Door(authorised), pair_of(settings, port))
+        events, events_port = _publisher(context, settings, port, own)
+
+        def remade(old: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
+            return publisher(context, settings.host, events_port, certificate=own, instead_of=old)[0]
+
+        tail = Tail()
+        logging.getLogger().addHandler(tail)
+        kept.callback(logging.getLogger().removeHandler, tail)
+        changes = (lambda: authorised.changes) if authorised is not None else (lambda: 0)
+        publishing = Publisher(events, tail, changes=changes, remade=remade)
+        kept.callback(publishing.close)
+        sockets = Sockets(socket, port, Door(authorised), pair_of(settings, port), publishing, events_port)
         if sockets.pair is not None:
             check_exposure(sockets.pair.peer.rpartition(":")[0], keys is not None, settings.insecure)
             routing_id = secrets.token_bytes(8)
@@ -109,6 +130,20 @@ def _listening(settings: Settings) -> Iterator[Sockets]:
             kept.callback(sockets.peer.close)
             kept.callback(sockets.refusals.close)
         yield sockets
+
+
+def _publisher(
+    context: zmq.Context[zmq.Socket[bytes]], settings: Settings, port: int, own: Certificate | None
+) -> tuple[zmq.Socket[bytes], int]:
+    """The socket for events. Where nobody chose its port and the usual one is taken, any free one does: those who want
+    events ask a master where they are."""
+    usual = events_port_of(settings, port)
+    try:
+        return publisher(context, settings.host, usual, certificate=own)
+    except UsageError:
+        if settings.events_port or not usual:
+            raise
+        return publisher(context, settings.host, 0, certificate=own)
 
 
 def _allow_connections(workers: int) -> None:
@@ -134,6 +169,17 @@ def _take_leave(loop: Loop, ending: Ending) -> None:
         loop.farewell("drained")
     else:
         log.info("told to stop: what is in the workers' hands stays there for the master that leads next")
+
+
+def events_port_of(settings: Settings, port: int) -> int:
+    """The port for events: as the settings say, or above the other one; 0 for any free one. Raises UsageError."""
+    if settings.events_port:
+        return settings.events_port + (int(settings.ha) if settings.ha else 0)
+    if not settings.port:
+        return 0
+    if port + EVENTS_ABOVE > LAST_PORT:
+        raise UsageError(f"there is no port {EVENTS_ABOVE} above {port} for events: name one by --events-port")
+    return port + EVENTS_ABOVE
 
 
 def pair_of(settings: Settings, port: int) -> Pair | None:

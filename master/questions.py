@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from master.loaded import Loaded
 from master.plan import Plan
-from storage.ledger import Lead, Transition
+from protocol.events import Announcement
+from storage.ledger import NOBODY, Lead, Transition
 
 
 class Ending(Enum):
@@ -20,12 +21,13 @@ class Ending(Enum):
 
 @dataclass(slots=True)
 class Leadership:
-    """What is known once the lead is taken. `beat` is the last one written."""
+    """What is known once the lead is taken. `beat` is the last one written; `said` was announced with the taking."""
 
     lead: Lead
     plan: Plan
     loaded: Loaded
     beat: int
+    said: list[Announcement] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,8 @@ class Take:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Commit a batch; the answer is a Reply. `closing` says that nothing is left to do but this."""
+    """Commit a batch; the answer is a Reply. `closing` says that nothing is left to do but this; `passed` is what every
+    reader of the log has behind it."""
 
     incarnation: str
     beat: int
@@ -54,6 +57,7 @@ class Commit:
     queues: list[str]
     newcomers: str
     closing: bool = False
+    passed: int = NOBODY
 
 
 @dataclass(frozen=True, slots=True)

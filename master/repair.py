@@ -7,10 +7,11 @@ Here is what is left: an account that is known and has neither job nor dead lett
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 from master.election import Act, Election
@@ -19,7 +20,7 @@ from master.plan import Plan, recall
 from protocol.errors import LedgerError
 from protocol.jobs import Job, Operation
 from protocol.logs import fields
-from storage.ledger import Lead, Transition
+from storage.ledger import Lead, Reply, Transition
 from storage.records import pack_job
 
 log = logging.getLogger(__name__)
@@ -34,25 +35,38 @@ def repair(opened: Opened, missing: Iterable[tuple[Operation, str]]) -> int:
     plan = recall(ledger.remembered())
     if plan is None:
         return 0
-    lead = _take(opened)
-    beat, added = lead.beat, 0
+    added = 0
     rest = iter(missing)
-    family = f"repaired{lead.epoch}"
-    try:
+    family = f"repaired{secrets.token_hex(4)}"
+    with lead_at_rest(opened, "audit --repair") as commit:
         while chunk := list(islice(rest, CHUNK)):
-            reply = ledger.commit(lead.incarnation, beat, [_jobs(plan, chunk, family)], [])
-            beat += 1
-            added += int(reply.statuses[0])
+            added += int(commit([_jobs(plan, chunk, family)]).statuses[0])
         for bucket in range(0, ledger.sizes().get(family, (0, 0))[1], CHUNK):
-            ledger.commit(lead.incarnation, beat, [["E", family, bucket, CHUNK]], [])
-            beat += 1
-    finally:
-        ledger.release(lead.incarnation, beat)
-    log.info("gave jobs to what was nowhere", extra=fields(jobs=added, epoch=lead.epoch))
+            commit([["E", family, bucket, CHUNK]])
+    log.info("gave jobs to what was nowhere", extra=fields(jobs=added))
     return added
 
 
-def _take(opened: Opened) -> Lead:
+@contextlib.contextmanager
+def lead_at_rest(opened: Opened, name: str) -> Iterator[Callable[[list[Transition]], Reply]]:
+    """Lead a crawl that nobody leads, for as long as a tool needs; yields its way to commit. Raises LedgerError when
+    a master leads."""
+    ledger, lead = opened.ledger, _take(opened, name)
+    beat = lead.beat
+
+    def commit(batch: list[Transition]) -> Reply:
+        nonlocal beat
+        reply = ledger.commit(lead.incarnation, beat, batch, [])
+        beat += 1
+        return reply
+
+    try:
+        yield commit
+    finally:
+        ledger.release(lead.incarnation, beat)
+
+
+def _take(opened: Opened, name: str) -> Lead:
     """Take the lead of a crawl that rests, as a master would."""
     ledger, election = opened.ledger, Election()
     while True:
@@ -63,11 +77,11 @@ def _take(opened: Opened) -> Lead:
         if act is Act.TAKE:
             incarnation = secrets.token_hex(8)
             witness = opened.dataset.highest_epoch()
-            lead = ledger.take(incarnation, seen, witness=witness, ledger_id=seen.ledger_id, name="audit --repair")
+            lead = ledger.take(incarnation, seen, witness=witness, ledger_id=seen.ledger_id, name=name)
             opened.dataset.witness_epoch(lead.epoch)
             return lead
         if act is Act.COMPLAIN:
-            raise LedgerError(f"master {seen.name} leads this crawl: stop it first, then repair")
+            raise LedgerError(f"master {seen.name} leads this crawl: stop it first")
         time.sleep(LOOK_S)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -29,6 +30,12 @@ class Hand:
     moved_at: float = 0.0
     stepping: int = 0
     ended: bool = False
+
+    def spend(self, spent: int) -> int:
+        """So many requests are spent in all, as the worker says; how many more that is than was known."""
+        more = max(0, min(spent, self.granted) - self.spent)
+        self.spent += more
+        return more
 
 
 @dataclass(slots=True)
@@ -110,6 +117,14 @@ class Roster:
         if hand is not None and hand.peer is not None and hand.peer in self.workers:
             self.workers[hand.peer].tokens.discard(token)
         return hand
+
+    def unspent_beyond(self, later: Roster) -> Counter[str]:
+        """What was granted to leases that a later roster does not hold, by budget."""
+        unspent: Counter[str] = Counter()
+        for token, hand in self.hands.items():
+            if token not in later.hands:
+                unspent[hand.budget] += hand.granted - hand.spent
+        return unspent
 
     def orphans(self) -> Iterator[Hand]:
         """Leases that nobody has listed."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from master.dispatch import Dispatch
 from master.member import Member
+from master.roster import Hand
 from master.traversal import COLLECTED, front_of
 from protocol.jobs import Operation
 
@@ -55,7 +56,7 @@ def document(
             "parked": reply.lengths.get(front_of(operation), 0),
             "ongoing": sum(hand.job.operation is operation for hand in hands),
             "completed": totals.get(f"{letter}.done", 0),
-            "dead": totals.get(f"{letter}.dead", 0),
+            "dead": totals.get(f"{letter}.dead", 0) - totals.get(f"{letter}.revived", 0),
             "pages": totals.get(f"{letter}.steps", 0),
             "records": totals.get(f"{letter}.records", 0),
         }
@@ -73,10 +74,14 @@ def document(
         "rates": rates.by_name,
         "totals": dict(sorted(totals.items())),
         "counted": dispatch.counted,
+        "consumers": dispatch.readers.lags(dispatch.tip.sequence),
+        "log": {"head": dispatch.tip.sequence},
         "workers": [
             {
                 "name": worker.name,
                 "room": worker.room,
+                "in_hand": [_in_hand(dispatch.roster.hands[token], now) for token in sorted(worker.tokens)],
+                "budgets": sorted({key for keys in worker.budgets.values() for key in keys}),
                 "jobs": sorted(
                     f"{dispatch.roster.hands[token].job.operation.value} {dispatch.roster.hands[token].job.user}"
                     for token in worker.tokens
@@ -95,6 +100,17 @@ def document(
             }
             for key, budget in dispatch.budgets.by_key.items()
         },
+    }
+
+
+def _in_hand(hand: Hand, now: float) -> dict[str, Any]:
+    done = hand.job.progress
+    return {
+        "operation": hand.job.operation.value,
+        "user": hand.job.user,
+        "page": done.steps + 1,
+        "records": done.count,
+        "idle_s": round(now - hand.moved_at, 1),
     }
 
 

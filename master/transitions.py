@@ -41,6 +41,7 @@ class Pending:
     after: Job | None = None
     topped_up: int = 0
     wish: Wish | None = None
+    payload: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +59,12 @@ class Transitions:
             count=step.records, cursor=step.cursor, segments=(*segments, Segment(step.token, step.length))
         )
         ahead, found = self._discoveries(hand, step.step, step.found)
-        body = msgpack.packb([job.user, step.records, step.cursor])
+        about = [job.user, step.records, step.cursor, step.token, step.length, job.operation.value]
+        body = msgpack.packb(about)
         transition = ["P", step.token, step.step, step.records, pack_job(after), found]
         transition += [[f"{_TOPICS[job.operation]}.page", body], hand.budget, hand.granted + more]
         weight = min(len(step.found), MAX_DISCOVERIES)
-        return [*ahead, Pending(transition, weight, peer, hand, after, more)]
+        return [*ahead, Pending(transition, weight, peer, hand, after, more, payload=step.payload)]
 
     def done(self, peer: bytes, hand: Hand, end: wire.End) -> list[Pending]:
         """The job is done, and its dataset is stored."""
@@ -73,7 +75,7 @@ class Transitions:
         body = msgpack.packb([job.operation.value, job.user, outcome, end.records, job.depth, job.parent, hand.worker])
         transition = ["D", end.token, end.step, end.records, outcome, queue, record, self.traversal.front]
         transition += [self._ended_level(job), found, ["job.done", body]]
-        return [*ahead, Pending(transition, min(len(end.found), MAX_DISCOVERIES), peer, hand)]
+        return [*ahead, Pending(transition, min(len(end.found), MAX_DISCOVERIES), peer, hand, payload=end.payload)]
 
     def failed(self, peer: bytes | None, hand: Hand, after: Job, words: str) -> Pending:
         """A try failed, or a lease lapsed once too often: the job rests, or is given up."""

@@ -21,6 +21,8 @@ REMEMBERED: Final = 200_000
 
 WORKERS_SAY: Final = (wire.Hello, wire.ProgressMade, wire.Result, wire.Heartbeat, wire.Bye)
 
+SUBSCRIBERS_ASK: Final = ("status", "where", "dead")
+
 
 def may_say(role: Role, message: wire.Message) -> bool:
     """Whether a message is one for such a sender to send. Whoever has the masters' key may say everything."""
@@ -30,7 +32,9 @@ def may_say(role: Role, message: wire.Message) -> bool:
         case Role.WORKER:
             return isinstance(message, WORKERS_SAY)
         case Role.SUBSCRIBER:
-            return isinstance(message, wire.Status) and message.question == "status"
+            if isinstance(message, wire.Status):
+                return message.question.partition(" ")[0] in SUBSCRIBERS_ASK
+            return isinstance(message, (wire.Replay, wire.Passed))
 
 
 class Door:

@@ -10,13 +10,30 @@ Decoding checks the type and the bounds of every field and raises MalformedError
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgpack
 
 from protocol.errors import MalformedError
 from protocol.jobs import Outcome
-from protocol.shapes import ArrayOf, ListOf, Number, OneOf, Shape, Text
+from protocol.parts import (
+    ACCEPTED as ACCEPTED,
+    DONE as DONE,
+    ENDS as ENDS,
+    FAILED as FAILED,
+    LIMITED as LIMITED,
+    LOST as LOST,
+    STALE as STALE,
+    Assignment as Assignment,
+    BudgetReport as BudgetReport,
+    Caller as Caller,
+    End as End,
+    Entry as Entry,
+    Spent as Spent,
+    Step as Step,
+    Verdict as Verdict,
+)
+from protocol.shapes import ArrayOf, Bytes, ListOf, Number, OneOf, Shape, Text
 
 VERSION = b"\x01"
 MAX_BODY_BYTES = 8 * 1024 * 1024
@@ -33,100 +50,10 @@ MAX_ACCOUNT = 255
 MAX_CURSOR = 4096
 MAX_WORDS = 4096
 """Bytes of an error's words."""
-
-
-class Spent(NamedTuple):
-    """A token in hand. Numbers of requests since the lease began; `idle_ms` since its last progress.
-
-    A request is spent when its answer is in the budgets of the same message, or it was given up; not while it is
-    under way.
-    """
-
-    token: str
-    granted: int
-    spent: int
-    idle_ms: int
-
-
-class BudgetReport(NamedTuple):
-    """What a service said of a budget. A `limit` of -1: it said nothing, and counts nothing that we can see.
-
-    `window` is the reset time as the service wrote it, the name of the window; `reset_in_ms` is how long from the
-    sending of this message until then, by the worker's monotonic clock.
-    """
-
-    who: str
-    endpoint: str
-    limit: int
-    remaining: int
-    window: int
-    reset_in_ms: int
-
-
-class Caller(NamedTuple):
-    """Who the service will count when the worker calls the endpoint of an operation."""
-
-    operation: str
-    who: str
-    endpoint: str
-
-
-class Step(NamedTuple):
-    """A page that is stored. `step` and `records` (received) are absolute over all leases of the job; `length` is that
-    of the segment."""
-
-    token: str
-    step: int
-    records: int
-    cursor: str
-    length: int
-    found: list[str]
-    spent: int
-
-
-class End(NamedTuple):
-    """How a lease ended. `how` is one of `ENDS`; `outcome` a value of `Outcome` when done; `words` an error's."""
-
-    token: str
-    how: str
-    step: int
-    records: int
-    outcome: str
-    found: list[str]
-    spent: int
-    words: str
-
-
-DONE, LIMITED, FAILED, LOST = "done", "limited", "failed", "lost"
-ENDS = frozenset((DONE, LIMITED, FAILED, LOST))
-"""done: stored, with its receipt. limited: the grant is empty. failed: the try is. lost: a segment is gone."""
-
-
-class Assignment(NamedTuple):
-    """A job with its token. `segments` are [token, length] pairs; `granted` requests may be spent as `who`."""
-
-    token: str
-    operation: str
-    user: str
-    depth: int
-    steps: int
-    records: int
-    cursor: str
-    segments: list[list[Any]]
-    who: str
-    granted: int
-
-
-class Verdict(NamedTuple):
-    """What became of a step or an end. `status`: `ACCEPTED` or `STALE`; `granted`: the requests granted so far."""
-
-    token: str
-    step: int
-    status: int
-    granted: int
-
-
-STALE, ACCEPTED = 0, 1
+MAX_PAYLOAD_BYTES = 1024 * 1024
+"""Bytes of a page that rides along."""
+MAX_TOPICS = 32
+"""Topics of one subscriber."""
 
 
 class Hello(NamedTuple):
@@ -175,6 +102,44 @@ class Status(NamedTuple):
     """A tool asks. `question` is a word; the answer is a REPORT."""
 
     question: str
+
+
+class Replay(NamedTuple):
+    """A subscriber asks for what was announced after `sequence`, of topics that begin so; for none of it with `most` 0,
+    only where the log is. `ledger` and `incarnation` are those of its position, or ""."""
+
+    topics: list[str]
+    ledger: str
+    incarnation: str
+    sequence: int
+    most: int
+
+
+class Passed(NamedTuple):
+    """A subscriber has stored all up to there, under its name: the log need not keep that for it. -1: it will not come
+    again."""
+
+    name: str
+    ledger: str
+    sequence: int
+
+
+class Events(NamedTuple):
+    """The answer to a REPLAY. `how` is one of `REPLAYS`. All of the topics up to `covered` is in `entries`; that
+    sequence was given by `incarnation`. `first` and `head` are the ends of what is kept of the log."""
+
+    ledger: str
+    how: str
+    first: int
+    head: int
+    incarnation: str
+    covered: int
+    entries: list[Entry]
+
+
+KEPT, GONE, OTHER = "kept", "gone", "other"
+REPLAYS = frozenset((KEPT, GONE, OTHER))
+"""kept: here it is. gone: the log does not reach back so far. other: that position is of another history."""
 
 
 class Welcome(NamedTuple):
@@ -279,6 +244,9 @@ Message = (
     | Bye
     | Status
     | PeerWord
+    | Replay
+    | Passed
+    | Events
     | Welcome
     | Standby
     | JobGiven
@@ -297,6 +265,9 @@ TYPES: dict[type[Message], bytes] = {
     Bye: b"BYE",
     Status: b"STATUS",
     PeerWord: b"PEER",
+    Replay: b"REPLAY",
+    Passed: b"PASSED",
+    Events: b"EVENTS",
     Welcome: b"WELCOME",
     Standby: b"STANDBY",
     JobGiven: b"JOB",
@@ -350,8 +321,27 @@ _segments = ListOf(_pair, MAX_SEGMENTS)
 _spent = ListOf(ArrayOf(Spent, _word, _number, _number, _number))
 _budgets = ListOf(ArrayOf(BudgetReport, _word, _word, _limit, _number, _number, _number))
 _callers = ListOf(ArrayOf(Caller, _operation, _word, _word))
-_steps = ListOf(ArrayOf(Step, _word, _number, _records_number, _cursor, _number, _accounts, _number))
-_ends = ListOf(ArrayOf(End, _word, OneOf(ENDS), _number, _records_number, _outcome, _accounts, _number, _words))
+_payload = Bytes(MAX_PAYLOAD_BYTES)
+_steps = ListOf(
+    ArrayOf(Step, _word, _number, _records_number, _cursor, _number, _accounts, _number, _payload, optional=1)
+)
+_ends = ListOf(
+    ArrayOf(
+        End,
+        _word,
+        OneOf(ENDS),
+        _number,
+        _records_number,
+        _outcome,
+        _accounts,
+        _number,
+        _words,
+        _payload,
+        optional=1,
+    )
+)
+_topics = ListOf(_word, MAX_TOPICS)
+_entries = ListOf(ArrayOf(Entry, _number, _number, _word, Bytes(MAX_BODY_BYTES)))
 _assignments = ListOf(
     ArrayOf(Assignment, _word, _operation, _account, _number, _number, _number, _cursor, _segments, _word, _number)
 )
@@ -370,6 +360,9 @@ _SHAPES: dict[bytes, Shape] = {
     b"PEER": ArrayOf(
         PeerWord, _number, _word, _word, _word, _number, _number, _number, _number, _number, _number, _number
     ),
+    b"REPLAY": ArrayOf(Replay, _topics, _word, _word, _number, _number),
+    b"PASSED": ArrayOf(Passed, _word, _word, _limit),
+    b"EVENTS": ArrayOf(Events, _word, OneOf(REPLAYS), _number, _number, _word, _number, _entries),
     b"JOB": ArrayOf(JobGiven, _number, _assignments),
     b"COMMITTED": ArrayOf(Committed, _number, _verdicts),
     b"REVOKE": ArrayOf(Revoke, _number, _tokens, _words),

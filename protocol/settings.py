@@ -20,6 +20,7 @@ LEDGER: Final = Form(
     "a URL with redis://, rediss://, unix:// or sentinel://, or empty", "((rediss?|unix|sentinel)://.+)?"
 )
 SERVICE: Final = Form("a URL with http:// or https://", "https?://.+")
+SERVICE_OR_NONE: Final = Form("a URL with http:// or https://, or empty", "(https?://.+)?")
 ADDRESS: Final = Form("HOST:PORT, or empty", r"((\[[0-9a-fA-F:.]+\]|[^:\s\[\]/]+):[0-9]{1,5})?")
 PAIR_NUMBER: Final = Form("0 or 1, or empty", "[01]?")
 
@@ -77,15 +78,22 @@ class Settings:
     )
     host: str = setting(
         "127.0.0.1",
-        "master worker",
+        "master worker services",
         "The address on which the master listens.",
         original="jt_hostname",
     )
     port: int = setting(
         8000,
-        "master worker",
+        "master worker services",
         "The port on which the master listens; 0 takes any free one.",
         original="jt_port",
+        least=0,
+        most=65_535,
+    )
+    events_port: int = setting(
+        0,
+        "master",
+        "The port on which the master publishes events; with --ha plus its number. 0: ten above its other port.",
         least=0,
         most=65_535,
     )
@@ -103,8 +111,9 @@ class Settings:
     )
     master: tuple[str, ...] = setting(
         (),
-        "worker",
-        "Where a worker finds its masters, each as HOST:PORT. Empty: both of a pair on the host and port above.",
+        "worker services",
+        "Where a worker or a service finds its masters, each as HOST:PORT. Empty: both of a pair on the host and port "
+        "above.",
         form=ADDRESS,
     )
     keys_directory: Path | None = setting(
@@ -115,12 +124,13 @@ class Settings:
     )
     key: Path | None = setting(
         None,
-        "worker",
-        "The file that `tmatic-master keys new` made for this worker. Empty: a plain connection, on this machine.",
+        "worker services",
+        "The file that `tmatic-master keys new` made for this worker or service. Empty: a plain connection, on this "
+        "machine.",
     )
     insecure: bool = setting(
         False,
-        "master worker",
+        "master worker services",
         "Whether connections beyond this machine may be plain. Whoever reaches the port can then do everything.",
     )
     die_with_master: bool = setting(
@@ -246,6 +256,68 @@ class Settings:
         "", "worker", "The token sent to the service. It has no flag, since others can read command lines.", secret=True
     )
     bearer_token_file: Path | None = setting(None, "worker", "A file that holds the token and nothing else.")
+    carbon_server: str = setting(
+        "", "services", "Where statistics are sent live, a host with carbon. Empty: nowhere.", original="carbon_server"
+    )
+    carbon_port: int = setting(
+        2003, "services", "The port on which carbon listens.", original="carbon_port", least=1, most=65_535
+    )
+    carbon_protocol: str = setting(
+        "plaintext",
+        "services",
+        "How carbon is spoken to: lines of text (port 2003), or its pickle protocol (port 2004).",
+        choices=("plaintext", "pickle"),
+    )
+    graphite_url: str = setting(
+        "",
+        "services",
+        "Where Graphite draws graphs, for the monitor. Empty: the monitor draws its own.",
+        original="graphite_url",
+        form=SERVICE_OR_NONE,
+    )
+    lookup_database: Path = setting(
+        Path("lookup.db"), "services", "The file in which `tmatic-lookup` keeps profiles.", original="lookup_database"
+    )
+    lookup_port: int = setting(
+        9797,
+        "services",
+        "The port of `tmatic-lookup`; 0 takes any free one.",
+        original="lookup_port",
+        least=0,
+        most=65_535,
+    )
+    monitor_port: int = setting(
+        9898,
+        "services",
+        "The port of `tmatic-monitor`; 0 takes any free one.",
+        original="monitor_port",
+        least=0,
+        most=65_535,
+    )
+    index_directory: Path = setting(Path("index"), "services", "The folder in which `tmatic-indexer` keeps its index.")
+    index_engine: str = setting(
+        "whoosh",
+        "services",
+        "What the local index is made with: whoosh, or tantivy, which is faster by far and for large sets.",
+        choices=("whoosh", "tantivy"),
+    )
+    elasticsearch_url: str = setting(
+        "",
+        "services",
+        "Where Elasticsearch or OpenSearch listens, for an index there. Empty: a local index.",
+        original="elasticsearch_url",
+        flag="--elasticsearch",
+        form=SERVICE_OR_NONE,
+    )
+    log_scrollback: int = setting(
+        300,
+        "services",
+        "How many lines of the log the monitor keeps to show.",
+        unit="lines",
+        original="log_scrollback",
+        least=10,
+        most=100_000,
+    )
 
 
 def _row(of: Field[Any], kind: Any) -> Row:

@@ -68,6 +68,21 @@ class Text:
         return [self.one(value) for value in values]
 
 
+class Bytes:
+    """Bytes as they are, at most so many."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+
+    def one(self, value: Any) -> bytes:
+        if type(value) is not bytes or len(value) > self._limit:
+            raise MalformedError(f"bytes are missing or more than {self._limit}")
+        return value
+
+    def column(self, values: Sequence[Any]) -> Sequence[bytes]:
+        return [self.one(value) for value in values]
+
+
 class OneOf:
     """One of a closed set of words."""
 
@@ -105,10 +120,11 @@ class ListOf:
 
 
 class ArrayOf:
-    """An array of fields in order; more of them, of a later version, are skipped."""
+    """An array of fields in order; more of them, of a later version, are skipped. The last `optional` ones may be
+    missing, and have defaults in the shape."""
 
-    def __init__(self, shape: Callable[..., Any], *fields: Shape) -> None:
-        self._shape, self._fields, self._wanted = shape, fields, len(fields)
+    def __init__(self, shape: Callable[..., Any], *fields: Shape, optional: int = 0) -> None:
+        self._shape, self._fields, self._wanted = shape, fields, len(fields) - optional
         self._readers = [field.one for field in fields]
 
     def one(self, value: Any) -> Any:
@@ -117,8 +133,8 @@ class ArrayOf:
         return self._shape(*[reader(item) for reader, item in zip(self._readers, value, strict=False)])
 
     def column(self, values: Sequence[Any]) -> Sequence[Any]:
-        if not _LIST.issuperset(map(type, values)) or min(map(len, values)) < self._wanted:
-            raise self._short()
+        if not _LIST.issuperset(map(type, values)) or min(map(len, values)) < len(self._fields):
+            return [self.one(value) for value in values]
         columns = [field.column(items) for field, items in zip(self._fields, zip(*values, strict=False), strict=False)]
         return list(map(self._shape, *columns))
 

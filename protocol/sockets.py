@@ -7,16 +7,23 @@ from __future__ import annotations
 
 import errno
 import time
+from collections.abc import Iterable
 from typing import Final
 
 import zmq
 
 from protocol.errors import UsageError
+from protocol.events import MAX_EVENT_BYTES
 from protocol.keys import Certificate
 from protocol.messages import MAX_BODY_BYTES
 
 QUEUED = 10_000
 """Messages that wait for a peer before sending to it is refused. Nothing's correctness rests on it."""
+QUEUED_EVENTS = 1_500
+"""Events that wait for a subscriber; what comes then is dropped for it, and read again from the log. With parts of
+`protocol.events.PART_BYTES` one that is stuck costs a master 48 MB at most."""
+QUEUED_HERE = 10_000
+"""Events that a subscriber keeps before it has looked at them."""
 RECONNECT_MS = 100
 RECONNECT_MOST_MS = 2_000
 LINGER_MS = 500
@@ -92,11 +99,31 @@ def publisher(
     """
     if instead_of is not None:
         instead_of.close(0)
-    socket = context.socket(zmq.PUB)
+    socket = context.socket(zmq.XPUB)  # a PUB that tells what is subscribed to
     _options(socket)
+    socket.setsockopt(zmq.SNDHWM, QUEUED_EVENTS)
     if certificate is not None:
         _answer_with(socket, certificate, EVENTS_DOMAIN)
     return socket, _bind(socket, host, port, within_s=0.0 if instead_of is None else REBIND_S)
+
+
+def subscriber(
+    context: zmq.Context[zmq.Socket[bytes]], address: str, topics: Iterable[str], *, certificate: Certificate | None
+) -> zmq.Socket[bytes]:
+    """A socket that hears one master's events, of topics that begin so. Raises UsageError for what is no address."""
+    socket = context.socket(zmq.SUB)
+    _options(socket)
+    socket.setsockopt(zmq.RCVHWM, QUEUED_HERE)
+    socket.setsockopt(zmq.MAXMSGSIZE, MAX_EVENT_BYTES)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MOST_MS)
+    if certificate is not None:
+        call_with(socket, certificate)
+    for topic in topics:
+        socket.setsockopt(zmq.SUBSCRIBE, topic.encode())
+    connect(socket, address)
+    return socket
 
 
 def _bind(socket: zmq.Socket[bytes], host: str, port: int, *, within_s: float = 0.0) -> int:

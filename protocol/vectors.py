@@ -1,7 +1,8 @@
 """`protocol/vectors.json`: the bytes of every message, for those who write a worker in another language.
 
 `python -m protocol.vectors` writes it anew. An example has the message's fields by name and, since order is what
-travels, its body as an array; then its three frames in hex. A refused one has frames that nobody may accept.
+travels, its body as an array, with bytes as {"hex": …}; then its three frames in hex. A refused one has frames that
+nobody may accept.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from protocol.messages import (
     ACCEPTED,
     DONE,
     FAILED,
+    GONE,
+    KEPT,
     LIMITED,
     LOST,
     STALE,
@@ -28,14 +31,18 @@ from protocol.messages import (
     Committed,
     Drain,
     End,
+    Entry,
+    Events,
     Heartbeat,
     Hello,
     JobGiven,
     Message,
+    Passed,
     PeerWord,
     ProgressMade,
     Quit,
     Refused,
+    Replay,
     Report,
     Result,
     Revoke,
@@ -81,6 +88,9 @@ EXAMPLES: Final[dict[str, Message]] = {
     "progress of an analysis": ProgressMade(
         [Step(_TOKEN, 3, 300, "300", 91_004, ["22013880", "9223372036854775807", "did:plc:é"], 4)], []
     ),
+    "progress with the page for those who listen": ProgressMade(
+        [Step(_TOKEN, 1, 2, "1467500000000000000", 51, [], 1, b"\x1f\x8b\x08...")], []
+    ),
     "result, done": Result([End(_TOKEN, DONE, 2, 5120, "complete", [], 2, "")], [_BUDGET]),
     "result, the account is protected": Result([End(_TOKEN, DONE, 1, 0, "protected", [], 1, "")], []),
     "result, the grant is spent": Result([End(_TOKEN, LIMITED, 0, 5000, "", [], 4, "")], []),
@@ -92,6 +102,13 @@ EXAMPLES: Final[dict[str, Message]] = {
     ),
     "bye": Bye("3f9c"),
     "status": Status("status"),
+    "replay": Replay(["job.", "timeline."], "9c0ffee1ced6e4e5", _INCARNATION, 41, 1000),
+    "passed": Passed("indexer", "9c0ffee1ced6e4e5", 43),
+    "passed, and gone for good": Passed("indexer", "9c0ffee1ced6e4e5", -1),
+    "events": Events(
+        "9c0ffee1ced6e4e5", KEPT, 1, 43, _INCARNATION, 43, [Entry(43, 40, "job.done", bytes.fromhex("97a154"))]
+    ),
+    "events, but the log does not reach back so far": Events("9c0ffee1ced6e4e5", GONE, 42, 43, _INCARNATION, 43, []),
     "welcome": Welcome(_INCARNATION, 3, "main", 1000, "9c0ffee1ced6e4e5"),
     "standby, which knows who leads": Standby(3, "10.0.0.1:8000", "main", 1000, "9c0ffee1ced6e4e5"),
     "standby, while nobody leads": Standby(3, "", "main", 1000, "9c0ffee1ced6e4e5"),
@@ -161,10 +178,14 @@ REFUSED: Final = _refused()
 def _named(value: Any) -> Any:
     if hasattr(value, "_asdict"):
         return {name: _named(one) for name, one in value._asdict().items()}
+    if isinstance(value, bytes):
+        return {"hex": value.hex()}
     return [_named(one) for one in value] if isinstance(value, list) else value
 
 
 def _ordered(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return {"hex": value.hex()}
     return [_ordered(one) for one in value] if isinstance(value, list | tuple) else value
 
 

@@ -14,7 +14,7 @@ follower list is the follower's id.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
@@ -72,10 +72,14 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer of a service. `cursor` is the service's word for where the next page starts, empty for none."""
+    """One answer of a service. `cursor` is the service's word for where the next page starts, empty for none.
+
+    `packed` keeps what it was packed to: a page goes to its segment or file, and to those who listen.
+    """
 
     records: tuple[Record, ...]
     cursor: str = ""
+    packed: dict[RecordKind, bytes] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,9 @@ class Dataset(Protocol):
         Returns the new length in bytes, which is what the ledger is to accept. Raises SegmentLostError when less
         than `offset` is there.
         """
+
+    def payload(self, operation: Operation, page: Page) -> bytes:
+        """A page as those get it who listen: gzip of its lines."""
 
     def close(self, token: str) -> None:
         """No more pages come under this token from here; whatever is held open for it may go."""

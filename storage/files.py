@@ -49,6 +49,10 @@ class FileDataset:
         """Keep a page durably behind the first `offset` bytes of the lease's segment; returns its new length."""
         return self._segments.append(token, offset, encode_page(RecordKind.of(operation), page))
 
+    def payload(self, operation: Operation, page: Page) -> bytes:
+        """A page as those get it who listen: the member that went to its segment, or goes to the file."""
+        return encode_page(RecordKind.of(operation), page)
+
     def close(self, token: str) -> None:
         """Let go of a lease's segment."""
         self._segments.close(token)

@@ -45,14 +45,15 @@ if req[1] == 'release' then
 end
 
 -- {'commit', incarnation, beat seen, transitions, queues whose lengths are wanted, max users (0: no limit), log cap
--- in bytes, set into which accounts that are new to the crawl are put as well, or ''}
+-- in bytes, set into which accounts that are new to the crawl are put as well, or '', the sequence that all who read the
+-- log have passed (-1: nobody reads it), how many bytes of the log are kept for those who come late}
 local incarnation = req[2]
 local lead = call('HMGET', LEAD, 'incarnation', 'beat')
 if lead[1] ~= incarnation then return fenced('another incarnation leads') end
 if lead[2] ~= whole(req[3]) then return fenced('the beat is not the one that was written last') end
 -- A script that fails half way has written half: so what it writes is known to be of its kind before.
-for name in string.gmatch('held totals sets levels heads retry dead crawl', '%a+') do call('HLEN', P .. name) end
-call('LLEN', LOG); for _, name in ipairs(req[5]) do call('LLEN', P .. 'queue:' .. name) end
+for name in string.gmatch('held totals sets levels heads retry dead crawl readers dropped', '%a+') do call('HLEN', P .. name) end
+call('LLEN', LOG); call('LLEN', P .. 'reigns'); for _, name in ipairs(req[5]) do call('LLEN', P .. 'queue:' .. name) end
 local transitions, max_users = req[4], req[6]
 local OPERATIONS = { 'T', 'F', 'A', 'U' }
 
@@ -154,18 +155,25 @@ local function discover(found)
   end
 end
 
--- The log of announcements: what a subscriber reads again. Trimmed from its head to the cap.
-local heads, sequence, log_bytes
-local entries = {}
+-- The log of announcements: what a subscriber reads again. Trimmed from its head: to what is not passed yet, and to the
+-- cap. `reigns` tells which incarnation gave which sequences: {incarnation, the first one}, one after the other.
+local heads, sequence, log_bytes, reign
+local entries, at = {}, 0
+local told = { 0 } -- the first sequence of this commit; then, for each: which transition, and the topic's one before
 local function announce(what)
   if not what or #what == 0 then return end
   if not heads then
     heads = {}
     local flat = call('HGETALL', P .. 'heads')
-    for i = 1, #flat, 2 do heads[flat[i]] = tonumber(flat[i + 1]) end
+    for i = 1, #flat, 2 do
+      if flat[i] == 'reign' then reign = flat[i + 1] else heads[flat[i]] = tonumber(flat[i + 1]) end
+    end
     sequence, log_bytes = heads[''] or 0, heads['bytes'] or 0
+    told[1] = sequence + 1
   end
   sequence = sequence + 1
+  told[#told + 1] = at
+  told[#told + 1] = heads[what[1]] or 0
   count('announced.' .. what[1], 1)
   local entry = cmsgpack.pack({ sequence, heads[what[1]] or 0, what[1], what[2] })
   heads[what[1]] = sequence
@@ -350,6 +358,30 @@ end
 -- {'M', announcement}: said of the crawl itself, and of no job.
 function handlers.M(t) announce(t[2]); return OK end
 
+-- {'N', name, sequence or -1}: how far one who reads the log has come; -1 when it will read no more.
+function handlers.N(t)
+  if t[3] < 0 then return call('HDEL', P .. 'readers', t[2]) end
+  call('HSET', P .. 'readers', t[2], whole(t[3]))
+  return OK
+end
+
+-- {'Q', field, letter, queue, record, level, announcement}: a dead letter, as it was read, is to be tried again, or
+-- put away for good (no queue).
+function handlers.Q(t)
+  if call('HGET', P .. 'dead', t[2]) ~= t[3] then return STALE end
+  call('HDEL', P .. 'dead', t[2])
+  if t[4] ~= '' then
+    push(t[4], t[5], false)
+    count(read(t[5]) .. '.revived', 1)
+  else
+    call('HSET', P .. 'dropped', t[2], t[3])
+    count('dropped', 1)
+  end
+  if t[6] ~= '' then call('HINCRBY', P .. 'levels', t[6], 1) end
+  announce(t[7])
+  return OK
+end
+
 -- {'C', field, value}: what the crawl remembers of itself.
 function handlers.C(t) call('HSET', P .. 'crawl', t[2], t[3]); return OK end
 
@@ -364,7 +396,7 @@ function handlers.E(t)
 end
 
 local statuses = {}
-for i, t in ipairs(transitions) do statuses[i] = handlers[t[1]](t) end
+for i, t in ipairs(transitions) do at = i; statuses[i] = handlers[t[1]](t) end
 
 -- One write of everything that was gathered.
 for _, name in ipairs(order) do pour(name) end
@@ -388,14 +420,19 @@ for name, by in pairs(totals) do
 end
 if #entries > 0 then
   call('RPUSH', LOG, unpack(entries))
-  while log_bytes > req[7] do
+  if reign ~= incarnation then
+    call('RPUSH', P .. 'reigns', cmsgpack.pack({ incarnation, told[1] }))
+    call('LTRIM', P .. 'reigns', -1000, -1)
+  end
+  while log_bytes > req[7] or (log_bytes > req[10] and req[9] >= 0) do
     local gone, oldest = 0, call('LRANGE', LOG, 0, 255)
     if #oldest == 0 then log_bytes = 0; break end
+    if log_bytes <= req[7] and cmsgpack.unpack(oldest[#oldest])[1] > req[9] then break end
     for _, entry in ipairs(oldest) do gone = gone + #entry end
     call('LTRIM', LOG, #oldest, -1)
     log_bytes = log_bytes - gone
   end
-  local flat = { '', whole(sequence), 'bytes', whole(log_bytes) }
+  local flat = { '', whole(sequence), 'bytes', whole(log_bytes), 'reign', incarnation }
   for topic, last in pairs(heads) do
     if topic ~= '' and topic ~= 'bytes' then
       flat[#flat + 1] = topic
@@ -409,5 +446,5 @@ local lengths = {}
 for i, name in ipairs(req[5]) do lengths[i] = call('LLEN', P .. 'queue:' .. name) end
 return cmsgpack.pack({
   statuses, lengths, call('HGETALL', P .. 'levels'),
-  { call('HLEN', HELD), call('HLEN', P .. 'retry'), call('HLEN', P .. 'dead'), family('seen').members },
+  { call('HLEN', HELD), call('HLEN', P .. 'retry'), call('HLEN', P .. 'dead'), family('seen').members }, told,
 })

@@ -7,10 +7,12 @@ the request, names the errors and reads back. The commands are listed at the han
     {tmatic:CRAWL}:queue:NAME  waiting jobs (`storage.records`); `front:OP` holds those that were begun and came back
     {tmatic:CRAWL}:held        token -> job, worker, budget, grant: what is assigned
     {tmatic:CRAWL}:retry       "OP:account" -> job: failed, resting
-    {tmatic:CRAWL}:dead        "OP:account" -> job and the last error's words
+    {tmatic:CRAWL}:dead        "OP:account" -> job and the last error's words; in :dropped those that were put away
     {tmatic:CRAWL}:set:F:N     bucket N of the set F of account ids (seen, seeds, collected); sizes in :sets
     {tmatic:CRAWL}:levels      depth -> accounts whose analysis is still to come (breadth first with a depth limit)
-    {tmatic:CRAWL}:totals, :heads, :log, :crawl   counters, last sequence per topic, announcements, the crawl's words
+    {tmatic:CRAWL}:log         announcements, oldest first; :heads has the last sequence of each topic, :reigns which
+                               incarnation gave which sequences, :readers how far each consumer has come
+    {tmatic:CRAWL}:totals, :crawl   counters, and the crawl's words
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgpack
 import redis
@@ -43,7 +45,11 @@ MAX_DISCOVERIES = 4096
 """Discoveries in one commit; more become several commits of the same step."""
 REPLICA_WAIT_MS = 1000
 LOG_CAP_BYTES = 64 * 1024 * 1024
-"""How much of the announcements' log is kept for subscribers that come late."""
+"""How much of the announcements' log is kept for subscribers that are behind."""
+LOG_FLOOR_BYTES = 4 * 1024 * 1024
+"""How much of it is kept in any case, for subscribers that come late."""
+NOBODY = -1
+"""The sequence that all readers have passed when there are none."""
 
 STALE, OK, AGAIN, GAP = 0, 1, 2, 3
 """What became of a transition: its token is not held; accepted; accepted before; it skips a step."""
@@ -76,9 +82,18 @@ class Lease:
     granted: int
 
 
+class Announced(NamedTuple):
+    """Which transition of a batch was announced, under which sequence, and the last one before it of its topic."""
+
+    transition: int
+    sequence: int
+    previous: int
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a commit did: a status a transition (a number, or the leases of an `L`), and the gauges after it."""
+    """What a commit did: a status a transition (a number, or the leases of an `L`), the gauges after it, and what was
+    announced, in its order."""
 
     statuses: list[Any]
     lengths: dict[str, int]
@@ -87,6 +102,7 @@ class Reply:
     retry: int
     dead: int
     seen: int
+    announced: tuple[Announced, ...] = ()
 
 
 class Ledger:
@@ -130,20 +146,28 @@ class Ledger:
         *,
         max_users: int = 0,
         newcomers: str = "",
+        passed: int = NOBODY,
     ) -> Reply:
         """Commit a batch in one atomic step. `beat` is the last one that this incarnation wrote; it becomes beat + 1.
-        Accounts that are new to the crawl are also put into the set `newcomers`, if one is named.
+        Accounts that are new to the crawl are also put into the set `newcomers`, if one is named. `passed` is the
+        sequence that every reader of the log has behind it.
 
         Raises FencedError when another leads or the ledger was rolled back, LedgerError when the server does not serve;
         after the latter it is unknown whether the batch was committed, and the lead must be taken again.
         """
         request = ["commit", incarnation, beat, transitions, queues, max_users, LOG_CAP_BYTES, newcomers]
-        statuses, lengths, levels, gauges = self._call(request)
+        request += [passed, LOG_FLOOR_BYTES]
+        statuses, lengths, levels, (held, retry, dead, seen), told = self._call(request)
+        followed = zip(told[1::2], told[2::2], strict=True)
         return Reply(
             statuses,
             dict(zip(queues, lengths, strict=True)),
             {int(levels[i]): int(levels[i + 1]) for i in range(0, len(levels), 2)},
-            *gauges,
+            held,
+            retry,
+            dead,
+            seen,
+            tuple(Announced(which - 1, told[0] + n, before) for n, (which, before) in enumerate(followed)),
         )
 
     def held(self) -> dict[str, Lease]:
@@ -165,6 +189,27 @@ class Ledger:
             record, words = msgpack.unpackb(packed, raw=True)
             yield unpack_job(record), words.decode(errors="replace")
 
+    def dropped(self) -> Iterator[tuple[Job, str]]:
+        """The dead letters that were put away by hand."""
+        for _, packed in self._scan_hash("dropped"):
+            record, words = msgpack.unpackb(packed, raw=True)
+            yield unpack_job(record), words.decode(errors="replace")
+
+    def letter(self, name: str) -> bytes | None:
+        """The dead letter "OP:account" as it lies, None when there is none."""
+        letter: bytes | None = self._ask(lambda: self._client.hget(self.prefix + "dead", name))
+        return letter
+
+    def readers(self) -> dict[str, int]:
+        """How far each consumer of the log has come, by its name."""
+        raw = self._ask(lambda: self._client.hgetall(self.prefix + "readers"))
+        return {name.decode(errors="replace"): int(sequence) for name, sequence in raw.items()}
+
+    def reigns(self) -> list[tuple[str, int]]:
+        """The incarnations that announced something, the last thousand of them, with the first sequence of each."""
+        raw = self._ask(lambda: self._client.lrange(self.prefix + "reigns", 0, -1))
+        return [(incarnation.decode(), first) for incarnation, first in map(_unpacked, raw)]
+
     def totals(self) -> dict[str, int]:
         """Every counter by its name."""
         raw = self._ask(lambda: self._client.hgetall(self.prefix + "totals"))
@@ -173,7 +218,7 @@ class Ledger:
     def heads(self) -> dict[str, int]:
         """The last sequence of each topic; that of the whole log under ""."""
         raw = self._ask(lambda: self._client.hgetall(self.prefix + "heads"))
-        return {topic.decode(): int(last) for topic, last in raw.items() if topic != b"bytes"}
+        return {topic.decode(): int(last) for topic, last in raw.items() if topic not in (b"bytes", b"reign")}
 
     def remembered(self) -> dict[str, str]:
         """What the crawl remembers of itself."""
@@ -202,6 +247,11 @@ class Ledger:
     def length(self, queue: str) -> int:
         """How many records wait in a queue."""
         return int(self._ask(lambda: self._client.llen(f"{self.prefix}queue:{queue}")))
+
+    def beginning(self, queue: str, most: int) -> list[bytes]:
+        """The first records of a queue, as they lie."""
+        records: list[bytes] = self._ask(lambda: self._client.lrange(f"{self.prefix}queue:{queue}", 0, most - 1))
+        return records
 
     def queue(self, name: str, *, chunk: int = 1000) -> Iterator[bytes]:
         """The records of a queue from its head, as they lie (ids for `collected`)."""
@@ -276,6 +326,10 @@ class Ledger:
 
 class _UnacknowledgedError(RedisError):
     """A write of which no replica knows."""
+
+
+def _unpacked(packed: bytes) -> Any:
+    return msgpack.unpackb(packed, raw=True)
 
 
 def in_words(error: Exception) -> LedgerError:

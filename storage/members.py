@@ -269,6 +269,12 @@ def encode_page(kind: RecordKind, page: Page) -> bytes:
 
     Raises DatasetError for a record that could not be found again: an id that is empty, too long, or not the line's.
     """
+    if kind not in page.packed:
+        page.packed[kind] = _packed(kind, page)
+    return page.packed[kind]
+
+
+def _packed(kind: RecordKind, page: Page) -> bytes:
     records = page.records
     ids = [record.id for record in records]
     if kind is RecordKind.FOLLOWERS:

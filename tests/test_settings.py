@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from protocol.configuration import LARGEST_FILE, configured, settings_options
 from protocol.errors import UsageError

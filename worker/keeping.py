@@ -17,13 +17,18 @@ Rules it keeps:
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TypeVar
 
 from protocol import messages as wire
 
 REMEMBERED = 10_000
 """Tokens of leases that are over, kept to know a frame that comes late."""
+
+MOST_PAYLOAD = wire.MAX_BODY_BYTES // 4
+"""Bytes of pages in one message: the accounts that they lead to must find room as well."""
 
 LONGEST_HEARTBEAT = 3600.0
 """Seconds between heartbeats, whatever a master says."""
@@ -307,10 +312,10 @@ class Keeping:
             else:
                 ends.append(hand.unsure)
         reports = self._reports(now) if steps or ends else []
-        if steps:
-            self.outbox.append((self.leader, wire.ProgressMade(steps, reports)))
-        if ends:
-            self.outbox.append((self.leader, wire.Result(ends, reports)))
+        for some in _loads(steps):
+            self.outbox.append((self.leader, wire.ProgressMade(some, reports)))
+        for others in _loads(ends):
+            self.outbox.append((self.leader, wire.Result(others, reports)))
 
     def _held(self, now: float) -> list[wire.Spent]:
         return [
@@ -333,3 +338,20 @@ class Keeping:
         self._over[token] = None
         if len(self._over) > REMEMBERED:
             self._over.popitem(last=False)
+
+
+Load = TypeVar("Load", wire.Step, wire.End)
+
+
+def _loads(items: Sequence[Load]) -> Iterator[list[Load]]:
+    """As many at once as a message may carry."""
+    load: list[Load] = []
+    size = 0
+    for item in items:
+        if load and size + len(item.payload) > MOST_PAYLOAD:
+            yield load
+            load, size = [], 0
+        load.append(item)
+        size += len(item.payload)
+    if load:
+        yield load

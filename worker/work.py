@@ -147,9 +147,10 @@ class Work:
         self._length = self._tools.dataset.append(job.user, self._operation, job.token, self._length, stored)
         self._step += 1
         self._records += len(page.records)
+        found, spent = list(page.found), self.meter.spent
         self._tools.tell(
             wire.Step(
-                job.token, self._step, self._records, page.cursor, self._length, list(page.found), self.meter.spent
+                job.token, self._step, self._records, page.cursor, self._length, found, spent, self._payload(stored)
             )
         )
         self.meter.wait_for_commit()
@@ -160,15 +161,20 @@ class Work:
         segments = [*self._before, Segment(job.token, self._length)] if self._length else self._before
         tokens = (*(segment.token for segment in self._before), job.token)
         draft = ReceiptDraft(self._tools.crawl(), outcome, self._expected, tokens, self._began, _now(), why)
-        if last is None and not segments:
+        page = None if last is None else Page(last.records)
+        if page is None and not segments:
             dataset.record_outcome(job.user, self._operation, draft)
         else:
-            page = None if last is None else Page(last.records)
             dataset.merge(job.user, self._operation, segments, page, draft)
         log.debug("a job is done", extra=self._about(outcome=outcome.value))
         records = self._records + (len(last.records) if last else 0)
-        found = list(last.found) if last else []
-        return wire.End(job.token, wire.DONE, self._step + 1, records, outcome.value, found, self.meter.spent, "")
+        found, spent, payload = list(last.found) if last else [], self.meter.spent, self._payload(page or Page(()))
+        return wire.End(job.token, wire.DONE, self._step + 1, records, outcome.value, found, spent, "", payload)
+
+    def _payload(self, page: Page) -> bytes:
+        """What those get who listen: the page, unless it is too large to travel; they find it in the dataset then."""
+        packed = self._tools.dataset.payload(self._operation, page)
+        return packed if len(packed) <= wire.MAX_PAYLOAD_BYTES else b""
 
     def _unfinished(self, how: str, words: str) -> wire.End:
         short = words.encode(errors="replace")[: wire.MAX_WORDS].decode(errors="ignore")

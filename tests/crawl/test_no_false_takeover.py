@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from master.asking import ask_masters
+from protocol.asking import ask_masters
 from tests.crawl.running import audit, crawling, emulator
 from tests.ledger.servers import free_port
 from tests.waiting import until

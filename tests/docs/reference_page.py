@@ -20,6 +20,11 @@ MODULES = {
     "tmatic-worker": "worker.command",
     "tmatic-data": "storage.data_command",
     "tmatic-emulator": "services.emulator.cli",
+    "tmatic-events": "services.subscriber.command",
+    "tmatic-stats": "services.stats.command",
+    "tmatic-lookup": "services.lookup.command",
+    "tmatic-indexer": "services.indexer.command",
+    "tmatic-monitor": "services.monitor.command",
 }
 _SUBCOMMAND = re.compile(r"^  ([a-z-]+)  +\S", re.MULTILINE)
 

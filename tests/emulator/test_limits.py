@@ -7,8 +7,7 @@ import json
 from math import ceil
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from protocol.errors import UsageError
 from services.emulator.answers import Request

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import redis
 
-from master.asking import ask_masters
+from protocol.asking import ask_masters
 from storage.ledger import Ledger
 from tests.ledger.servers import (
     ROOT,

@@ -6,8 +6,7 @@ import contextlib
 from itertools import combinations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from protocol.errors import MalformedError
 from protocol.jobs import CHAIN_ORDER, Job, Operation, Progress, Segment

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from master.assignment import GRANT, GRANT_UNMETERED, Assigner, Wish
 from master.budgets import Budgets, budget_key

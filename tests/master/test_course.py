@@ -5,8 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from xml.etree import ElementTree
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from master.course import PAUSE_S, STILL_S, Band, Pulse, Sample, bands, held_up, rates, since
 from master.picture import Mark, Picture, svg, text

@@ -8,17 +8,19 @@ import zmq
 
 from master.intake import Lines
 from master.leading import Leading, Wish
+from master.log_reader import LogReader
 from master.loop import Loop
 from master.member import Member
 from master.opening import open_crawl
 from master.process import terms_of
+from master.publishing import Publisher, Tail
 from master.questions import Ending
 from master.traversal import Traversing
 from protocol.door import Door
 from protocol.errors import LedgerError
 from protocol.jobs import Operation
 from protocol.settings import Settings
-from protocol.sockets import router
+from protocol.sockets import publisher, router
 
 
 def test_a_ledger_that_fails_while_a_crawl_is_finished_ends_no_master(tmp_path: Path, valkey: str) -> None:
@@ -37,11 +39,14 @@ def test_a_ledger_that_fails_while_a_crawl_is_finished_ends_no_master(tmp_path: 
     member = Member(terms, leading.dispatch, leading.close, lambda: "incarnation")
     with zmq.Context() as context:
         socket, _ = router(context, "127.0.0.1", 0)
-        loop = Loop(socket, member, leading, door=Door(None), finish=finish)
+        published = Publisher(publisher(context, "127.0.0.1", 0)[0], Tail())
+        reader = LogReader(opened.reading)
+        loop = Loop(socket, member, leading, door=Door(None), publisher=published, reader=reader, finish=finish)
         try:
             assert loop.run() is Ending.DONE
         finally:
             loop.close()
+            published.close()
             socket.close(0)
     assert len(tries) == 3
     assert opened.ledger.observe().ended == "done"

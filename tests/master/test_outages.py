@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from master.outages import ACCOUNTS, FIRST_REST_S, LONGEST_REST_S, Outages
 

@@ -31,7 +31,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from master.asking import ask_masters
+from protocol.asking import ask_masters
 from storage.ledger import Lead, Ledger
 from tests.crawl.running import COVERED, audit, dataset
 from tests.partition.delay import DelayProxy

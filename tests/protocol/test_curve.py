@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from protocol import messages as wire
-from protocol import sockets
+from protocol import messages as wire, sockets
 from protocol.authentication import Authentication, Authorised
 from protocol.door import REMEMBERED, Door, may_say
 from protocol.keys import Certificate, Keys, Role, read_certificate
@@ -286,7 +285,7 @@ def test_what_each_role_may_say() -> None:
     assert kinds == {wire.Hello, wire.ProgressMade, wire.Result, wire.Heartbeat, wire.Bye}
     assert may_say(Role.SUBSCRIBER, wire.Status("status"))
     assert not may_say(Role.SUBSCRIBER, wire.Status("drain"))
-    assert {type(EXAMPLES[name]) for name in says[Role.SUBSCRIBER]} <= {wire.Status}
+    assert {type(EXAMPLES[name]) for name in says[Role.SUBSCRIBER]} <= {wire.Status, wire.Replay, wire.Passed}
 
 
 # Events.

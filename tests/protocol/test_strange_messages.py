@@ -10,8 +10,7 @@ from typing import Any
 import msgpack
 import pytest
 import redis
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from master.dispatch import MOST_PENDING, Dispatch
 from master.intake import targets
@@ -216,7 +215,7 @@ def test_stale_tokens_fill_no_memory(table: Callable[..., Table]) -> None:
     step = wire.Step("no token", 1, 0, "", 0, [], 0)
     for _ in range(20):
         one.say(b"stranger", wire.ProgressMade([step] * MAX_ITEMS, []))
-    assert one.dispatch.counted["words on leases dropped"] == 20 * MAX_ITEMS - MOST_PENDING
+    assert one.dispatch.counted["words dropped"] == 20 * MAX_ITEMS - MOST_PENDING
 
 
 def test_a_job_that_its_worker_never_lists_goes_to_another(table: Callable[..., Table]) -> None:

@@ -16,7 +16,13 @@ from protocol.messages import TYPES, VERSION, decode, encode
 from tests.protocol import sixty_line_worker
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "protocol.md"
-KEPT: Any = json.loads(vectors.FILE.read_text())
+
+
+def with_bytes(said: dict[str, Any]) -> Any:
+    return bytes.fromhex(said["hex"]) if said.keys() == {"hex"} else said
+
+
+KEPT: Any = json.loads(vectors.FILE.read_text(), object_hook=with_bytes)
 EXAMPLES: list[Any] = KEPT["examples"]
 REFUSED: list[Any] = KEPT["refused"]
 

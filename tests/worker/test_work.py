@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -105,6 +106,11 @@ class Bench:
         return [json.loads(line)["id"] for line in self.dataset.lines(USER, RecordKind.TIMELINE)]
 
 
+def ids_in(payload: bytes) -> list[int]:
+    """The posts that ride along for those who listen."""
+    return [json.loads(line)["id"] for line in gzip.decompress(payload).splitlines()]
+
+
 TWO = Fetched((record(9), record(8)), "1", expected=4)
 ONE = Fetched((record(7),), "2")
 LAST = Fetched((record(5),), "", found=("77",))
@@ -115,9 +121,12 @@ def test_pages_are_stored_told_and_waited_for_and_the_last_one_is_merged(tmp_pat
     bench.waits(1)
     first = bench.told[0]
     assert isinstance(first, wire.Step)
-    assert first._replace(length=0) == wire.Step(TOKEN, 1, 2, "1", 0, [], 0)
+    assert first._replace(length=0, payload=b"") == wire.Step(TOKEN, 1, 2, "1", 0, [], 0)
+    assert ids_in(first.payload) == [9, 8]
     assert list(bench.dataset.segments()) == [Segment(TOKEN, first.length)]
-    assert bench.end() == wire.End(TOKEN, wire.DONE, 3, 4, "complete", ["77"], 0, "")
+    end = bench.end()
+    assert end._replace(payload=b"") == wire.End(TOKEN, wire.DONE, 3, 4, "complete", ["77"], 0, "")
+    assert ids_in(end.payload) == [5]
     assert bench.stored() == [9, 8, 7, 5]
     receipt = bench.dataset.receipt(USER, Operation.TIMELINE)
     assert receipt is not None
@@ -134,7 +143,7 @@ def before(tmp_path: Path) -> tuple[FileDataset, int]:
 def test_a_job_goes_on_where_an_earlier_lease_ended(tmp_path: Path) -> None:
     dataset, length = before(tmp_path)
     bench = Bench(tmp_path, Pages(TWO, ONE, LAST), dataset, steps=1, records=2, cursor="1", segments=[["t1", length]])
-    assert bench.end() == wire.End(TOKEN, wire.DONE, 3, 4, "complete", ["77"], 0, "")
+    assert bench.end()._replace(payload=b"") == wire.End(TOKEN, wire.DONE, 3, 4, "complete", ["77"], 0, "")
     step = bench.told[0]
     assert isinstance(step, wire.Step)
     assert (step.step, step.records) == (2, 3)

@@ -1,0 +1,86 @@
+"""`tmatic-events`: the stream of a crawl, for people and for pipes."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+
+import click
+
+from protocol.asking import ask_masters
+from protocol.command import run
+from protocol.configuration import settings_options
+from protocol.errors import LedgerError, UsageError
+from protocol.exposure import certificate_for
+from protocol.logs import set_up
+from protocol.places import local_pair
+from protocol.settings import Settings
+from services.subscriber.printing import Printing
+from services.subscriber.subscriber import Subscriber
+
+SETTINGS = ("host", "port", "master", "key", "insecure", "log_level", "log_format")
+TOPICS = ("job.", "timeline.", "followers.", "user.", "master.")
+
+
+@click.group()
+def command() -> None:
+    """Listen to a crawl: what was committed, in its order, nothing missed and nothing twice.
+
+    \b
+    Everything from now on:
+      tmatic-events tail
+    \b
+    The accounts that are done, as JSON, from the first one on:
+      tmatic-events tail --topic job.done --from 0 --json
+    """
+
+
+@command.command()
+@click.option(
+    "--topic",
+    "topics",
+    multiple=True,
+    help="Only topics that begin so, for instance job. or timeline.page; stats. and log. as well. May be said again.",
+)
+@click.option("--from", "first", type=click.IntRange(0), help="Begin behind this sequence; 0 is the beginning.")
+@click.option("--json", "in_json", is_flag=True, help="A JSON object a line.")
+@settings_options(*SETTINGS)
+def tail(topics: tuple[str, ...], first: int | None, in_json: bool, settings: Settings) -> None:
+    """Print events as they come, until Ctrl-C."""
+    set_up("tmatic-events", settings)
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    printing = Printing(topics or TOPICS, None, in_json=in_json)
+    subscriber = Subscriber(settings, printing)
+    if first is None:
+        subscriber.from_now_on()
+    elif first:
+        subscriber.begin_behind(first)
+    subscriber.run(stopped)
+
+
+@command.command()
+@click.argument("name")
+@settings_options(*SETTINGS)
+def forget(name: str, settings: Settings) -> None:
+    """Do not keep the log for the reader NAME any more: it was taken out of service."""
+    places = settings.master or local_pair(settings.host, settings.port)
+    certificate = certificate_for(places, settings.key, settings.insecure)
+    refused = ""
+    for place in places:
+        with contextlib.suppress(LedgerError):
+            if ask_masters([place], "where", certificate=certificate).get(place, {}).get("role") == "leading":
+                ask_masters([place], f"forget {name}", certificate=certificate)
+                return
+    raise UsageError(refused or f"no master that leads answers at {', '.join(places)}, or none knows {name!r}")
+
+
+def main() -> None:
+    """The entry point."""
+    run(command, "tmatic-events")
+
+
+if __name__ == "__main__":
+    main()

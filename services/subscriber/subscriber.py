@@ -1,0 +1,270 @@
+"""One subscriber: the sockets and the clock around `services.subscriber.following`, and the consumer that it feeds.
+
+It hears every master of the crawl at once, so that a takeover is no event here: only who leads publishes. What is
+missing is asked of any master, one after the other until one answers. Events are applied some hundred at a time, so
+that a consumer pays for one commit and not for hundreds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import secrets
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import zmq
+
+from protocol import messages as wire
+from protocol.errors import MalformedError
+from protocol.events import GAUGES, HEADS, LOG, Received, part_of, received
+from protocol.exposure import certificate_for
+from protocol.keys import Certificate
+from protocol.logs import fields
+from protocol.places import local_pair
+from protocol.refusals import Refusals, watched_dealer
+from protocol.settings import Settings
+from protocol.sockets import subscriber
+from services.subscriber.consumer import Consumer, Position
+from services.subscriber.following import Following
+
+log = logging.getLogger(__name__)
+
+APPLY_S = 0.2
+"""How long events wait for more of them, before they are applied together."""
+MOST_EVENTS = 250
+MOST_BYTES = 16 * 1024 * 1024
+"""Events, and bytes of their pages, that are applied at once."""
+ANSWER_S = 2.0
+"""How long a master may take for an answer before another one is asked."""
+WHERE_S = 2.0
+"""How often the masters are asked where they publish."""
+PASSED_S = 1.0
+MESSAGES_A_TURN = 2000
+PATIENCE_MS = 50
+LARGEST_DOCUMENT = 64 * 1024 * 1024
+"""Bytes of gauges."""
+UNTOLD: tuple[str, ...] = (GAUGES, LOG)
+
+
+@dataclass(slots=True)
+class _Master:
+    """One master: where its questions go, and where its events come from."""
+
+    place: str
+    dealer: zmq.Socket[bytes]
+    refusals: Refusals
+    events: str = ""
+    hears: zmq.Socket[bytes] | None = None
+    where_at: float = float("-inf")
+    told: set[str] = field(default_factory=set)
+
+
+class Subscriber:
+    """Feeds one consumer from the masters that the settings name."""
+
+    def __init__(self, settings: Settings, consumer: Consumer) -> None:
+        self._consumer = consumer
+        self._places = settings.master or local_pair(settings.host, settings.port)
+        self._certificate: Certificate | None = certificate_for(self._places, settings.key, settings.insecure)
+        self.following = Following(consumer.topics, consumer.position())
+        self._stored = self.following.position
+        self._apply_at = self._ask_at = self._passed_at = float("-inf")
+        self._asked = 0
+        self._parts: dict[str, dict[int, bytes]] = {}
+        self._part_of: dict[str, int] = {}
+        self._led = ""
+
+    def from_now_on(self) -> None:
+        """Begin at the end of the log, unless a position is stored."""
+        self.following.only_new = True
+
+    def begin_behind(self, sequence: int) -> None:
+        """Begin behind a sequence, whatever is stored."""
+        self.following.position = Position("", "", sequence)
+
+    def run(self, stopped: threading.Event | None = None) -> None:
+        """Until it is told to stop. Raises what the consumer raises."""
+        stopped = stopped or threading.Event()
+        with zmq.Context() as context, contextlib.ExitStack() as opened:
+            masters = [self._reach(context, opened, place) for place in self._places]
+            poller = zmq.Poller()
+            for master in masters:
+                poller.register(master.dealer, zmq.POLLIN)
+            while not stopped.is_set():
+                poller.poll(PATIENCE_MS)
+                now = time.monotonic()
+                for master in masters:
+                    self._read_answers(context, poller, master)
+                    if master.hears is not None:
+                        self._read_events(master.hears)
+                self._apply(now)
+                self._ask(now, masters)
+            self._apply(float("inf"))
+            self._tell_passed(masters)
+            for master in masters:
+                if master.hears is not None:
+                    master.hears.close(0)
+
+    def _reach(self, context: zmq.Context[zmq.Socket[bytes]], opened: contextlib.ExitStack, place: str) -> _Master:
+        dealer, refusals = watched_dealer(context, place, secrets.token_bytes(16), certificate=self._certificate)
+        opened.callback(dealer.close, 0)
+        opened.callback(refusals.close)
+        return _Master(place, dealer, refusals)
+
+    # What comes in.
+
+    def _read_events(self, hears: zmq.Socket[bytes]) -> None:
+        for _ in range(MESSAGES_A_TURN):
+            if len(self.following.ready) >= MOST_EVENTS:
+                return
+            try:
+                event = received(hears.recv_multipart(zmq.NOBLOCK))
+            except zmq.Again:
+                return
+            except MalformedError as error:
+                log.debug("an event was not understood: %s", error)
+                continue
+            if event.topic in UNTOLD:
+                self._hear(event)
+            else:
+                self.following.heard(event)
+
+    def _hear(self, event: Received) -> None:
+        """What is in no log goes to the consumer as it comes; the gauges when all parts are there."""
+        try:
+            if event.topic == LOG:
+                body: Any = json.loads(event.body)
+            else:
+                body = self._whole(event)
+        except (MalformedError, ValueError, RecursionError) as error:
+            log.debug("something of %s was not understood: %s", event.topic, error)
+            return
+        if isinstance(body, dict):
+            self._consumer.hear(event.topic, _line(body) if event.topic == LOG else body)
+
+    def _whole(self, event: Received) -> Any:
+        part = part_of(event)
+        if self._part_of.get(event.topic) != part.number:
+            self._part_of[event.topic], self._parts[event.topic] = part.number, {}
+        held = self._parts[event.topic]
+        held[part.part] = part.data
+        if sum(map(len, held.values())) > LARGEST_DOCUMENT:
+            raise MalformedError(f"a document of more than {LARGEST_DOCUMENT} bytes")
+        return json.loads(b"".join(held[n] for n in range(part.parts))) if len(held) == part.parts else None
+
+    def _read_answers(self, context: zmq.Context[zmq.Socket[bytes]], poller: zmq.Poller, master: _Master) -> None:
+        while True:
+            try:
+                answer = wire.decode(master.dealer.recv_multipart(zmq.NOBLOCK))
+            except zmq.Again:
+                return
+            except MalformedError as error:
+                log.debug("an answer was not understood: %s", error)
+                continue
+            if isinstance(answer, wire.Events):
+                self._ask_at = float("-inf")
+                self.following.replayed(answer)
+            elif isinstance(answer, wire.Report):
+                self._learn(context, poller, master, answer.document)
+            elif isinstance(answer, wire.Refused) and answer.words not in master.told:
+                master.told.add(answer.words)
+                log.warning(f"the master at {master.place} would not answer: {answer.words}")
+
+    def _learn(
+        self, context: zmq.Context[zmq.Socket[bytes]], poller: zmq.Poller, master: _Master, document: str
+    ) -> None:
+        """Where a master publishes; it may be somewhere else after it was started again."""
+        said = json.loads(document)
+        events = str(said.get("events", ""))
+        if said.get("role") == "leading" and self._led != master.place:
+            self._led = master.place
+            log.info("a master leads", extra=fields(address=master.place, events=events))
+        if not events or events == master.events:
+            return
+        # A master names its own address as it is reached there; the host is the one by which we reach it.
+        where = f"{master.place.rpartition(':')[0]}:{events.rpartition(':')[2]}"
+        if master.hears is not None:
+            poller.unregister(master.hears)
+            master.hears.close(0)
+        topics = (*self._consumer.topics, HEADS)
+        master.hears = subscriber(context, where, topics, certificate=self._certificate)
+        master.events = events
+        poller.register(master.hears, zmq.POLLIN)
+        self.following.behind = True  # what was published before we were there
+
+    # What goes out.
+
+    def _apply(self, now: float) -> None:
+        """Hand over what is ready, when enough of it is or it has waited long enough."""
+        following = self.following
+        if following.resynchronise is not None:
+            position = following.resynchronise
+            log.warning(
+                "what was announced is not to be had any more: everything is made anew from the dataset",
+                extra=fields(position=position),
+            )
+            following.ready.clear()
+            self._consumer.resynchronise(position)
+            following.resynchronised()
+            self._stored = following.position
+            return
+        events, position_now = following.ready, following.position
+        if position_now is None or not position_now.ledger or position_now == self._stored:
+            return
+        size = sum(len(event.payload or b"") for event in events)
+        if now < self._apply_at and len(events) < MOST_EVENTS and size < MOST_BYTES:
+            return
+        following.ready = []
+        self._consumer.apply(events, position_now)
+        if self._stored is None:
+            self._passed_at = float("-inf")  # from here on the log is kept for us
+        self._stored, self._apply_at = position_now, time.monotonic() + APPLY_S
+
+    def _ask(self, now: float, masters: list[_Master]) -> None:
+        for master in masters:
+            words = master.refusals.look(now)
+            if words and words not in master.told:
+                master.told.add(words)
+                log.warning(words)
+        for master in masters:
+            if now >= master.where_at:
+                master.where_at = now + (WHERE_S if _say(master, wire.Status("where")) else PATIENCE_MS / 1000)
+        wanted = self.following.wanted()
+        if wanted is not None and now >= self._ask_at and len(self.following.ready) < MOST_EVENTS:
+            self._asked += 1
+            said = any(_say(masters[(self._asked + n) % len(masters)], wanted) for n in range(len(masters)))
+            self._ask_at = now + (ANSWER_S if said else PATIENCE_MS / 1000)
+        if now >= self._passed_at:
+            self._passed_at = now + PASSED_S
+            self._tell_passed(masters)
+
+    def _tell_passed(self, masters: list[_Master]) -> None:
+        """Tell what is stored, so that the log need not keep it."""
+        stored = self._stored
+        if stored is None or not self._consumer.name:
+            return
+        for master in masters:
+            _say(master, wire.Passed(self._consumer.name, stored.ledger, stored.sequence))
+
+
+def _say(master: _Master, message: wire.Message) -> bool:
+    try:
+        master.dealer.send_multipart(wire.encode(message), zmq.NOBLOCK)
+    except zmq.Again:
+        return False
+    return True
+
+
+def _line(said: dict[str, Any]) -> dict[str, Any]:
+    """A line of a master's log: `time`, `level`, `message`, and what it is about."""
+    known = ("time", "level", "message", "logger", "process")
+    return {
+        "at": said.get("time", ""),
+        "level": said.get("level", ""),
+        "message": said.get("message", ""),
+        "fields": {name: value for name, value in said.items() if name not in known},
+    }

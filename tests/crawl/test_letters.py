@@ -1,0 +1,51 @@
+"""Dead letters: listed, tried again from where they stood, or put away; nothing is lost or doubled by it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.crawl.running import COVERED, audit, crawl, emulator
+
+pytestmark = pytest.mark.slow
+
+
+def master(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "master.command", *words, "--output", str(folder), "--port", "1"]
+    return subprocess.run(command, capture_output=True, text=True, env=COVERED, timeout=60)
+
+
+def test_letters_of_a_service_that_failed_are_tried_again_and_end_well(tmp_path: Path) -> None:
+    targets, folder = tmp_path / "targets.txt", tmp_path / "data"
+    targets.write_text("12\n14\n")
+    flags = [str(targets), "-T", "-F", "--workers", "1", "--job-tries", "1", "--retry-base-s", "0.1"]
+    with emulator("--users", "100", "--seed", "3") as service:
+        crawl(folder, *flags, "--base-url", f"{service.url}/nothing-here", within_s=90)
+        letters = [json.loads(line) for line in master(folder, "dead", "--json").stdout.splitlines()]
+        assert {letter["letter"] for letter in letters} == {"T:12", "T:14", "F:12", "F:14"}
+        assert audit(folder)["clean"]
+        assert "2 letters are put away" in master(folder, "drop", "T:14", "F:14").stdout
+        assert "2 jobs wait again" in master(folder, "requeue", "--all").stdout
+        assert audit(folder)["clean"]
+        crawl(folder, *flags, "--base-url", service.url, within_s=90)
+        assert master(folder, "dead").stdout == ""
+        result = audit(folder)
+    assert (result["clean"], result["receipts"]) == (True, 2)
+
+
+def test_a_letter_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    folder, targets = tmp_path / "data", tmp_path / "targets.txt"
+    targets.write_text("12\n")
+    with emulator("--users", "100", "--seed", "3") as service:
+        crawl(folder, str(targets), "-T", "--workers", "1", "--base-url", service.url, within_s=60)
+    for words, said in (
+        (["requeue", "T:12"], "there is no dead letter 'T:12'"),
+        (["drop", "12"], "a letter is OPERATION:ACCOUNT"),
+        (["requeue"], "say which letters to requeue"),
+    ):
+        done = master(folder, *words)
+        assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,1 @@
+"""Events: published after their commit, heard once, read again when missed."""
