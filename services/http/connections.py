@@ -1,0 +1,223 @@
+"""One connection: gevent's parser of HTTP/1.1, kept within limits of size and time, and quiet about clients that leave.
+
+What it refuses before there is a request to hand on: a head that is too large or comes too slowly, another HTTP than
+1.0 and 1.1, and lengths that could be read in two ways.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+from http.client import HTTPException
+from io import BufferedIOBase
+from types import TracebackType
+from typing import Any, ClassVar, Final, Literal, cast
+
+import gevent
+from gevent import socket
+from gevent.pywsgi import OldMessage, WSGIHandler
+
+from protocol.logs import fields
+from services.http.answers import reason, words_of_failure
+from services.http.guard import HEADERS, Broken
+from services.http.limits import Limits
+
+log = logging.getLogger(__name__)
+
+_LONGEST_LINE: Final = 8_192
+"""Bytes of a request line or one header: gevent's own limit for the first."""
+
+_LINGER_S: Final = 1.0
+_LINGER_BYTES: Final = 4 << 20
+"""How long, and for how much, a client that is cut is still read, so that it sees the answer and not a reset."""
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+Outcome = tuple[str, bytes] | Literal[True] | None
+"""What `handle_one_request` returns: an answer after which the connection ends, whether it goes on, or that it ends."""
+
+
+class _HeadError(ValueError):
+    """A head that is refused; gevent hands it to `_handle_client_error`."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+class _Head:
+    """What is read of a head, within its size."""
+
+    def __init__(self, source: BufferedIOBase, left: int) -> None:
+        self._source = source
+        self._left = left
+
+    def readline(self, _: int = -1) -> bytes:
+        most = min(_LONGEST_LINE, self._left) + 1
+        line = self._source.readline(most)
+        self._left -= len(line)
+        if len(line) == most:
+            raise _HeadError(431, "the headers are too large")
+        if not line.endswith(b"\n"):
+            raise _HeadError(400, "the request ends in the middle of its headers")
+        return line
+
+
+class Connection(WSGIHandler):
+    """One connection of the server; `limits` is set by the class that the server makes for itself."""
+
+    limits = Limits()
+    idle: ClassVar[set[Any]] = set()
+    """The greenlets of connections that wait for a request: these may be ended at any time."""
+    _clock: Any = None
+
+    def handle(self) -> None:
+        """Answer requests until the connection ends."""
+        # Head and body of an answer are sent one after the other: without this the second waits for an
+        # acknowledgement of the first, which clients delay by 40 ms.
+        with contextlib.suppress(OSError):
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        super().handle()
+
+    def handle_one_request(self) -> Outcome:
+        """Read a request within its time, have it answered, and say whether another may follow."""
+        if not self._something_comes():
+            return None
+        self.socket.settimeout(self.limits.write_s)
+        clock = self._clock = gevent.Timeout(self.limits.head_s)
+        clock.start()
+        try:
+            outcome = super().handle_one_request()
+        except gevent.Timeout as late:
+            if late is not clock:
+                raise
+            return self._refusal(408, f"the request did not arrive within {self.limits.head_s:g} s")
+        except _HeadError as error:
+            return self._refusal(error.status, str(error))
+        except OSError:
+            return None
+        finally:
+            clock.close()
+        if outcome is not True:
+            if isinstance(outcome, tuple):
+                return self._ended(outcome)
+            self._linger()
+        return outcome
+
+    def _something_comes(self) -> bool:
+        """Whether the first byte of a request arrives before the connection has been idle for too long."""
+        clock = gevent.Timeout(self.limits.idle_s)
+        clock.start()
+        self.idle.add(gevent.getcurrent())
+        try:
+            return not self.rfile.closed and bool(self.rfile.peek(1))
+        except gevent.Timeout as late:
+            if late is not clock:
+                raise
+            return False
+        except OSError:
+            return False
+        finally:
+            self.idle.discard(gevent.getcurrent())
+            clock.close()
+
+    def read_requestline(self) -> str:
+        """The request line; raises _HeadError when it is too long."""
+        line = self.rfile.readline(_LONGEST_LINE)
+        if line in (b"\r\n", b"\n"):  # some clients send an empty line too many after a body
+            line = self.rfile.readline(_LONGEST_LINE)
+        if len(line) == _LONGEST_LINE:
+            raise _HeadError(414, f"the address is longer than {_LONGEST_LINE:,} bytes, which is the most")
+        return line.decode("latin-1")
+
+    def MessageClass(self, *of: Any) -> OldMessage:
+        """The headers, parsed within their size."""
+        message: OldMessage = super().MessageClass(cast(BufferedIOBase, _Head(of[0], self.limits.head_bytes)))
+        lengths = message.get_all("content-length", [])
+        coding = message.get_all("transfer-encoding", [])
+        if len(lengths) > 1 or any(not (one.isascii() and one.isdecimal() and len(one) <= 18) for one in lengths):
+            raise _HeadError(400, "Content-Length must be one number")
+        if coding and (lengths or [one.strip().lower() for one in coding] != ["chunked"]):
+            raise _HeadError(501, "a body comes with Content-Length, or with Transfer-Encoding: chunked")
+        if len(message.get_all("host", [])) > 1:
+            raise _HeadError(400, "a request names one host")
+        if message.defects:
+            raise _HeadError(400, "a header is not NAME: VALUE")
+        return message
+
+    def read_request(self, raw_requestline: str) -> OldMessage:
+        """The head. Raises ValueError when it is not one of HTTP/1.0 or 1.1."""
+        words = raw_requestline.split()
+        if len(words) != 3 or words[2] not in ("HTTP/1.0", "HTTP/1.1") or not _TOKEN.fullmatch(words[0]):
+            raise _HeadError(400, "the first line is not one of HTTP/1.1")
+        if not (words[1].startswith("/") or (words[0] == "OPTIONS" and words[1] == "*")):
+            raise _HeadError(400, "the address does not begin with /")
+        return super().read_request(raw_requestline)
+
+    def get_environ(self) -> dict[str, Any]:
+        """What the application is told; the head has been read in time by then."""
+        self._clock.close()
+        environ: dict[str, Any] = super().get_environ()
+        # The guard reads all of the body or cuts the connection, so there is nothing to throw away afterwards.
+        self.wsgi_input = _Nothing()  # type: ignore[assignment]
+        return environ
+
+    def _connection_upgrade_requested(self) -> bool:
+        return False  # nothing is spoken here but HTTP
+
+    def handle_error(self, t: type[BaseException] | None, v: BaseException | None, tb: TracebackType | None) -> None:
+        """An answer that could not be finished. A client that left or does not read is no failure of ours."""
+        self.close_connection = True
+        if isinstance(v, OSError | Broken | gevent.GreenletExit):
+            log.debug("a client left in the middle of an answer", extra=fields(client=self.client_address))
+            return
+        log.error("an answer failed", exc_info=(t, v, tb) if t and v else True, extra=fields(path=self.path))
+
+    def _handle_client_error(self, error: Exception) -> Outcome:
+        if isinstance(error, OSError):
+            return None
+        if isinstance(error, _HeadError):
+            return self._refusal(error.status, str(error))
+        if isinstance(error, HTTPException):  # the parser's own limit, a hundred headers
+            return self._refusal(431, "there are too many headers")
+        return self._refusal(400, "the request cannot be understood as HTTP/1.1")
+
+    def _refusal(self, status: int, sentence: str) -> Outcome:
+        log.warning("refused a request: %s", sentence, extra=fields(status=status, client=self.client_address))
+        kind, body = words_of_failure(status, sentence, page=False)
+        headers = [("Content-Type", kind), ("Content-Length", str(len(body))), ("Connection", "close"), *HEADERS]
+        head = f"HTTP/1.1 {reason(status)}\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers)
+        return self._ended((str(status), head.encode("latin-1") + b"\r\n" + body))
+
+    def _ended(self, outcome: tuple[str, bytes]) -> Outcome:
+        """Send what gevent would send after this, so that the client can be read on until it has seen it."""
+        try:
+            self.socket.sendall(outcome[1])
+        except OSError:
+            return None
+        self._linger()
+        return None
+
+    def _linger(self) -> None:
+        clock = gevent.Timeout(_LINGER_S)
+        clock.start()
+        left = _LINGER_BYTES
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+            while left > 0 and (piece := self.socket.recv(64 << 10)):
+                left -= len(piece)
+        except OSError:
+            return
+        except gevent.Timeout as late:
+            if late is not clock:
+                raise
+        finally:
+            clock.close()
+
+
+class _Nothing:
+    """Stands where gevent keeps the rest of a body, which is not there any more."""
+
+    def _discard(self) -> None:
+        return

@@ -1,0 +1,217 @@
+"""What stands between the world and an application: who may ask, how much, and the headers that every answer has.
+
+Rules:
+  * An application is called with a body that has arrived whole and is within its limit, or not at all.
+  * A page elsewhere can neither reach a service under a name of its own (DNS rebinding: `Host` must be ours) nor
+    change anything from a browser (`Sec-Fetch-Site` and `Origin` of what is not GET, HEAD or OPTIONS).
+  * An error that nobody expected is one line with its traceback in the log, and one sentence with status 500.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator
+from io import BytesIO
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import gevent
+from gevent.lock import BoundedSemaphore
+
+from protocol.exposure import is_loopback
+from protocol.logs import fields
+from services.http.answers import reason, wants_html, words_of_failure
+from services.http.limits import Limits
+
+log = logging.getLogger(__name__)
+
+Environ = dict[str, Any]
+Start = Callable[..., Any]
+Application = Callable[[Environ, Start], Iterable[bytes]]
+
+HEADERS: Final = (
+    ("Content-Security-Policy", "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("X-Frame-Options", "DENY"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+)
+"""On every answer, unless the application set one of that name."""
+
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_PIECE: Final = 64 << 10
+_EVERY: Final = frozenset({"", "0.0.0.0", "::", "*"})
+
+
+class Refused(Exception):
+    """A request that the application never sees. Its body may be unread, so nothing more is read after it."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.sentence = sentence
+
+
+class Guard:
+    """A WSGI application around another. `bound` is the address the server listens on, `allowed` are further names."""
+
+    def __init__(self, app: Application, limits: Limits, bound: str, allowed: Collection[str] = ()) -> None:
+        self._app = app
+        self._limits = limits
+        self._every = bound in _EVERY
+        self._large = BoundedSemaphore(limits.large_bodies)
+        self._names = {name.lower().strip("[]") for name in (bound, *allowed) if name}
+
+    def __call__(self, environ: Environ, start: Start) -> Iterable[bytes]:
+        started = False
+
+        def start_with_headers(status: str, headers: list[tuple[str, str]], error: Any = None) -> Any:
+            nonlocal started
+            there = {name.lower() for name, _ in headers}
+            headers = [*headers, *(header for header in HEADERS if header[0].lower() not in there)]
+            answer = start(status, headers, error) if error else start(status, headers)
+            started = True
+            return answer
+
+        try:
+            self._admit(environ)
+            body = self._body(environ)
+            environ["wsgi.input"] = BytesIO(body)
+            environ["CONTENT_LENGTH"] = str(len(body))
+            pieces = self._app(environ, start_with_headers)
+            return pieces if isinstance(pieces, list | tuple) else _Watched(pieces, environ)
+        except Refused as refused:
+            _tell(environ, refused)
+            return _failure(environ, start_with_headers, refused.status, refused.sentence, cut=True)
+        except Exception:
+            log.exception("a request failed", extra=_about(environ))
+            if started:
+                raise Broken from None
+            return _failure(environ, start_with_headers, 500, "something went wrong here; the log tells what")
+
+    def _admit(self, environ: Environ) -> None:
+        try:
+            environ["PATH_INFO"].encode("latin-1").decode()
+        except UnicodeDecodeError as error:  # bottle would pass over what it cannot read, and find something else
+            raise Refused(400, "the address is not UTF-8") from error
+        if "HTTP_HOST" not in environ:
+            raise Refused(400, "the request names no host")
+        host = _host_of(environ["HTTP_HOST"])
+        if host is None or not self._is_ours(host):
+            raise Refused(403, "this server is not known under that name: ask for the address on which it listens")
+        if environ["REQUEST_METHOD"] not in _SAFE:
+            if str(environ.get("HTTP_SEC_FETCH_SITE", "none")).lower() not in ("same-origin", "none"):
+                raise Refused(403, "a page of another site may not do this")
+            origin = environ.get("HTTP_ORIGIN")
+            if origin is not None and _netloc(str(origin)) != str(environ["HTTP_HOST"]).lower():
+                raise Refused(403, "a page of another site may not do this")
+
+    def _is_ours(self, host: str) -> bool:
+        if host in self._names or is_loopback(host):
+            return True
+        return self._every and _is_address(host)  # rebinding needs a name; an address leads where it says
+
+    def _body(self, environ: Environ) -> bytes:
+        """All of the body. Raises Refused when it is too large, too slow, or not whole."""
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        if length > self._limits.body_bytes:
+            raise self._too_large()
+        if length == 0 and "HTTP_TRANSFER_ENCODING" not in environ:
+            return b""
+        clock = gevent.Timeout(self._limits.body_s)
+        clock.start()
+        try:
+            if 0 < length <= _PIECE:
+                return bytes(environ["wsgi.input"].read(length))
+            with self._large:
+                return self._read(environ["wsgi.input"])
+        except gevent.Timeout as late:
+            if late is not clock:
+                raise
+            raise Refused(408, f"the body did not arrive within {self._limits.body_s:g} s") from None
+        except (OSError, ValueError) as error:
+            raise Refused(400, "the body ended early, or is not what its headers say") from error
+        finally:
+            clock.close()
+
+    def _read(self, source: Any) -> bytes:
+        most, size = self._limits.body_bytes, 0
+        pieces: list[bytes] = []
+        while piece := source.read(min(_PIECE, most + 1 - size)):
+            pieces.append(piece)
+            size += len(piece)
+            if size > most:
+                raise self._too_large()
+        return b"".join(pieces)
+
+    def _too_large(self) -> Refused:
+        return Refused(413, f"the body is larger than {self._limits.body_bytes:,} bytes, which is the most")
+
+
+class Broken(Exception):
+    """An answer that cannot be finished: it was told in the log, and the connection ends."""
+
+
+class _Watched:
+    """The answer's pieces; an error in the middle of it is told in the log, once."""
+
+    def __init__(self, pieces: Iterable[bytes], environ: Environ) -> None:
+        self._pieces = pieces
+        self._environ = environ
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._pieces
+        except Exception:
+            log.exception("a request failed", extra=_about(self._environ))
+            raise Broken from None
+
+    def close(self) -> None:
+        if hasattr(self._pieces, "close"):
+            self._pieces.close()
+
+
+def _failure(environ: Environ, start: Start, status: int, sentence: str, *, cut: bool = False) -> list[bytes]:
+    kind, body = words_of_failure(status, sentence, page=wants_html(environ))
+    headers = [("Content-Type", kind), ("Content-Length", str(len(body)))]
+    if cut:
+        headers.append(("Connection", "close"))
+    start(reason(status), headers)
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+
+def _tell(environ: Environ, refused: Refused) -> None:
+    log.warning("refused a request: %s", refused.sentence, extra=_about(environ, status=refused.status))
+
+
+def _about(environ: Environ, **more: object) -> dict[str, Any]:
+    return fields(**more, method=environ["REQUEST_METHOD"], path=environ["PATH_INFO"][:200])
+
+
+def _host_of(header: str) -> str | None:
+    """The host of a Host header, in small letters, without port and brackets; None when it is none."""
+    header = header.strip().lower()
+    if header.startswith("["):
+        host, bracket, port = header[1:].partition("]")
+        port = port.removeprefix(":") if bracket else "?"
+    else:
+        host, _, port = header.partition(":")
+    host = host.removesuffix(".")
+    return host if host and (port == "" or port.isdecimal()) else None
+
+
+def _netloc(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,147 @@
+"""`tmatic-indexer`: keeps the posts of a crawl so that they are found again, and finds them."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import click
+import orjson
+
+from protocol.command import run
+from protocol.configuration import settings_options
+from protocol.errors import UsageError
+from protocol.logs import fields, set_up
+from protocol.settings import Settings
+from services.indexer.consumer import Indexer
+from services.indexer.home import home_of
+from services.indexer.posts import Document
+from services.indexer.query import MOST_HITS
+from services.indexer.rebuilding import opened, rebuild
+from services.indexer.search import Search
+from storage.files import FileDataset
+
+log = logging.getLogger(__name__)
+
+_WHERE = ("output_directory", "crawl", "index_directory", "index_engine", "elasticsearch_url")
+_LOGS = ("log_directory", "log_level", "log_format")
+_MASTERS = ("master", "host", "port", "key", "insecure")
+_ALONE = ("-h", "--help", "--version")
+
+
+class _FollowByDefault(click.Group):
+    """Without the name of a command, `follow` is meant."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0].startswith("-") and args[0] not in _ALONE):
+            args = ["follow", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_FollowByDefault)
+def commands() -> None:
+    """Keep the posts of a crawl in an index, and find them again.
+
+    Without a command it follows the crawl, as `tmatic-indexer follow` does.
+    """
+
+
+@commands.command("follow")
+@settings_options(*_WHERE, *_MASTERS, *_LOGS)
+def follow_command(settings: Settings) -> None:
+    """Follow the crawl: store its posts in the index as they come, until stopped."""
+    # Whoever only asks the index needs no sockets.
+    import signal
+    import threading
+
+    from services.subscriber.subscriber import Subscriber
+
+    set_up("tmatic-indexer", settings)
+    dataset = FileDataset(settings.output_directory)
+    home = home_of(settings)
+    with home.lock():
+        index = opened(home, dataset)
+        log.info("the index is open", extra=fields(place=home.present(), posts=index.count()))
+        try:
+            stopped = threading.Event()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda *_: stopped.set())
+            Subscriber(settings, Indexer(index, dataset)).run(stopped)
+        finally:
+            index.close()
+
+
+@commands.command("rebuild")
+@click.option("--delete", is_flag=True, help="Delete the former index when the new one is in its place.")
+@settings_options(*_WHERE, *_LOGS)
+def rebuild_command(settings: Settings, delete: bool) -> None:
+    """Build the index anew from the dataset.
+
+    The former index answers until the new one is complete, and is kept beside it unless --delete is said. The indexer
+    that follows the crawl must be stopped meanwhile; it goes on from where it was.
+    """
+    set_up("tmatic-indexer", settings)
+    dataset = FileDataset(settings.output_directory)
+    if not dataset.output.is_dir():
+        raise UsageError(f"there is no dataset in {dataset.output}: say where it is (--output)")
+    shown = sys.stderr.isatty()
+
+    def told(accounts: int, posts: int) -> None:
+        if shown:
+            click.echo(f"\r{accounts:,} accounts, {posts:,} posts", err=True, nl=False)
+
+    home = home_of(settings)
+    with home.lock():
+        rebuilt = rebuild(home, dataset, told)
+        rebuilt.index.close()
+        if shown:
+            click.echo("\r\033[K", err=True, nl=False)
+        click.echo(f"{rebuilt.posts:,} posts are in {home.present()}")
+        if rebuilt.former and delete:
+            home.remove(rebuilt.former)
+            click.echo(f"the former index, {rebuilt.former}, is deleted")
+        elif rebuilt.former:
+            click.echo(f"the former index is kept as {rebuilt.former}")
+
+
+@commands.command("query")
+@click.argument("words", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object: total, and hits.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(0, MOST_HITS), help="How many posts.")
+@settings_options(*_WHERE)
+def query_command(settings: Settings, words: tuple[str, ...], as_json: bool, limit: int) -> None:
+    """Print the posts that have all WORDS, newest first.
+
+    Besides words: "some words" side by side, #tag, @name, lang:it, id:ID, user:ID, from:2012/08/01, to:2012/08/31,
+    near:LAT,LON,KM, has:location, sort:oldest.
+    """
+    search = Search(settings)
+    found = search.search(" ".join(_quoted(word) for word in words), limit=limit).answer
+    search.close()
+    if as_json:
+        click.echo(orjson.dumps({"total": found.total, "hits": [post.to_json() for post in found.hits]}))
+        return
+    for post in found.hits:
+        click.echo(_line(post))
+    click.echo(f"{found.total:,} posts" if found.total != 1 else "1 post", err=True)
+
+
+def _quoted(word: str) -> str:
+    """What the shell took the quotation marks from is still meant as a phrase."""
+    return f'"{word}"' if " " in word and '"' not in word and ":" not in word else word
+
+
+def _line(post: Document) -> str:
+    """One line for people; nothing in a post can command the terminal."""
+    said = post.to_json()
+    text = " ".join(f"{said['created_at'] or '-':19} @{post.screen_name or post.user_id} {post.id} {post.text}".split())
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def main() -> None:
+    """The entry point."""
+    run(commands, "tmatic-indexer")
+
+
+if __name__ == "__main__":
+    main()

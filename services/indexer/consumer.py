@@ -1,0 +1,113 @@
+"""The consumer: what happens to the index when events come. It is handed them by a `Subscriber`, in one thread.
+
+Rules:
+  * posts and position are stored in one commit. Only where one batch of events is too much for one commit, the posts
+    of its beginning are stored ahead of it, under the position before: a kill in between has them stored once more;
+  * at the end the index holds what is in the timelines of the dataset, each post once.
+"""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from protocol.errors import MalformedError
+from protocol.logs import fields
+from services.indexer.filling import again, compared, documents
+from services.indexer.index import Writer, bounded
+from services.indexer.posts import Document
+from services.indexer.progress import Progress, Step, step
+from services.subscriber.consumer import Event, Position
+from storage.dataset import MAX_PAGE_BYTES
+from storage.files import FileDataset
+
+_GZIP: Final = 31
+"""What zlib calls a gzip member."""
+
+log = logging.getLogger(__name__)
+
+
+class Indexer:
+    """The index of a crawl, following its events."""
+
+    name = "indexer"
+    topics: tuple[str, ...] = ("timeline.", "job.")
+
+    def __init__(self, index: Writer, dataset: FileDataset) -> None:
+        self._index = index
+        self._dataset = dataset
+        self._progress = Progress.unpacked(index.mark())
+
+    def position(self) -> Position | None:
+        """What was stored with the posts."""
+        return self._progress.position
+
+    def apply(self, events: Sequence[Event], position: Position) -> None:
+        """Store the posts that the events bring, and the position."""
+        progress = Progress(position, dict(self._progress.open))
+        changes = self._changes(events, progress)
+        last: dict[str, Document | None] = {}
+        for part in bounded(changes):
+            if last:
+                self._index.commit(last, None)
+            last = part
+        self._index.commit(last, progress.packed())
+        self._progress = progress
+
+    def resynchronise(self, position: Position) -> None:
+        """Compare the whole index with the dataset, and go on from the position."""
+        log.info("comparing the index with the dataset")
+        # Posts go ahead of the last commit: from now on no job may be taken for whole that is open, kill or not.
+        self._progress = self._progress.with_all_broken()
+        self._index.commit({}, self._progress.packed())
+        progress = Progress(position)
+        again(self._dataset, self._index, self._progress.accounts(), progress.packed())
+        self._progress = progress
+        log.info("the index holds what the dataset holds", extra=fields(posts=self._index.count()))
+
+    def hear(self, topic: str, body: Any) -> None:
+        """Gauges and lines of logs are nothing that is searched here."""
+
+    def _changes(self, events: Sequence[Event], progress: Progress) -> Iterator[tuple[str, Document | None]]:
+        coming: dict[str, set[str]] = {}
+        for event in events:
+            lines = None if event.payload is None else _lines(event)
+            todo, account = step(progress, event.topic, event.record, None if lines is None else len(lines))
+            if todo is Step.TAKE and lines is not None:
+                taken = coming.setdefault(account, set())
+                for post in documents(iter(lines), account):
+                    taken.add(post.id)
+                    yield post.id, post
+            elif todo is Step.COMPARE:
+                yield from compared(self._dataset, self._index, account, coming.get(account, set()))
+
+
+def _lines(event: Event) -> list[bytes] | None:
+    """The lines that rode along; None when they cannot be read, so that the file is read instead."""
+    try:
+        return plain(event.payload or b"").splitlines()
+    except MalformedError as error:
+        log.error("what rode along with an event cannot be read", extra=fields(sequence=event.sequence, why=error))
+        return None
+
+
+def plain(payload: bytes, most: int = MAX_PAGE_BYTES) -> bytes:
+    """The text of gzip members. Raises MalformedError when they are damaged or hold more than `most` bytes."""
+    parts = []
+    size = 0
+    while payload:
+        member = zlib.decompressobj(_GZIP)
+        try:
+            part = member.decompress(payload, most + 1 - size)
+        except zlib.error as error:
+            raise MalformedError(f"a payload is not gzip: {error}") from error
+        size += len(part)
+        if size > most:
+            raise MalformedError(f"a payload holds more than {most:,} bytes")
+        if not member.eof:
+            raise MalformedError("a payload ends in the middle of a gzip member")
+        parts.append(part)
+        payload = member.unused_data
+    return b"".join(parts)

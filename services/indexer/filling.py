@@ -1,0 +1,124 @@
+"""From the dataset into the index: one account, or all of them. What the files hold is what counts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Set as AbstractSet
+from itertools import chain
+
+from protocol.errors import DatasetError, MalformedError
+from protocol.logs import fields
+from services.indexer.index import Writer, bounded
+from services.indexer.posts import Document, document
+from storage.dataset import RecordKind
+from storage.files import FileDataset
+from storage.naming import unescaped
+
+Told = Callable[[int, int], None]
+"""Hears after each commit how many accounts have been read, and how many posts were stored or looked at."""
+
+log = logging.getLogger(__name__)
+
+
+def accounts(dataset: FileDataset) -> Iterator[str]:
+    """The accounts that have a timeline on file; none before there is a dataset."""
+    if not dataset.output.is_dir():
+        return
+    for kind, path in dataset.files():
+        if kind is RecordKind.TIMELINE:
+            account = unescaped(path.stem)
+            if account is None and (record := dataset.record_at(path)):
+                account = record.user
+            if account:
+                yield account
+            else:
+                log.error("a file does not say whose timeline it is, and is left out", extra=fields(file=path))
+
+
+def documents(lines: Iterator[bytes], account: str) -> Iterator[Document]:
+    """The posts of an account's lines. A line that is none of a post is told of and left out."""
+    for line in lines:
+        try:
+            yield document(line, account)
+        except MalformedError as error:
+            log.error("a stored line is no post, and is left out", extra=fields(account=account, why=error))
+
+
+class Reading:
+    """The posts on file of one account, once through. `whole` is false when the file could not be read to its end.
+
+    Raises DatasetError when the dataset is not there at all: that is no reason to take its posts from the index.
+    """
+
+    def __init__(self, dataset: FileDataset, account: str) -> None:
+        if not dataset.output.is_dir():
+            raise DatasetError(f"the dataset {dataset.output} is not there: is its volume mounted, and output right?")
+        self._lines = dataset.lines(account, RecordKind.TIMELINE)
+        self._account = account
+        self.whole = True
+        self.ids: set[str] = set()
+
+    def posts(self) -> Iterator[Document]:
+        """The posts, newest first."""
+        try:
+            for post in documents(self._lines, self._account):
+                self.ids.add(post.id)
+                yield post
+        except DatasetError as error:
+            self.whole = False
+            log.error("a timeline cannot be read, and is left as it is in the index", extra=fields(why=error))
+
+
+def compared(
+    dataset: FileDataset, index: Writer, account: str, coming: AbstractSet[str] = frozenset()
+) -> Iterator[tuple[str, Document | None]]:
+    """The changes that make the index hold what the account's file holds, no more and no less.
+
+    `coming` are ids of posts of the account that are about to be stored, ahead of these changes.
+    """
+    reading = Reading(dataset, account)
+    for post in reading.posts():
+        yield post.id, post
+    if reading.whole:
+        for identifier in (index.ids_of(account) | coming) - reading.ids:
+            yield identifier, None
+
+
+def fill(dataset: FileDataset, index: Writer, mark: str, told: Told | None = None) -> int:
+    """Store all posts on file in an empty index, and last the mark. Returns how many posts were stored."""
+    return _stored(index, (_all(dataset, one) for one in accounts(dataset)), mark, told)
+
+
+def again(dataset: FileDataset, index: Writer, extra: AbstractSet[str], mark: str, told: Told | None = None) -> int:
+    """Compare every account that has a file, and those of `extra`, with the index; last store the mark."""
+    both = chain(accounts(dataset), sorted(extra))
+    return _stored(index, (compared(dataset, index, one) for one in both), mark, told)
+
+
+def _all(dataset: FileDataset, account: str) -> Iterator[tuple[str, Document | None]]:
+    return ((post.id, post) for post in Reading(dataset, account).posts())
+
+
+def _stored(
+    index: Writer,
+    changes: Iterable[Iterator[tuple[str, Document | None]]],
+    mark: str,
+    told: Told | None,
+) -> int:
+    """Store changes that come account by account, in commits that are small enough, under the former mark; when all
+    are stored, the new mark."""
+    stored = read = 0
+
+    def one_by_one() -> Iterator[tuple[str, Document | None]]:
+        nonlocal read
+        for of_account in changes:
+            yield from of_account
+            read += 1
+
+    for part in bounded(one_by_one()):
+        index.commit(part, None)
+        stored += len(part)
+        if told:
+            told(read, stored)
+    index.commit({}, mark)
+    return stored

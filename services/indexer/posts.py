@@ -1,0 +1,226 @@
+"""A post as the index knows it, taken from the line that the dataset holds.
+
+The v1.1 form of Twitter is read first (`text` or `full_text`, `user`, `entities`, `coordinates`); the v2 form, and what
+Mastodon and Bluesky call the same things, are read as far as they say them. Whatever else a line holds stays in the
+dataset. A field that is missing or has a strange form is left out: a post is never refused for it, unless it has no id.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import zlib
+from calendar import timegm
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final
+
+import orjson
+
+from protocol.errors import MalformedError
+from services.indexer.words import keyword, words_of
+from storage.dataset import MAX_ID_CHARACTERS, RecordKind, record_id
+
+LONGEST_TEXT: Final = 20_000
+"""Characters of a text that are kept and searched."""
+
+MOST_TAGS: Final = 100
+"""Hashtags of one post."""
+
+LATEST: Final = 2**32 - 1
+"""Seconds since 1970, in the year 2106: what is later counts as then."""
+
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_V1_TIME: Final = re.compile(r"\w{3} (\w{3}) (\d\d) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d) (\d{4})", re.ASCII)
+_SNOWFLAKE_EPOCH_MS: Final = 1_288_834_974_657
+_ESCAPES: Final = (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"))
+"""What v1.1 writes for these three in texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One post in the index.
+
+    `created_at` is in seconds since 1970, UTC, 0 when the post does not say; `account` is whose timeline it stands in,
+    `user_id` who wrote it. `lat` and `lon` are in degrees; both or neither. `hashtags` are without `#`, case folded.
+    """
+
+    id: str
+    account: str
+    text: str = ""
+    screen_name: str = ""
+    user_id: str = ""
+    created_at: int = 0
+    hashtags: tuple[str, ...] = ()
+    lang: str = ""
+    lat: float | None = None
+    lon: float | None = None
+
+    @property
+    def rank(self) -> int:
+        """What posts are put in order by: the second and then, of Twitter's ids, the millisecond and sequence in it; a
+        signed number of 64 bits."""
+        return (self.created_at - 2**31 << 32) | _within_second(self.id)
+
+    @property
+    def words(self) -> list[str]:
+        """The words of the text."""
+        text = self.text
+        for escape, character in _ESCAPES:
+            text = text.replace(escape, character)
+        return words_of(text)
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in memory and on the wire, roughly."""
+        return 200 + 4 * len(self.text) + sum(map(len, self.hashtags))
+
+    def packed(self) -> bytes:
+        """As JSON, for an engine to keep."""
+        return orjson.dumps(self)
+
+    @classmethod
+    def unpacked(cls, raw: bytes | str) -> Document:
+        """What `packed` wrote. Raises MalformedError."""
+        try:
+            value = orjson.loads(raw)
+            return cls(**{**value, "hashtags": tuple(value["hashtags"])})
+        except (ValueError, KeyError, TypeError) as error:
+            raise MalformedError(f"the index holds a post that cannot be read: {error}") from error
+
+    def to_json(self) -> dict[str, Any]:
+        """For people and pages: the time as `yyyy/MM/dd HH:mm:ss`, UTC, and in seconds; absent things are null."""
+        return {
+            "id": self.id,
+            "account": self.account,
+            "user_id": self.user_id,
+            "screen_name": self.screen_name,
+            "text": self.text,
+            "created_at": shown_time(self.created_at) if self.created_at else None,
+            "created_s": self.created_at or None,
+            "hashtags": list(self.hashtags),
+            "lang": self.lang or None,
+            "location": None if self.lat is None else {"lat": self.lat, "lon": self.lon},
+        }
+
+
+def shown_time(second: int) -> str:
+    """A time as the original's index shows it: `2012/08/27 13:08:45`, UTC."""
+    return time.strftime("%Y/%m/%d %H:%M:%S", time.gmtime(second))
+
+
+def document(line: bytes, account: str) -> Document:
+    """The document of a stored line of an account's timeline. Raises MalformedError when it is no post with an id."""
+    identifier = record_id(RecordKind.TIMELINE, line)
+    if len(identifier) > MAX_ID_CHARACTERS:
+        raise MalformedError(
+            f"a post has an id of {len(identifier):,} characters, and the limit is {MAX_ID_CHARACTERS}"
+        )
+    post: dict[str, Any] = orjson.loads(line)
+    record = _object(post.get("record"))
+    author = _object(post.get("user")) or _object(post.get("account")) or _object(post.get("author"))
+    point = _point(post)
+    return Document(
+        id=identifier,
+        account=account,
+        text=_text(_object(post.get("extended_tweet")), post, record)[:LONGEST_TEXT],
+        screen_name=_first(author, "screen_name", "username", "acct", "handle")[:256],
+        user_id=_first(author, "id_str", "id", "did") or _first(post, "author_id") or account,
+        created_at=_time(_first(post, "created_at") or _first(record, "createdAt")),
+        hashtags=tuple(_tags(post)),
+        lang=keyword(_first(post, "lang", "language") or next(_texts(record.get("langs")), "")),
+        lat=point[0] if point else None,
+        lon=point[1] if point else None,
+    )
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _texts(value: Any) -> Iterator[str]:
+    return (one for one in _list(value) if isinstance(one, str))
+
+
+def _first(of: Mapping[str, Any], *names: str) -> str:
+    """The first of these fields that holds a text or a whole number, as a text."""
+    for name in names:
+        value = of.get(name)
+        if isinstance(value, str) and value:
+            return value[:MAX_ID_CHARACTERS]
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+    return ""
+
+
+def _text(*places: Mapping[str, Any]) -> str:
+    for place in places:
+        for name in ("full_text", "text", "content"):
+            value = place.get(name)
+            if isinstance(value, str):
+                return value
+    return ""
+
+
+def _tags(post: Mapping[str, Any]) -> list[str]:
+    entries = _list(_object(post.get("entities")).get("hashtags")) or _list(post.get("tags"))
+    found: dict[str, None] = {}
+    for entry in entries[: 4 * MOST_TAGS]:
+        tag = keyword(_first(_object(entry), "text", "tag", "name").removeprefix("#"))
+        if tag and len(found) < MOST_TAGS:
+            found[tag] = None
+    return list(found)
+
+
+def _point(post: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Latitude and longitude. `coordinates` is GeoJSON and has the longitude first; the older `geo` has it last."""
+    v2 = _object(_object(post.get("geo")).get("coordinates"))
+    for pair, reverse in (
+        (_object(post.get("coordinates")).get("coordinates"), True),
+        (v2.get("coordinates"), True),
+        (_object(post.get("geo")).get("coordinates"), False),
+    ):
+        numbers = [one for one in _list(pair) if isinstance(one, int | float) and not isinstance(one, bool)]
+        if len(numbers) == 2:
+            lat, lon = reversed(numbers) if reverse else numbers
+            if -90 <= lat <= 90 and -180 <= lon <= 180:
+                return round(float(lat), 6), round(float(lon), 6)
+    return None
+
+
+def _time(text: str) -> int:
+    """Seconds since 1970, 0 when the text is no time that is known."""
+    match = _V1_TIME.fullmatch(text)
+    try:
+        if match and match[1] in _MONTHS:
+            second = _day(int(match[9]), _MONTHS.index(match[1]) + 1, int(match[2]))
+            second += int(match[3]) * 3600 + int(match[4]) * 60 + int(match[5])
+            offset = int(match[7]) * 3600 + int(match[8]) * 60
+            second += offset if match[6] == "-" else -offset
+        else:
+            when = datetime.fromisoformat(text)
+            second = int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError):
+        return 0
+    return min(max(0, second), LATEST)
+
+
+@lru_cache(maxsize=4096)
+def _day(year: int, month: int, day: int) -> int:
+    return timegm(datetime(year, month, day, tzinfo=UTC).timetuple())
+
+
+def _within_second(identifier: str) -> int:
+    """32 bits that put posts of one second in order: by the id for Twitter's, by chance for others."""
+    if identifier.isascii() and identifier.isdigit() and len(identifier) < 20:
+        number = int(identifier)
+        if number >> 22:
+            return ((number >> 22) + _SNOWFLAKE_EPOCH_MS) % 1000 << 22 | number & 0x3FFFFF
+        return number & 0xFFFFFFFF
+    return zlib.crc32(identifier.encode("utf-8", "surrogatepass"))

@@ -1,0 +1,131 @@
+"""What the indexer remembers beside the posts, and what it does about each event: decided here, done elsewhere.
+
+Posts are taken from the pages that ride along with the events. At the end of a job the pages are added up: if they are
+all that the job brought, the account is done; if one is missing, or came twice, or the job did not end well, the
+account is compared with its file, which is what counts. So it does not matter which events were lost to this reader, or
+how often a job began anew.
+
+| event | then |
+|---|---|
+| a page that continues what was read of its job | take its posts, and note how far the job is |
+| a page that does not, or did not come along | take its posts if it came, and note that the job is not whole here |
+| the end of a job that is whole here, and complete | take the posts of its last page |
+| any other end of a job, or a dead letter | compare the account with its file |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final
+
+import orjson
+
+from protocol.errors import MalformedError
+from protocol.jobs import Operation, Outcome
+from services.subscriber.consumer import Position
+
+MOST_OPEN: Final = 65_536
+"""Jobs that are followed at once; of further ones only the end is heeded, and their files are read then."""
+
+_BROKEN: Final = -1
+_TIMELINES: Final = (Operation.TIMELINE.value, Operation.UPDATE.value)
+
+
+class Step(Enum):
+    """What is to be done about an event."""
+
+    NOTHING = "nothing"
+    TAKE = "take the posts that came along"
+    COMPARE = "compare the account with its file"
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far the events have been followed, and how far each job whose pages are in the index.
+
+    `open` has, by operation and account, the number of records that were taken of the job; below zero when some are
+    missing.
+    """
+
+    position: Position | None = None
+    open: dict[str, int] = field(default_factory=dict)
+
+    def packed(self) -> str:
+        """As the mark that is stored with the posts."""
+        return orjson.dumps({"position": str(self.position) if self.position else None, "open": self.open}).decode()
+
+    @classmethod
+    def unpacked(cls, mark: str | None) -> Progress:
+        """What `packed` wrote; the beginning when there is none. Raises MalformedError."""
+        if mark is None:
+            return cls()
+        try:
+            value = orjson.loads(mark)
+            position = Position.parse(value["position"]) if value["position"] else None
+            return cls(position, {str(key): int(count) for key, count in value["open"].items()})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise MalformedError(f"the index does not say how far it is: {error}") from error
+
+    def with_all_broken(self) -> Progress:
+        """The same, but of no open job are all pages here: the end of each will be read from its file."""
+        return Progress(self.position, dict.fromkeys(self.open, _BROKEN))
+
+    def accounts(self) -> set[str]:
+        """The accounts with posts in the index that may be in no file yet."""
+        return {key[1:] for key in self.open}
+
+    def page(self, operation: str, user: str, records: int, came: int | None) -> Step:
+        """A page: `records` is what the job has brought so far, `came` the number of posts that rode along."""
+        if operation not in _TIMELINES:
+            return Step.NOTHING
+        key = operation + user
+        if key not in self.open and len(self.open) >= MOST_OPEN:
+            return Step.NOTHING
+        whole = came is not None and self.open.get(key, 0) == records - came
+        self.open[key] = records if whole else _BROKEN
+        return Step.NOTHING if came is None else Step.TAKE
+
+    def done(self, operation: str, user: str, outcome: str, records: int, came: int | None) -> Step:
+        """The end of a job; its last page rides along."""
+        if operation not in _TIMELINES:
+            return Step.NOTHING
+        before = self.open.pop(operation + user, 0)
+        if outcome == Outcome.COMPLETE.value and came is not None and before == records - came:
+            return Step.TAKE
+        return self._compare(user)
+
+    def dead(self, operation: str, user: str) -> Step:
+        """A job that is given up, with its pages; they are in no file. If it is taken up again, its end will show
+        that pages are missing here."""
+        if operation not in _TIMELINES:
+            return Step.NOTHING
+        self.open.pop(operation + user, None)
+        return self._compare(user)
+
+    def _compare(self, user: str) -> Step:
+        """What another job of the account has brought so far is in no file, and goes from the index until its end."""
+        for operation in _TIMELINES:
+            if operation + user in self.open:
+                self.open[operation + user] = _BROKEN
+        return Step.COMPARE
+
+
+def step(progress: Progress, topic: str, record: list[Any], came: int | None) -> tuple[Step, str]:
+    """What is to be done about an event, and the account that it is about.
+
+    Fields beyond those that are known are left alone. Raises MalformedError when known ones are missing.
+    """
+    try:
+        if topic == "timeline.page":
+            user, records, _, _, _, operation, *_ = record
+            return progress.page(operation, user, int(records), came), user
+        if topic == "job.done":
+            operation, user, outcome, records, *_ = record
+            return progress.done(operation, user, outcome, int(records), came), user
+        if topic == "job.dead":
+            operation, user, *_ = record
+            return progress.dead(operation, user), user
+    except (ValueError, TypeError) as error:
+        raise MalformedError(f"a record of {topic} has a form that is not known: {record!r:.200}") from error
+    return Step.NOTHING, ""

@@ -1,0 +1,73 @@
+"""Opening the index at start, and building it anew from the dataset when it is torn or when somebody asks for it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from protocol.errors import MalformedError
+from protocol.logs import fields
+from services.indexer.filling import Told, fill
+from services.indexer.home import Home
+from services.indexer.index import TornError, Writer
+from services.indexer.progress import Progress
+from services.subscriber.consumer import Position
+from storage.files import FileDataset
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """A new index: what it is, how many posts it has, and where the former one is, None when there was none."""
+
+    index: Writer
+    posts: int
+    former: str | None
+
+
+def opened(home: Home, dataset: FileDataset) -> Writer:
+    """The present index, to be written. A torn one is left where it is, and another one is built in its place; the
+    first one is made. The lock is held by the caller."""
+    if home.present() is None:
+        return home.finish(home.begin())
+    try:
+        index = home.open()
+        try:
+            Progress.unpacked(index.mark())
+        except MalformedError as error:
+            index.close()
+            raise TornError(str(error)) from error
+    except TornError as error:
+        log.error("the index is torn; building it anew from the dataset", extra=fields(why=error, kept=home.present()))
+        rebuilt = rebuild(home, dataset)
+        log.info("the index is whole again", extra=fields(posts=rebuilt.posts))
+        return rebuilt.index
+    return index
+
+
+def rebuild(home: Home, dataset: FileDataset, told: Told | None = None) -> Rebuilt:
+    """Build the index anew, and put it in the place of the former one, which is kept. The lock is held by the caller.
+
+    The position of the former index is kept if it can be read: it was read before the dataset was, so whatever was
+    announced before it is on file, but for jobs that had not ended; those are seen not to be whole when they end.
+    """
+    former = home.present()
+    mark = Progress(_position_of(home)).packed() if former else None
+    fresh = home.begin()
+    posts = fill(dataset, fresh, mark or Progress().packed(), told)
+    return Rebuilt(home.finish(fresh), posts, former)
+
+
+def _position_of(home: Home) -> Position | None:
+    try:
+        index = home.open()
+        mark = index.mark()
+        index.close()
+        return Progress.unpacked(mark).position
+    except (TornError, MalformedError):
+        pass
+    try:
+        return Progress.unpacked(home.sealed_mark()).position
+    except MalformedError:
+        return None

@@ -1,0 +1,100 @@
+"""What others may ask of the index while it is being written: for the monitor's pages and for the shell.
+
+The index is opened to be read only. What was committed is seen at the next question, or within a second on a search
+server; so is an index that took the place of the former one. One question is answered at a time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from protocol.settings import Settings
+from services.indexer.home import home_of
+from services.indexer.index import Answer, Reader, TornError
+from services.indexer.posts import Document
+from services.indexer.query import Unit, parse
+from storage.dataset import RecordKind, record_id
+from storage.files import FileDataset
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An answer, and beside it the posts with a place among all that match, for a map."""
+
+    answer: Answer
+    located: tuple[Document, ...] = ()
+
+
+class Search:
+    """The index of a crawl, to be asked by any thread. Raises IndexingError in words when it cannot be."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._home = home_of(settings)
+        self._dataset = FileDataset(settings.output_directory)
+        self._lock = threading.Lock()
+        self._reader: Reader | None = None
+
+    def search(
+        self, text: str, *, limit: int = 20, offset: int = 0, unit: Unit | None = None, tags: int = 0, located: int = 0
+    ) -> Found:
+        """What matches `text`, in the language of `services.indexer.query`; with up to `located` posts with a place.
+
+        Raises UsageError when the text is no query or asks for too much.
+        """
+        asked = parse(text, limit=limit, offset=offset, unit=unit, tags=tags)
+        mapped = parse(text, limit=located).located(located) if located else None
+
+        def ask(reader: Reader) -> Found:
+            answer = reader.search(asked)
+            return Found(answer, reader.search(mapped).hits if mapped else ())
+
+        return self._ask(ask)
+
+    def post(self, identifier: str) -> Document | None:
+        """The post with this id."""
+        return self._ask(lambda reader: reader.post(identifier))
+
+    def whole(self, identifier: str) -> bytes | None:
+        """The line of a post as the service wrote it, from the dataset; None when it is not on file (yet)."""
+        post = self.post(identifier)
+        if post is None:
+            return None
+        for line in self._dataset.lines(post.account, RecordKind.TIMELINE):
+            if record_id(RecordKind.TIMELINE, line) == identifier:
+                return line
+        return None
+
+    def count(self) -> int:
+        """How many posts there are."""
+        return self._ask(lambda reader: reader.count())
+
+    def close(self) -> None:
+        """Let go of the index."""
+        with self._lock:
+            self._let_go()
+
+    def _ask(self, question: Callable[[Reader], T]) -> T:
+        with self._lock:
+            try:
+                return question(self._present())
+            except TornError:
+                # The writer may have removed a file between two looks at it; a torn index is torn the second time too.
+                self._let_go()
+                return question(self._present())
+
+    def _present(self) -> Reader:
+        if self._reader is not None and not self._home.is_present(self._reader):
+            self._let_go()
+        if self._reader is None:
+            self._reader = self._home.reader()
+        return self._reader
+
+    def _let_go(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None

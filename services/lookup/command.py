@@ -1,0 +1,107 @@
+"""`tmatic-lookup`: the command line. One process that follows the crawl and answers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+
+import click
+
+from protocol import logs
+from protocol.command import run
+from protocol.configuration import settings_options
+from protocol.settings import Settings
+
+SETTINGS = (
+    "lookup_database",
+    "lookup_port",
+    "output_directory",
+    "host",
+    "port",
+    "master",
+    "key",
+    "insecure",
+    "log_directory",
+    "log_level",
+    "log_format",
+)
+
+
+@click.command()
+@click.option(
+    "--listen",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="The address to listen on. Beyond this machine it needs --insecure, since nobody is asked for a password.",
+)
+@click.option(
+    "--name",
+    "names",
+    multiple=True,
+    metavar="HOST",
+    help="A further name under which it may be asked, for instance that of the proxy before it. May be said again.",
+)
+@settings_options(*SETTINGS)
+def command(listen: str, names: tuple[str, ...], settings: Settings) -> None:
+    """Answer who stands behind an id or a screen name, for all accounts that a crawl has met.
+
+    It follows the masters' events and keeps the profiles in one file, which may be killed at any time. It listens on
+    this machine alone unless told otherwise. Ctrl-C ends it.
+
+    \b
+    For a crawl on this machine, then http://127.0.0.1:9797:
+      tmatic-lookup
+    \b
+    For a crawl elsewhere, whose dataset is mounted here:
+      tmatic-lookup --master crawl.example.org:8000 --key lookup.key --output /mnt/crawl/data
+    """
+    logs.set_up("tmatic-lookup", settings)
+    look_up(settings, listen, names)
+
+
+def look_up(settings: Settings, listen: str, names: Sequence[str]) -> None:
+    """Follow and answer until told to end. Raises TmaticError in one sentence."""
+    # Here and not above: they bring gevent and ZeroMQ along, which who only asks for --help need not wait for.
+    import threading
+
+    from services.http import serve
+    from services.lookup.consumer import LookupConsumer, StoppedError
+    from services.lookup.routes import LIMITS, routes
+    from services.lookup.store import Store
+    from services.subscriber.subscriber import Subscriber
+    from storage.files import FileDataset
+
+    store = Store(settings.lookup_database)
+    try:
+        stopped = threading.Event()
+        consumer = LookupConsumer(store, FileDataset(settings.output_directory), stopped)
+        subscriber = Subscriber(settings, consumer)
+
+        def follow() -> None:
+            with contextlib.suppress(StoppedError):
+                subscriber.run(stopped)
+
+        app = routes(store, consumer.gauges)
+        serve(
+            app,
+            "tmatic-lookup",
+            host=listen,
+            allowed=names,
+            insecure=settings.insecure,
+            port=settings.lookup_port,
+            limits=LIMITS,
+            beside=[follow],
+            ending=[stopped.set],
+        )
+    finally:
+        store.close()
+
+
+def main() -> None:
+    """The entry point."""
+    run(command, "tmatic-lookup")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+"""The page for people: how much is known and how fresh it is, a search, and what it found. Plain HTML without scripts.
+
+Whatever came from outside goes through `_safe`, which escapes it and keeps its writing direction to itself.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+
+from services.lookup.profiles import Profile, moment
+from services.lookup.reading import Held, Overview
+
+LONGEST_SHOWN: Final = 64 << 10
+"""Characters of a profile in full."""
+
+HEARD_S: Final = 5.0
+"""Gauges come once a second; older ones say nothing about now."""
+
+_COUNTS: Final = (
+    ("posts", ("statuses_count", "postsCount")),
+    ("followers", ("followers_count", "followersCount")),
+    ("follows", ("friends_count", "following_count", "followsCount")),
+    ("lists", ("listed_count",)),
+)
+_ABOUT: Final = (
+    ("location", ("location",)),
+    ("language", ("lang",)),
+    ("link", ("url",)),
+    ("since", ("created_at", "createdAt")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search brought: a profile with the names of its account, and others who had the name."""
+
+    profile: Profile | None
+    names: Sequence[Held]
+    others: Sequence[Held]
+
+
+def page(overview: Overview, gauges: tuple[float, dict[str, Any]] | None, asked: str, found: Found | None) -> str:
+    """The page as HTML. `asked` is what stands in the search box, `found` None when nothing was asked."""
+    title = "tmatic-lookup" if found is None else f"{asked.strip()[:60]} · tmatic-lookup"
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f"<title>{html.escape(title)}</title>\n"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        '<link rel="stylesheet" href="/style.css">\n<link rel="icon" href="/icon.svg" type="image/svg+xml">\n'
+        "</head>\n<body>\n"
+        f"{_header(gauges)}<main>\n{_search_box(asked)}{_results(asked, found)}{_numbers(overview)}"
+        f"{_progress(overview, gauges)}{_ROUTES}</main>\n</body>\n</html>\n"
+    )
+
+
+def _header(gauges: tuple[float, dict[str, Any]] | None) -> str:
+    crawl = gauges[1].get("crawl") if gauges else None
+    of = f'<span class="crawl">crawl {_safe(crawl)}</span>' if isinstance(crawl, str) else ""
+    brand = '<a class="brand" href="/"><img src="/icon.svg" alt="" width="28" height="28">lookup</a>'
+    return f"<header>{brand}{of}</header>\n"
+
+
+def _search_box(asked: str) -> str:
+    return (
+        '<form class="search" action="/" method="get" role="search">\n<label for="q">Find an account</label>\n'
+        '<div><input id="q" name="q" type="search" maxlength="256" placeholder="Id or screen name" autocomplete="off" '
+        f'spellcheck="false" value="{html.escape(asked[:256])}"><button>Look up</button></div>\n</form>\n'
+    )
+
+
+def _results(asked: str, found: Found | None) -> str:
+    if found is None:
+        return ""
+    parts = []
+    if found.profile is not None:
+        parts.append(_card(found.profile))
+        if len(found.names) > 1:
+            parts.append(_history("Names it had", found.names, ids=False))
+    else:
+        words = "Nobody has that name now" if found.others else "Nobody here goes by that id or name"
+        parts.append(f'<p class="nothing">{words}: <b>{_safe(asked.strip()[:256])}</b></p>')
+    if found.others:
+        parts.append(_history("Others who had this name", found.others, ids=True))
+    return f'<section aria-label="Result">\n{"".join(parts)}</section>\n'
+
+
+def _card(profile: Profile) -> str:
+    said = orjson.loads(profile.body)
+    name = _text(said, ("name", "display_name", "displayName")) or profile.name or profile.id
+    handle = f'<span class="handle">@{_safe(profile.name)}</span>' if profile.name else ""
+    marks = "".join(f'<span class="mark">{word}</span>' for word in ("protected", "verified") if said.get(word) is True)
+    about = _text(said, ("description", "note"))
+    counts = "".join(
+        f"<div><dt>{label}</dt><dd>{number:,}</dd></div>"
+        for label, keys in _COUNTS
+        if (number := _number(said, keys)) is not None
+    )
+    facts = [("id", f"<code>{_safe(profile.id)}</code>")]
+    facts += [
+        (label, _safe(_day(text) if label == "since" else text))
+        for label, keys in _ABOUT
+        if (text := _text(said, keys))
+    ]
+    if profile.posted:
+        facts.append(("last post seen", _safe(_date(profile.posted))))
+    listed = "".join(f"<div><dt>{label}</dt><dd>{value}</dd></div>" for label, value in facts)
+    whole = orjson.dumps(said, option=orjson.OPT_INDENT_2).decode()[:LONGEST_SHOWN]
+    return (
+        '<article class="card">\n<div class="who">'
+        f'<span class="avatar" aria-hidden="true">{_safe(name[:1].upper())}</span>'
+        f"<div><h1>{_safe(name)}</h1><p>{handle}{marks}</p></div></div>\n"
+        + (f'<p class="about">{_safe(about)}</p>\n' if about else "")
+        + (f'<dl class="counts">{counts}</dl>\n' if counts else "")
+        + f'<dl class="facts">{listed}</dl>\n'
+        "<details><summary>All that is stored</summary>"
+        f'<pre tabindex="0">{html.escape(whole)}</pre></details>\n</article>\n'
+    )
+
+
+def _history(title: str, lines: Sequence[Held], *, ids: bool) -> str:
+    rows = "".join(
+        f"<tr><td>{'@' + _safe(line.screen_name)}{' <span class=mark>now</span>' if line.current else ''}</td>"
+        + (f"<td><code>{_safe(line.id)}</code></td>" if ids else "")
+        + f"<td>{_span(line)}</td></tr>"
+        for line in lines[:100]
+    )
+    of = '<th scope="col">Account</th>' if ids else ""
+    return (
+        f'<h2>{title}</h2><div class="wide"><table><thead><tr><th scope="col">Name</th>{of}'
+        f'<th scope="col">Seen</th></tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>\n"
+    )
+
+
+def _span(line: Held) -> str:
+    """When an account was seen with a name, as well as it is known."""
+    if line.first_at is not None and line.last_at is not None:
+        first, last = _date(line.first_at)[:10], _date(line.last_at)[:10]
+    elif line.first is not None and line.last is not None:
+        first, last = f"event {line.first:,}", f"{line.last:,}"
+        return first if line.first == line.last else f"{first} to {last}"
+    else:
+        return "added by hand"
+    return first if first == last else f"{first} to {last}"
+
+
+def _numbers(overview: Overview) -> str:
+    tiles = (
+        (f"{overview.accounts:,}", "accounts"),
+        (f"{overview.renamed:,}", "changed their name"),
+        (f"{overview.added:,}", "added by hand"),
+        (_size(overview.bytes), "on disk"),
+    )
+    told = "".join(f"<div><dt>{label}</dt><dd>{value}</dd></div>" for value, label in tiles)
+    return f'<h2>What is known</h2>\n<dl class="tiles">{told}</dl>\n'
+
+
+def _progress(overview: Overview, gauges: tuple[float, dict[str, Any]] | None) -> str:
+    head = _head(gauges[1]) if gauges and gauges[0] <= HEARD_S else None
+    at = overview.position.sequence if overview.position else None
+    if at is None:
+        words, bar = "It has not followed a crawl yet.", ""
+    elif head is None:
+        words, bar = f"It stands at event {at:,}. No master was heard in the last seconds.", ""
+    else:
+        behind = max(0, head - at)
+        words = f"Event {at:,}, as far as the crawl." if not behind else f"Event {at:,} of {head:,}: {behind:,} to go."
+        bar = f'<progress max="{max(head, 1)}" value="{min(at, head)}" aria-label="Events that are in"></progress>'
+    way = overview.analyses
+    under = f" {way:,} {'analysis is' if way == 1 else 'analyses are'} under way." if way else ""
+    return f'<h2>How far it is</h2>\n<div class="progress">{bar}<p>{words}{under}</p></div>\n'
+
+
+def _head(gauges: dict[str, Any]) -> int | None:
+    """The last sequence of the log, if the gauges tell it."""
+    log = gauges.get("log")
+    head = log.get("head") if isinstance(log, dict) else None
+    return head if isinstance(head, int) and not isinstance(head, bool) else None
+
+
+def _text(said: dict[str, Any], keys: Sequence[str]) -> str:
+    for key in keys:
+        if isinstance(found := said.get(key), str) and found.strip():
+            return found.strip()
+    return ""
+
+
+def _number(said: dict[str, Any], keys: Sequence[str]) -> int | None:
+    for key in keys:
+        if isinstance(found := said.get(key), int) and not isinstance(found, bool):
+            return found
+    return None
+
+
+def _day(text: str) -> str:
+    return _date(when)[:10] if (when := moment(text)) else text
+
+
+def _date(when: int) -> str:
+    return datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _size(number: int) -> str:
+    size = float(number)
+    for unit in ("B", "KB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if size >= 10 or unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def _safe(text: str) -> str:
+    return f"<bdi>{html.escape(text)}</bdi>"
+
+
+_ROUTES: Final = """<h2>For programs</h2>
+<div class="wide"><table class="routes"><thead><tr><th scope="col">Request</th><th scope="col">Answer</th></tr></thead>
+<tbody>
+<tr><td><code>GET /lookup/id/ID</code></td><td>the profile as it was stored, or 404 with <code>null</code></td></tr>
+<tr><td><code>GET /lookup/name/SCREEN_NAME</code></td><td>the profile of who has the name now</td></tr>
+<tr><td><code>…?history=1</code></td><td>which names an account had, or who had a name, and when</td></tr>
+<tr><td><code>POST /lookup/ids</code></td><td>of up to 1,000 ids, a JSON list: id to profile or null</td></tr>
+<tr><td><code>POST /lookup/add</code></td><td>keeps a profile that no crawl has met</td></tr>
+<tr><td><a href="/openapi.json"><code>GET /openapi.json</code></a></td><td>all this for machines</td></tr>
+</tbody></table></div>
+"""

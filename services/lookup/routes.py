@@ -1,0 +1,170 @@
+"""The routes of the lookup: for programs as the original had them and some more, and one page for people.
+
+What is asked of the database is asked in a thread, so that a slow question does not keep others waiting.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import bottle  # type: ignore[import-untyped]
+import orjson
+from gevent.lock import BoundedSemaphore
+
+from protocol.errors import MalformedError
+from services.http import Answered, Limits, application, blocking, failure, json_answer, json_body, says_json
+from services.lookup.page import Found, page
+from services.lookup.profiles import MOST_BODY_BYTES, Profile, is_short, parsed
+from services.lookup.reading import Held, Reading
+from services.lookup.store import BusyError, Store
+
+log = logging.getLogger(__name__)
+
+MOST_IDS: Final = 1_000
+"""In one question."""
+
+MOST_ANSWER_BYTES: Final = 64 << 20
+"""Of the profiles that one question brings."""
+
+LIMITS: Final = Limits(body_bytes=2 << 20)
+"""A thousand ids of 255 bytes, all of them escaped, are 1.6 MB."""
+
+_ADD_WAITS_S: Final = 5.0
+_NULL: Final = b"null"
+_HERE: Final = Path(__file__).parent
+_FRESH: Final = {"Cache_Control": "no-cache"}
+
+Gauges = Callable[[], tuple[float, dict[str, Any]] | None]
+"""How many seconds ago the gauges of the crawl were heard, and what they said."""
+
+
+def routes(store: Store, gauges: Gauges) -> Any:
+    """The application: `store` is where it adds, and its file where it reads."""
+    app = application()
+    reading = Reading(store.path)
+    adding = BoundedSemaphore(1)  # who waits for the writer must not take all the threads
+
+    @app.get("/lookup/id/<identifier:path>")  # type: ignore[untyped-decorator]
+    def by_id(identifier: str) -> Answered:
+        if not _wants_history():
+            return _profile(blocking(reading.by_id, identifier) if is_short(identifier) else None)
+        names = blocking(reading.names, identifier) if is_short(identifier) else []
+        if not names:
+            return json_answer(404, _NULL, **_FRESH)
+        return json_answer(200, {"id": identifier, "names": _told(names)}, **_FRESH)
+
+    @app.get("/lookup/name/<name:path>")  # type: ignore[untyped-decorator]
+    def by_name(name: str) -> Answered:
+        if not _wants_history():
+            return _profile(blocking(reading.by_name, name) if is_short(name) else None)
+        holders = blocking(reading.holders, name) if is_short(name) else []
+        if not holders:
+            return json_answer(404, _NULL, **_FRESH)
+        return json_answer(200, {"screen_name": name, "holders": _told(holders)}, **_FRESH)
+
+    @app.post("/lookup/ids")  # type: ignore[untyped-decorator]
+    def by_ids() -> Answered:
+        found = blocking(reading.by_ids, _asked_ids(json_body()))
+        if sum(len(body or b"") for body in found.values()) > MOST_ANSWER_BYTES:
+            return failure(413, f"these profiles are larger than {MOST_ANSWER_BYTES:,} bytes: ask for fewer at once")
+        pairs = (orjson.dumps(identifier) + b":" + (body or _NULL) for identifier, body in found.items())
+        return json_answer(200, b"{" + b",".join(pairs) + b"}", **_FRESH)
+
+    @app.post("/lookup/add")  # type: ignore[untyped-decorator]
+    def add() -> Answered:
+        if not says_json():
+            return failure(404, "only JSON can be added")
+        profile = _added()
+        if not adding.acquire(timeout=_ADD_WAITS_S):
+            return _busy()
+        try:
+            blocking(_add, store, profile)
+        except BusyError:
+            return _busy()
+        finally:
+            adding.release()
+        return bottle.HTTPResponse(b"", 200)
+
+    @app.get("/")  # type: ignore[untyped-decorator]
+    def people() -> Answered:
+        asked = bottle.request.query.getunicode("q") or ""
+        found = blocking(_search, reading, asked) if asked.strip() else None
+        text = page(blocking(reading.overview), gauges(), asked, found)
+        headers = {"Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-cache"}
+        return bottle.HTTPResponse(text.encode("utf-8", "replace"), 200, headers)
+
+    for name, kind in (("openapi.json", "application/json"), ("style.css", "text/css"), ("icon.svg", "image/svg+xml")):
+        app.get(f"/{name}", callback=_file((_HERE / name).read_bytes(), kind))
+    return app
+
+
+def _profile(body: bytes | None) -> Answered:
+    """A profile as it was stored, or the original's `null`."""
+    return json_answer(200 if body is not None else 404, body if body is not None else _NULL, **_FRESH)
+
+
+def _wants_history() -> bool:
+    said = bottle.request.query.getunicode("history") or "0"
+    if said not in ("0", "1"):
+        raise failure(400, "history is 1 or 0")
+    return bool(said == "1")
+
+
+def _asked_ids(said: Any) -> list[str]:
+    if not isinstance(said, list) or len(said) > MOST_IDS:
+        raise failure(400, f"the body must be a list of at most {MOST_IDS:,} ids")
+    ids = [str(one) if isinstance(one, int) and not isinstance(one, bool) else one for one in said]
+    if not all(isinstance(one, str) and is_short(one) for one in ids):
+        raise failure(400, "an id is a text of 1 to 255 bytes, or a number")
+    return ids
+
+
+def _added() -> Profile:
+    """The profile that somebody wants to add, as the original took it. Raises a failure."""
+    said = json_body()
+    for key in ("id_str", "screen_name"):
+        if not isinstance(said, dict) or not isinstance(said.get(key), str) or not is_short(said[key]):
+            raise failure(400, f"a profile is a JSON object with {key}, a text of 1 to 255 bytes")
+    source = bottle.request.environ["wsgi.input"]
+    source.seek(0)
+    try:
+        return parsed(source.read())
+    except MalformedError as error:  # all else was looked at above
+        raise failure(413, f"a profile has at most {MOST_BODY_BYTES:,} bytes") from error
+
+
+def _add(store: Store, profile: Profile) -> None:
+    with store.writing(_ADD_WAITS_S) as writing:
+        writing.add(profile)
+
+
+def _busy() -> Answered:
+    return failure(503, "everything is being made anew just now; try again in a minute", Retry_After="60")
+
+
+def _told(lines: list[Held]) -> list[dict[str, Any]]:
+    return [asdict(line) for line in lines]
+
+
+def _search(reading: Reading, asked: str) -> Found:
+    """What a person may have meant: an id, or a name with or without its @, now or formerly."""
+    text = asked.strip()
+    name = text.removeprefix("@")
+    body = reading.by_id(text) if is_short(text) else None
+    if body is None and is_short(name):
+        body = reading.by_name(name)
+    profile = None if body is None else parsed(body)
+    names = [] if profile is None else reading.names(profile.id)
+    holders = reading.holders(name) if is_short(name) else []
+    return Found(profile, names, [one for one in holders if profile is None or one.id != profile.id])
+
+
+def _file(content: bytes, kind: str) -> Callable[[], Answered]:
+    def answer() -> Answered:
+        return bottle.HTTPResponse(content, 200, {"Content-Type": kind, "Cache-Control": "max-age=300"})
+
+    return answer

@@ -1,0 +1,281 @@
+"""The lookup's database: one SQLite file, one writer, and whatever an event brings together with the position.
+
+A profile stands there by (id, owner), owner being
+
+  * SETTLED (0): what completed analyses say, the largest in the order of `services.lookup.profiles`;
+  * ADDED (-1): what somebody posted to `/lookup/add`, the last one said. It is in no dataset, so nothing removes it;
+  * a number above: a page of an analysis that is under way, whose account `analysis` names. It is shown when nobody
+    else knows the account, and settles when the analysis is done; if that dies, it goes, for it is in no file.
+
+`held` is the history of names: which account had which, at which sequences of the crawl's log it was first and last
+seen, and at which times, as far as the profiles tell (when the account last posted under it). Nothing but another
+ledger, whose sequences are others, ever changes what it knows of the past.
+
+Rules: every change is one transaction, durable when it returns (WAL, synchronous=FULL); a second process is refused, by
+a lock on `FILE.lock`; readers never wait for the writer, nor it for them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from protocol.errors import DatasetError, TmaticError, UsageError
+from services.lookup.profiles import Profile
+from services.subscriber.consumer import Position
+from storage.durable import in_words, make_directory
+
+SETTLED: Final = 0
+ADDED: Final = -1
+
+APPLICATION_ID: Final = 0x746D6C6B
+"""`tmlk`, in the header of the file."""
+
+VERSION: Final = 1
+_AT_ONCE: Final = 500
+_BUSY_S: Final = 5.0
+
+_SCHEMA: Final = (
+    "CREATE TABLE place (one INTEGER PRIMARY KEY CHECK (one = 1), position TEXT NOT NULL)",
+    "CREATE TABLE profile (id TEXT NOT NULL, owner INTEGER NOT NULL, name TEXT COLLATE NOCASE,"
+    " posted INTEGER NOT NULL, posts INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (id, owner))",
+    "CREATE INDEX profile_by_name ON profile (name, id) WHERE name IS NOT NULL",
+    "CREATE INDEX profile_under_way ON profile (owner) WHERE owner > 0",
+    "CREATE INDEX profile_added ON profile (id) WHERE owner < 0",
+    "CREATE TABLE analysis (owner INTEGER PRIMARY KEY, user TEXT NOT NULL UNIQUE, received INTEGER NOT NULL,"
+    " whole INTEGER NOT NULL)",
+    "CREATE TABLE held (name TEXT NOT NULL COLLATE NOCASE, id TEXT NOT NULL, first INTEGER, last INTEGER,"
+    " first_at INTEGER, last_at INTEGER, PRIMARY KEY (name, id)) WITHOUT ROWID",
+    "CREATE INDEX held_by_id ON held (id)",
+)
+
+_LARGER: Final = (
+    " ON CONFLICT (id, owner) DO UPDATE SET name = excluded.name, posted = excluded.posted, posts = excluded.posts,"
+    " body = excluded.body"
+    " WHERE (excluded.posted, excluded.posts, excluded.body) > (profile.posted, profile.posts, profile.body)"
+)
+_PUT: Final = "INSERT INTO profile (id, owner, name, posted, posts, body) VALUES (?, ?, ?, ?, ?, ?)"
+_NOTE: Final = "INSERT INTO held (name, id, first, last, first_at, last_at)"
+_SEEN: Final = (
+    " ON CONFLICT (name, id) DO UPDATE SET"
+    " name = CASE WHEN excluded.name COLLATE BINARY > held.name COLLATE BINARY THEN excluded.name ELSE held.name END,"
+    " first = min(coalesce(held.first, excluded.first), coalesce(excluded.first, held.first)),"
+    " last = max(coalesce(held.last, excluded.last), coalesce(excluded.last, held.last)),"
+    " first_at = min(coalesce(held.first_at, excluded.first_at), coalesce(excluded.first_at, held.first_at)),"
+    " last_at = max(coalesce(held.last_at, excluded.last_at), coalesce(excluded.last_at, held.last_at))"
+)
+
+
+class BusyError(TmaticError):
+    """The writer is at work on something long, as when all is made anew; later it will be free."""
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """An analysis under way. `received` is how many records it has brought; `whole` whether all of them came along with
+    their events, so that no file need be read when it is done."""
+
+    owner: int
+    received: int
+    whole: bool
+
+
+class Writing:
+    """One transaction, as it is being made. Ends with `Store.writing`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._do = connection.execute
+        self._do_many = connection.executemany
+
+    def analysis(self, user: str) -> Analysis | None:
+        """What is known of the analysis of an account's followers that is under way."""
+        row = self._do("SELECT owner, received, whole FROM analysis WHERE user = ?", (user,)).fetchone()
+        return None if row is None else Analysis(row[0], row[1], bool(row[2]))
+
+    def keep_analysis(self, user: str, received: int, whole: bool) -> int:
+        """Note how far an analysis has come. Returns the owner number of its pages."""
+        self._do(
+            "INSERT INTO analysis (user, received, whole) VALUES (?, ?, ?) ON CONFLICT (user) DO UPDATE SET"
+            " received = excluded.received, whole = excluded.whole",
+            (user, received, whole),
+        )
+        return int(self._do("SELECT owner FROM analysis WHERE user = ?", (user,)).fetchone()[0])
+
+    def pend(self, owner: int, profiles: Iterable[Profile]) -> None:
+        """Keep profiles of an analysis under way. As in the dataset, the first of an account counts."""
+        rows = ((p.id, owner, p.name, p.posted, p.posts, p.body) for p in profiles)
+        self._do_many(_PUT + " ON CONFLICT (id, owner) DO NOTHING", rows)
+
+    def drop_pages(self, owner: int) -> None:
+        """Forget what an analysis has brought so far."""
+        self._do("DELETE FROM profile WHERE owner = ? AND owner > 0", (owner,))
+
+    def settle_pages(self, owner: int, sequence: int) -> None:
+        """What an analysis brought is complete: it counts from now on."""
+        self._do(
+            _NOTE + " SELECT name, id, ?1, ?1, nullif(posted, 0), nullif(posted, 0) FROM profile"
+            " WHERE owner = ?2 AND owner > 0 AND name IS NOT NULL" + _SEEN,
+            (sequence, owner),
+        )
+        # Whom nobody knew yet, most often all of them, change owner and stay where they are.
+        self._do("UPDATE OR IGNORE profile SET owner = 0 WHERE owner = ? AND owner > 0", (owner,))
+        self._do(
+            "INSERT INTO profile (id, owner, name, posted, posts, body) SELECT id, 0, name, posted, posts, body"
+            " FROM profile WHERE owner = ? AND owner > 0" + _LARGER,
+            (owner,),
+        )
+        self.drop_pages(owner)
+
+    def settle(self, profiles: Iterable[Profile], sequence: int) -> None:
+        """Profiles of a completed analysis, each account once."""
+        source = iter(profiles)
+        while some := list(islice(source, _AT_ONCE)):
+            self._do_many(_PUT + _LARGER, [(p.id, SETTLED, p.name, p.posted, p.posts, p.body) for p in some])
+            self._note(some, sequence)
+
+    def add(self, profile: Profile) -> None:
+        """What somebody posted; the last one said of an account counts among these."""
+        row = (profile.id, ADDED, profile.name, profile.posted, profile.posts, profile.body)
+        self._do(_PUT.replace("INSERT", "INSERT OR REPLACE", 1), row)
+        self._note([profile], None)
+
+    def end_analysis(self, user: str) -> None:
+        """An analysis is over, and what it brought with it."""
+        if analysis := self.analysis(user):
+            self.drop_pages(analysis.owner)
+            self._do("DELETE FROM analysis WHERE user = ?", (user,))
+
+    def empty(self, *, same_log: bool) -> None:
+        """Forget everything that the dataset knows. Sequences of another log say nothing any more."""
+        self._do("DELETE FROM profile WHERE owner >= 0")
+        self._do("DELETE FROM analysis")
+        if not same_log:
+            self._do("UPDATE held SET first = NULL, last = NULL")
+
+    def place(self, position: Position) -> None:
+        """Everything up to this position is in."""
+        self._do("INSERT OR REPLACE INTO place (one, position) VALUES (1, ?)", (str(position),))
+
+    def _note(self, profiles: Iterable[Profile], sequence: int | None) -> None:
+        rows = ((p.name, p.id, sequence, sequence, p.posted or None, p.posted or None) for p in profiles if p.name)
+        self._do_many(
+            "INSERT INTO held (name, id, first, last, first_at, last_at) VALUES (?, ?, ?, ?, ?, ?)" + _SEEN, rows
+        )
+
+
+class Store:
+    """The file, open for writing by this process alone. Writing may be done by several threads, one at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or make it. Raises UsageError when another process has it, TmaticError when it cannot be used."""
+        self.path = path
+        with in_words(f"open {path}"):
+            make_directory(path.absolute().parent)
+            self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._lock)
+            raise UsageError(
+                f"{path} is in use by another tmatic-lookup: end that one, or name another file"
+            ) from error
+        self._turn = threading.Lock()
+        try:
+            with _in_words(path):
+                self._connection = _opened(path)
+        except TmaticError:
+            os.close(self._lock)
+            raise
+
+    def close(self) -> None:
+        """Let go of the file. What was written is durable already."""
+        with self._turn, _in_words(self.path):
+            self._connection.close()
+        os.close(self._lock)
+
+    def position(self) -> Position | None:
+        """What was stored with the data."""
+        with self._turn, _in_words(self.path):
+            row = self._connection.execute("SELECT position FROM place").fetchone()
+        return None if row is None else Position.parse(row[0])
+
+    @contextlib.contextmanager
+    def writing(self, within_s: float = -1) -> Iterator[Writing]:
+        """A transaction: what is done inside is durable afterwards, all of it, or none when something is raised.
+
+        Raises BusyError when the writer is not free in time (never by default), TmaticError when the disk refuses.
+        """
+        if not self._turn.acquire(timeout=within_s):
+            raise BusyError("the database is being made anew; try again in a minute")
+        try:
+            with _in_words(self.path):
+                self._connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield Writing(self._connection)
+                    self._connection.execute("COMMIT")
+                except BaseException:
+                    if self._connection.in_transaction:
+                        self._connection.execute("ROLLBACK")
+                    raise
+        finally:
+            self._turn.release()
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+    try:
+        is_ours = _is_ours(path, connection)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+        connection.execute("PRAGMA cache_size = -32768")
+        if not is_ours:
+            _make(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _is_ours(path: Path, connection: sqlite3.Connection) -> bool:
+    """Whether it is a database of ours; False for an empty file. Raises UsageError when it is somebody else's."""
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if application == APPLICATION_ID and version == VERSION:
+        return True
+    if application or version or connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise UsageError(
+            f"{path} is not a database that this tmatic-lookup made: name another file, or move it away; all but what "
+            "was added by hand is made anew from the dataset"
+        )
+    return False
+
+
+def _make(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in _SCHEMA:
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute("COMMIT")
+
+
+@contextlib.contextmanager
+def _in_words(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorname", "")
+        if code in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
+            raise DatasetError(
+                f"{path} is damaged or no SQLite database: move it away; all but what was added by hand is made anew"
+            ) from error
+        raise DatasetError(f"{path} cannot be used: {error}") from error

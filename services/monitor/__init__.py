@@ -1,0 +1,1 @@
+"""The monitor: the page that people keep open while a crawl runs."""

@@ -1,0 +1,146 @@
+"""An account in full, from the dataset: its profile, its posts, its followers, its receipts, and how it was found.
+
+The dataset is only read. Pages of it are counted from the beginning of a file, so the last ones cost the whole file;
+how far one can page is bounded for that reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from protocol.errors import DatasetError, MalformedError, UsageError
+from protocol.jobs import Operation
+from services.monitor.chronicle import Chronicle
+from services.monitor.master import LONGEST_ACCOUNT
+from services.monitor.reading import mapping, text
+from storage.dataset import RecordKind, record_id
+from storage.files import FileDataset
+from storage.receipts import receipt_json
+
+MOST_ROWS: Final = 200
+"""Posts or followers of one page."""
+LAST_ROW: Final = 5_000_000
+MOST_LED_TO: Final = 50
+SHOWN: Final = frozenset(
+    [
+        "outcome",
+        "expected",
+        "received",
+        "total",
+        "pages",
+        "started",
+        "finished",
+        "file",
+        "bytes",
+        "sha256",
+        "why",
+        "generation",
+        "crawl",
+    ]
+)
+
+
+class Accounts:
+    """The accounts of the dataset at `output`. Its methods block while they read."""
+
+    def __init__(self, output: Path, chronicle: Chronicle) -> None:
+        self._dataset = FileDataset(output)
+        self._chronicle = chronicle
+
+    def card(self, user: str) -> dict[str, Any] | None:
+        """All but the rows of an account; None when nothing is known of it. Raises DatasetError, UsageError."""
+        _check(user)
+        path = self._chronicle.path(user)
+        receipts = {}
+        for operation in Operation:
+            receipt = self._dataset.receipt(user, operation)
+            if receipt is not None:
+                whole = receipt_json(receipt)
+                receipts[operation.value] = {key: whole[key] for key in sorted(SHOWN)} | {
+                    "cursors": receipt.cursors.count
+                }
+        led_to, count = self._chronicle.led_to(user, MOST_LED_TO)
+        kinds = [kind for kind in RecordKind if self._dataset.path(user, kind).exists()]
+        profile = self._profile(user, path[-2].user if len(path) > 1 else "")
+        if not receipts and not kinds and path[-1].depth is None and profile is None:
+            return None
+        return {
+            "user": user,
+            "profile": profile,
+            "receipts": receipts,
+            "kinds": [kind.name.lower() for kind in kinds],
+            "path": [{"user": step.user, "depth": step.depth, "name": self._name(step.user)} for step in path],
+            "led_to": led_to,
+            "led_to_count": count,
+        }
+
+    def timeline(self, user: str, first: int, count: int) -> dict[str, Any]:
+        """{"rows": posts from the `first`-th newest on, "more": whether there are more}."""
+        lines, more = self._page(user, RecordKind.TIMELINE, first, count)
+        return {"rows": [_object(line) for line in lines], "more": more}
+
+    def followers(self, user: str, first: int, count: int) -> dict[str, Any]:
+        """{"rows": ids of followers from the `first`-th on, "more": whether there are more}."""
+        lines, more = self._page(user, RecordKind.FOLLOWERS, first, count)
+        return {"rows": [line.decode("utf-8", "replace") for line in lines], "more": more}
+
+    def post(self, user: str, identifier: str) -> Mapping[str, Any] | None:
+        """A post in full, None when it is not in the account's timeline."""
+        _check(user)
+        for line in self._dataset.lines(user, RecordKind.TIMELINE):
+            if identifier.encode() in line and _is(RecordKind.TIMELINE, line, identifier):
+                return _object(line)
+        return None
+
+    def _page(self, user: str, kind: RecordKind, first: int, count: int) -> tuple[list[bytes], bool]:
+        _check(user)
+        if not (0 <= first <= LAST_ROW and 0 < count <= MOST_ROWS):
+            raise UsageError(f"at most {MOST_ROWS} rows a page, and none beyond the {LAST_ROW:,}th")
+        found = list(islice(self._dataset.lines(user, kind), first, first + count + 1))
+        return found[:count], len(found) > count
+
+    def _profile(self, user: str, parent: str) -> dict[str, Any] | None:
+        """As the newest post carries it, or as its parent's analysis saw it."""
+        for line in self._lines(user, RecordKind.TIMELINE, 1):
+            carried = mapping(_object(line), "user")
+            if text(carried, "screen_name"):
+                return dict(carried)
+        if parent:
+            wanted = user.encode()
+            for line in self._dataset.lines(parent, RecordKind.PROFILES):
+                if wanted in line and _is(RecordKind.PROFILES, line, user):
+                    return _object(line)
+        return None
+
+    def _name(self, user: str) -> str:
+        for line in self._lines(user, RecordKind.TIMELINE, 1):
+            return text(mapping(_object(line), "user"), "screen_name")
+        return ""
+
+    def _lines(self, user: str, kind: RecordKind, count: int) -> Iterator[bytes]:
+        return islice(self._dataset.lines(user, kind), count)
+
+
+def _check(user: str) -> None:
+    if not 0 < len(user.encode("utf-8", "replace")) <= LONGEST_ACCOUNT or not user.isprintable():
+        raise UsageError(f"an account is 1 to {LONGEST_ACCOUNT} bytes of text")
+
+
+def _is(kind: RecordKind, line: bytes, identifier: str) -> bool:
+    try:
+        return record_id(kind, line) == identifier
+    except MalformedError:
+        return False  # a damaged line is not the one that is looked for; `tmatic-data verify` reports it
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise DatasetError(f"a line of the dataset is not JSON: {line[:40]!r}") from error
+    return value if isinstance(value, dict) else {"text": str(value)}

@@ -1,0 +1,72 @@
+// Building what is seen. Texts become text nodes and nothing else, so no name, post or line of a log can inject anything.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** An element. `props`: class, text, dataset, on… functions, booleans, and attributes; `children`: nodes and texts. */
+export function h(tag, props = {}, ...children) {
+  const element = document.createElement(tag);
+  apply(element, props);
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+function apply(element, props) {
+  for (const [name, value] of Object.entries(props)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name === "class") element.setAttribute("class", value);
+    else if (name === "text") element.textContent = value;
+    else if (name === "dataset") Object.assign(element.dataset, value);
+    else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+}
+
+/** An SVG element. */
+export function s(tag, props = {}, ...children) {
+  const element = document.createElementNS(SVG, tag);
+  apply(element, props);
+  element.append(...children);
+  return element;
+}
+
+/** One of ours from icons.svg; it says nothing to a screen reader. */
+export function icon(name) {
+  return s("svg", { class: "icon", "aria-hidden": "true" }, s("use", { href: `/assets/icons.svg#${name}` }));
+}
+
+export const $ = (id) => document.getElementById(id);
+
+/** Set a text only where it changes, so that nothing is drawn or read out for nothing. */
+export function say(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** Put new children in place of the old. */
+export function fill(element, ...children) {
+  element.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+}
+
+/** A row of buttons of which one is pressed. `options`: [value, label]; `chosen(value)` is called at a choice. */
+export function choice(group, options, value, chosen) {
+  const buttons = options.map(([of, label]) =>
+    h("button", { type: "button", "aria-pressed": String(of === value), dataset: { value: of }, onclick: () => choose(of) }, label),
+  );
+  const choose = (of) => {
+    for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.value === String(of)));
+    chosen(of);
+  };
+  fill(group, buttons);
+  return choose;
+}
+
+/** The colour that a custom property has now, as the canvas understands it. */
+export function colour(name) {
+  const probe = h("span", { class: "unseen" });
+  probe.style.color = `var(${name})`;
+  document.body.append(probe);
+  const found = getComputedStyle(probe).color;
+  probe.remove();
+  return found;
+}
+
+export const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

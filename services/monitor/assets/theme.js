@@ -1,0 +1,10 @@
+// The theme that was chosen before, set before anything is drawn. Without a choice the system's holds.
+(() => {
+  let chosen = "";
+  try {
+    chosen = localStorage.getItem("tmatic-theme") || "";
+  } catch {
+    chosen = ""; // storage may be forbidden; then the system's theme holds
+  }
+  if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
+})();

@@ -1,0 +1,128 @@
+"""`tmatic-monitor`: the command line. One process that follows the crawl and serves the pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from protocol import logs
+from protocol.command import run
+from protocol.configuration import settings_options
+from protocol.exposure import certificate_for
+from protocol.places import local_pair
+from protocol.settings import Settings
+
+SETTINGS = (
+    "monitor_port",
+    "output_directory",
+    "log_scrollback",
+    "graphite_url",
+    "index_directory",
+    "index_engine",
+    "elasticsearch_url",
+    "crawl",
+    "host",
+    "port",
+    "master",
+    "key",
+    "insecure",
+    "log_directory",
+    "log_level",
+    "log_format",
+)
+
+
+@click.command()
+@click.option(
+    "--database",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("monitor.db"),
+    show_default=True,
+    metavar="FILE",
+    help="Where it keeps who led to whom and the course of the crawl, so that a restart forgets neither.",
+)
+@click.option(
+    "--listen",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="The address to listen on. Beyond this machine it needs --insecure, and the token is asked for to look too.",
+)
+@settings_options(*SETTINGS)
+def command(database: Path, listen: str, settings: Settings) -> None:
+    """Show a crawl in the browser while it runs: who leads, the frontier, rates, workers, the log, dead letters.
+
+    It prints an address with a token, which is new each time: whoever opens it may requeue and drop jobs; on this
+    machine others may look. /inspect searches the index that tmatic-indexer keeps. Ctrl-C ends it.
+
+    \b
+    For a crawl on this machine, then http://127.0.0.1:9898:
+      tmatic-monitor
+    \b
+    For a crawl elsewhere, whose dataset is mounted here:
+      tmatic-monitor --master crawl.example.org:8000 --key monitor.key --output /mnt/crawl/data
+    """
+    logs.set_up("tmatic-monitor", settings)
+    monitor(settings, database, listen)
+
+
+def monitor(settings: Settings, database: Path, listen: str) -> None:
+    """Follow and serve until told to end. Raises TmaticError in one sentence."""
+    # Here and not above: they bring gevent, ZeroMQ and the engines along, which who asks for --help need not wait for.
+    import threading
+
+    import gevent
+
+    from services.http import serve
+    from services.indexer.search import Search as Index
+    from services.monitor.accounts import Accounts
+    from services.monitor.chronicle import Chronicle
+    from services.monitor.feed import Feed
+    from services.monitor.guard import Guard
+    from services.monitor.index import IndexSearch
+    from services.monitor.master import AskedMaster
+    from services.monitor.pages import Pages
+    from services.monitor.stream import Streams
+    from services.subscriber.subscriber import Subscriber
+
+    places = settings.master or local_pair(settings.host, settings.port)
+    certificate = certificate_for(places, settings.key, settings.insecure)
+    chronicle = Chronicle(database)
+    try:
+        feed = Feed(chronicle, settings.log_scrollback)
+        streams = Streams(feed, gevent.sleep)
+        guard = Guard(listen)
+        subscriber, stopped = Subscriber(settings, feed), threading.Event()
+        pages = Pages(
+            feed,
+            guard,
+            AskedMaster(places, certificate),
+            Accounts(settings.output_directory, chronicle),
+            streams,
+            search=IndexSearch(Index(settings)),
+            graphite_url=settings.graphite_url,
+        )
+        serve(
+            pages.app,
+            "tmatic-monitor",
+            host=listen,
+            port=settings.monitor_port,
+            insecure=settings.insecure,
+            beside=[lambda: subscriber.run(stopped)],
+            ending=[streams.end, stopped.set],
+            # To the terminal and to no log: whoever reads the token may change the crawl.
+            ready=lambda url: click.echo(f"tmatic-monitor shows the crawl at {url}/#token={guard.token}", err=True),
+        )
+        feed.keep()
+    finally:
+        chronicle.close()
+
+
+def main() -> None:
+    """The entry point."""
+    run(command, "tmatic-monitor")
+
+
+if __name__ == "__main__":
+    main()

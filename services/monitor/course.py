@@ -1,0 +1,187 @@
+"""The course of a crawl as columns for charts: each second of the last minutes, and the whole of it thinned.
+
+The whole is a row of buckets of one width, which doubles whenever there are too many of them: so a crawl of weeks is
+as cheap to keep and to draw as one of an hour. A bucket holds the mean of the rates and the last of the totals.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from services.monitor.reading import OPERATIONS
+
+RATES: Final = ("pages_s", "records_s", "jobs_s")
+TOTALS: Final = (
+    "accounts",
+    "records",
+    "waiting",
+    "parked",
+    "ongoing",
+    "completed",
+    "dead",
+    "workers",
+    "busy",
+    *(f"completed_{name}" for name in OPERATIONS),
+    *(f"open_{name}" for name in OPERATIONS),
+)
+COLUMNS: Final = ("at", *RATES, *TOTALS)
+"""`at` in Unix seconds; rates a second; totals as they stood then. `open` is what is waiting, parked or ongoing."""
+
+SPEEDS: Final = {"pages": "pages", "records": "records", "jobs": "completed"}
+SPEED_S: Final = 4.0
+"""Seconds over which a rate is taken."""
+
+PACE_S: Final = 10.0
+"""Seconds, and up to twice as many, over which the rate of a worker is taken."""
+
+RECENT: Final = 900
+"""Seconds of the last minutes that are kept one by one."""
+WHOLE: Final = 1_024
+"""Buckets of the whole crawl before their width doubles."""
+
+Point = tuple[float, ...]
+"""A value for each of `COLUMNS`."""
+
+
+def point_of(at: float, overview: Mapping[str, Any]) -> Point:
+    """The point that an overview (`reading.overview`) is."""
+    operations = overview["operations"]
+
+    def total(key: str) -> float:
+        return float(sum(of[key] for of in operations.values()))
+
+    values: dict[str, float] = {
+        "at": round(at, 1),
+        "accounts": overview["accounts"],
+        "dead": overview["dead"],
+        "workers": overview["crew"]["workers"],
+        "busy": overview["crew"]["busy"],
+    }
+    for name in ("pages", "records", "jobs"):
+        values[f"{name}_s"] = overview["rates"][name]
+    for key in ("records", "waiting", "parked", "ongoing", "completed"):
+        values[key] = total(key)
+    for name, of in operations.items():
+        values[f"completed_{name}"] = of["completed"]
+        values[f"open_{name}"] = of["waiting"] + of["parked"] + of["ongoing"]
+    return tuple(values[column] for column in COLUMNS)
+
+
+class Speed:
+    """Rates from the totals of the last seconds: the master's own are means over five seconds, and come as seldom."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, dict[str, float]]] = deque(maxlen=32)
+
+    def look(self, at: float, overview: dict[str, Any]) -> None:
+        """Put the rates into an overview that was heard at a monotonic time."""
+        of = overview["operations"].values()
+        totals = {name: float(sum(one[key] for one in of)) for name, key in SPEEDS.items()}
+        if self._seen and any(totals[name] < self._seen[-1][1][name] for name in totals):
+            self._seen.clear()  # another ledger, or one that was rolled back
+        while len(self._seen) > 1 and at - self._seen[1][0] >= SPEED_S:
+            self._seen.popleft()
+        if self._seen and at - self._seen[0][0] > SPEED_S / 4:
+            seconds, before = at - self._seen[0][0], self._seen[0][1]
+            overview["rates"] = {name: round((totals[name] - before[name]) / seconds, 2) for name in totals}
+        if overview["leads"]:
+            self._seen.append((at, totals))
+
+
+class Pace:
+    """How many jobs a second each worker ends, where the master does not say: from what it had ended some time ago."""
+
+    def __init__(self) -> None:
+        self._before: tuple[float, dict[str, float]] | None = None
+        self._now: tuple[float, dict[str, float]] | None = None
+
+    def look(self, at: float, rows: Sequence[list[Any]]) -> None:
+        """Put the rates into rows of workers (`reading.workers`) that were heard at a monotonic time."""
+        if self._now is None or at - self._now[0] >= PACE_S:
+            self._before, self._now = self._now, (at, {row[0]: row[3] for row in rows})
+        if self._before is None:
+            return
+        since, ended = self._before
+        for row in rows:
+            if row[4] is None and row[0] in ended and at > since:
+                row[4] = round(max(0.0, row[3] - ended[row[0]]) / (at - since), 2)
+
+
+class Course:
+    """What was seen so far. `add` takes points in the order of their times."""
+
+    def __init__(self, recent: int = RECENT, whole: int = WHOLE) -> None:
+        self._recent: deque[Point] = deque(maxlen=recent)
+        self._whole: list[Point] = []
+        self._counts: list[int] = []
+        self._most = whole
+        self.width_s = 1.0
+
+    def add(self, point: Point) -> None:
+        """One more point. A clock that was set back begins the last minutes anew."""
+        if self._recent and point[0] < self._recent[-1][0]:
+            self._recent.clear()
+        self._recent.append(point)
+        if self._whole and point[0] < self._whole[-1][0] + self.width_s:
+            self._whole[-1], self._counts[-1] = _merged(self._whole[-1], self._counts[-1], point, 1)
+            return
+        self._whole.append(point)
+        self._counts.append(1)
+        if len(self._whole) > self._most:
+            self._thin()
+
+    def _thin(self) -> None:
+        self.width_s *= 2
+        points, counts = [self._whole[0]], [self._counts[0]]
+        for point, count in zip(self._whole[1:], self._counts[1:], strict=True):
+            if point[0] < points[-1][0] + self.width_s:
+                points[-1], counts[-1] = _merged(points[-1], counts[-1], point, count)
+            else:
+                points.append(point)
+                counts.append(count)
+        self._whole, self._counts = points, counts
+        if len(points) > self._most:
+            self._thin()
+
+    def latest(self, seconds: float) -> list[Point]:
+        """The points of the last seconds, as far as they are kept one by one."""
+        if not self._recent:
+            return []
+        since = self._recent[-1][0] - seconds
+        return [point for point in self._recent if point[0] >= since]
+
+    def columns(self) -> dict[str, Any]:
+        """{"columns": names, "recent": a list of values for each, "whole": alike, "width_s": of a bucket}."""
+        return {
+            "columns": list(COLUMNS),
+            "recent": _turned(self._recent),
+            "whole": _turned(self._whole),
+            "width_s": self.width_s,
+        }
+
+    def kept(self) -> dict[str, Any]:
+        """What must be stored to go on after a restart."""
+        return {"columns": list(COLUMNS), "width_s": self.width_s, "whole": [*self._whole], "counts": [*self._counts]}
+
+    def recall(self, kept: Mapping[str, Any]) -> None:
+        """Go on from what was stored. What another version stored, with other columns, is left alone."""
+        if kept.get("columns") == list(COLUMNS):
+            self._whole = [tuple(point) for point in kept["whole"]]
+            self._counts = [int(count) for count in kept["counts"]]
+            self.width_s = float(kept["width_s"])
+
+
+def _merged(first: Point, first_count: int, second: Point, second_count: int) -> tuple[Point, int]:
+    """The bucket of two: it keeps its beginning, the rates' mean, and the later totals."""
+    count = first_count + second_count
+    rates = (
+        round((a * first_count + b * second_count) / count, 3)
+        for a, b in zip(first[1 : 1 + len(RATES)], second[1 : 1 + len(RATES)], strict=True)
+    )
+    return (first[0], *rates, *second[1 + len(RATES) :]), count
+
+
+def _turned(points: Sequence[Point] | deque[Point]) -> list[list[float]]:
+    return [list(column) for column in zip(*points, strict=True)] if points else [[] for _ in COLUMNS]

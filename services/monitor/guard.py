@@ -1,0 +1,87 @@
+"""Who may look, and who may act.
+
+Rules it keeps:
+  * Whoever may act has shown the token, which is new each time the monitor starts and travels once, in the body of a
+    POST; after that a cookie speaks for it (HttpOnly, SameSite=Strict), which lives as long as the process.
+  * An action needs three things that no other site can send together: the cookie, the session's second secret in a
+    header of its own, and an Origin that is this very page's.
+  * On loopback everybody on the machine may look; beyond it looking needs the token as well.
+
+That a request names this very host is what `services.http` sees to, for every service.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from protocol.exposure import is_loopback
+
+MOST_SESSIONS: Final = 64
+"""The one that was used longest ago makes room."""
+TOKEN_BYTES: Final = 18
+CSRF_HEADER: Final = "X-Tmatic-Csrf"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Who has shown the token: `identifier` is the cookie's, `csrf` goes into the header of each action."""
+
+    identifier: str
+    csrf: str
+
+
+class Guard:
+    """`host` is the address that the monitor listens on; `token` is made unless it is given."""
+
+    def __init__(self, host: str, token: str | None = None) -> None:
+        self.token = token or secrets.token_urlsafe(TOKEN_BYTES)
+        self.host = host
+        self.open_to_all = is_loopback(host)
+        self._sessions: OrderedDict[str, Session] = OrderedDict()
+
+    def sign_in(self, token: str) -> Session | None:
+        """A new session for whoever knows the token."""
+        if not secrets.compare_digest(token.encode("utf-8", "replace"), self.token.encode()):
+            return None
+        session = Session(secrets.token_urlsafe(TOKEN_BYTES), secrets.token_urlsafe(TOKEN_BYTES))
+        self._sessions[session.identifier] = session
+        while len(self._sessions) > MOST_SESSIONS:
+            self._sessions.popitem(last=False)
+        return session
+
+    def sign_out(self, session: Session) -> None:
+        """The cookie is worth nothing from here on."""
+        self._sessions.pop(session.identifier, None)
+
+    def session(self, cookie: str | None) -> Session | None:
+        """The session of a cookie."""
+        found = self._sessions.get(cookie or "")
+        if found is not None:
+            self._sessions.move_to_end(found.identifier)
+        return found
+
+    def may_look(self, session: Session | None) -> bool:
+        """Whether what is shown may be read."""
+        return self.open_to_all or session is not None
+
+    def why_not_act(self, session: Session | None, headers: Mapping[str, str], host: str, scheme: str) -> str:
+        """Why an action is refused, in words; "" when it is not."""
+        if session is None:
+            return "sign in first: the token is in the line that tmatic-monitor printed at its start"
+        if not secrets.compare_digest(headers.get(CSRF_HEADER, "").encode("utf-8", "replace"), session.csrf.encode()):
+            return "the page is an old one: load it again"
+        return self.why_not_ours(headers, host, scheme)
+
+    @staticmethod
+    def why_not_ours(headers: Mapping[str, str], host: str, scheme: str) -> str:
+        """Why a POST does not come from a page of ours, in words; "" when it does."""
+        origin = headers.get("Origin", "")
+        if origin.lower() != f"{scheme}://{host}".lower():
+            return "this was not sent by a page of this monitor"
+        if headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
+            return "this was not sent by a page of this monitor"
+        return ""

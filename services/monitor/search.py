@@ -1,0 +1,106 @@
+"""What the page of inspection asks of an index of posts, and what it shows of the answer.
+
+`Search` is what the pages need; whichever index there is stands behind it. Without one the page says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from protocol.errors import UsageError
+
+MOST_HITS: Final = 100
+"""Posts of one answer."""
+LAST_HIT: Final = 10_000
+"""Nobody pages further than that; a narrower question is of more use."""
+MOST_LOCATED: Final = 2_000
+MOST_HASHTAGS: Final = 40
+LONGEST_QUESTION: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is looked for. Empty texts do not narrow; `since` and `until` are Unix seconds, None for open ends."""
+
+    words: str = ""
+    author: str = ""
+    hashtag: str = ""
+    language: str = ""
+    since: float | None = None
+    until: float | None = None
+    located: bool = False
+    oldest_first: bool = False
+    first: int = 0
+    count: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """`hits` are posts, each {"id", "user", "screen_name", "text", "created_at" (Unix seconds), "language",
+    "hashtags", "place", "latitude", "longitude"}, keys that are not known missing; `histogram` rows of [start in Unix
+    seconds, posts], of one width; `hashtags` rows of [tag, posts]; `located` rows of [latitude, longitude, id, text].
+    """
+
+    total: int
+    hits: list[dict[str, Any]]
+    histogram: list[tuple[float, int]] = field(default_factory=list)
+    hashtags: list[tuple[str, int]] = field(default_factory=list)
+    located: list[tuple[float, float, str, str]] = field(default_factory=list)
+    took_ms: float = 0.0
+
+
+class Search(Protocol):
+    """An index of posts. Both raise TmaticError in words when it cannot answer."""
+
+    def search(self, question: Question) -> Findings:
+        """The posts that a question finds."""
+
+    def post(self, identifier: str) -> Mapping[str, Any] | None:
+        """A post in full, as the service gave it, None when it is not there."""
+
+
+def question_of(asked: Mapping[str, str]) -> Question:
+    """The question in the parameters of a request. Raises UsageError, which names the one that is wrong."""
+    texts = {}
+    for name, key in (("q", "words"), ("author", "author"), ("hashtag", "hashtag"), ("language", "language")):
+        value = asked.get(name, "").strip()
+        if len(value) > LONGEST_QUESTION:
+            raise UsageError(f"{name} is too long: at most {LONGEST_QUESTION} characters")
+        texts[key] = value.lstrip("#") if key == "hashtag" else value.lstrip("@") if key == "author" else value
+    first, count = _whole(asked, "first", 0), _whole(asked, "count", 20)
+    if first + count > LAST_HIT or count > MOST_HITS:
+        raise UsageError(f"at most {MOST_HITS} posts a page, and none beyond the {LAST_HIT:,}th: ask more narrowly")
+    sort = asked.get("sort", "newest")
+    if sort not in ("newest", "oldest"):
+        raise UsageError("sort is newest or oldest")
+    return Question(
+        **texts,
+        since=_moment(asked, "since"),
+        until=_moment(asked, "until"),
+        located=asked.get("located", "") in ("1", "true", "on"),
+        oldest_first=sort == "oldest",
+        first=first,
+        count=count,
+    )
+
+
+def _whole(asked: Mapping[str, str], name: str, default: int) -> int:
+    value = asked.get(name, "") or str(default)
+    if not (value.isascii() and value.isdecimal() and len(value) <= 9):
+        raise UsageError(f"{name} is a whole number from 0 on")
+    return int(value)
+
+
+def _moment(asked: Mapping[str, str], name: str) -> float | None:
+    value = asked.get(name, "")
+    if not value:
+        return None
+    try:
+        moment = float(value)
+    except ValueError:
+        moment = -1.0
+    if not 0 <= moment < 1e11:
+        raise UsageError(f"{name} is a time in Unix seconds")
+    return moment

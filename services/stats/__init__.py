@@ -1,0 +1,1 @@
+"""`tmatic-stats`: the numbers of a crawl, in a file, in Graphite and for Prometheus; and a recording played again."""

@@ -1,0 +1,198 @@
+"""The consumer behind `tmatic-stats collect`: events and gauges become lines of a recording.
+
+A result (`job.done`) becomes one line, in the commit that holds its position: it is there once, however often we die.
+Gauges come once a second and may be lost; their lines wait up to `GATHER_S` for a commit that they can share, since
+lines of one member take far less room than as many members.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from protocol.jobs import Operation
+from protocol.logs import fields
+from services.stats.counts import DOUBTFUL_S, ORDER, Counts, mark, survey
+from services.stats.metrics import (
+    FAILED,
+    INCLUDED,
+    OPERATIONS,
+    OPS,
+    TAKEOVERS,
+    Metric,
+    Number,
+    Sample,
+    samples,
+    shown,
+)
+from services.stats.points import Point
+from services.stats.recording import Recording
+from services.subscriber.consumer import Event, Position
+from storage.dataset import Dataset
+
+GATHER_S: Final = 2
+UNHEARD: Final = "unheard"
+"""In the place of a worker's name: results that nobody told us of, counted from the dataset."""
+MOST_WORKERS: Final = 10_000
+"""Workers whose records are summed up for a scrape."""
+
+log = logging.getLogger(__name__)
+
+
+class Collecting:
+    """Records a crawl. `grown` is told the new length of the recording after each commit.
+
+    The subscriber calls from one thread; `tick`, `now` and `flush` may come from others.
+    """
+
+    name = "stats"
+    topics: tuple[str, ...] = ("job.", "master.", "stats.")
+
+    def __init__(
+        self,
+        recording: Recording,
+        dataset: Dataset,
+        crawl: str,
+        *,
+        grown: Callable[[int], None] = lambda end: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._recording, self._dataset, self._crawl = recording, dataset, crawl
+        self._grown, self._clock = grown, clock
+        self._lock = threading.Lock()
+        self._waiting: list[Point] = []
+        self._waiting_since = 0
+        self._gauged_at = 0
+        self._latest: list[Sample] = []
+        self._by_worker: dict[tuple[str, str], Number] = {}
+
+    def position(self) -> Position | None:
+        """What was stored with the last commit."""
+        return self._recording.position
+
+    def apply(self, events: Sequence[Event], position: Position) -> None:
+        """Record what these events say, and the position, in one commit."""
+        with self._lock:
+            at, counts = int(self._clock()), self._recording.counts.copy()
+            lines = []
+            for event in events:
+                sample = self._said(event, counts)
+                if sample is not None:
+                    lines.append(Point(sample.name, shown(sample.value), at))
+            if lines or counts != self._recording.counts or position != self._recording.position:
+                self._commit(lines, position, counts, durable=bool(lines))
+
+    def resynchronise(self, position: Position) -> None:
+        """Count the receipts of the crawl: what they have more than the recording becomes one line an operation.
+
+        Jobs that are in the dataset now are not counted when they are announced later.
+        """
+        found = survey(self._dataset.receipts(), self._crawl, self._clock())
+        with self._lock:
+            at, counts, lines = int(self._clock()), self._recording.counts.copy(), self._waiting
+            for operation in ORDER:
+                missing = found.records[operation] - counts.records[operation]
+                if missing > 0 or found.results[operation] > counts.results[operation]:
+                    sample = Sample(OPS, (OPERATIONS[operation], UNHEARD), max(0, missing))
+                    lines = [*lines, Point(sample.name, shown(sample.value), at)]
+                    counts.records[operation] += max(0, missing)
+                counts.results[operation] = max(found.results[operation], counts.results[operation])
+            counts.known = max(counts.known + 1, int(self._clock() * 1000))
+            self._recording.recount(lines, position, counts, found.known)
+            self._waiting = []
+            self._grown(self._recording.end)
+        log.info("counted anew from the dataset", extra=fields(jobs=len(found.known), position=position))
+
+    def hear(self, topic: str, body: Any) -> None:
+        """Take in the gauges of this second."""
+        if topic != "stats.gauges" or not isinstance(body, dict):
+            return
+        with self._lock:
+            at = int(self._clock())
+            if at == self._gauged_at:
+                return
+            self._gauged_at = at
+            self._latest = [*samples(body), *self._counted(self._recording.counts)]
+            if not self._waiting:
+                self._waiting_since = at
+            self._waiting += [Point(sample.name, shown(sample.value), at) for sample in self._latest]
+        self.tick()
+
+    def tick(self) -> None:
+        """See to it that nothing waits too long. To be called once a second."""
+        with self._lock:
+            if self._waits_s() >= GATHER_S:
+                self._commit([], self._recording.position, self._recording.counts, durable=False)
+            self._recording.sync_when_due()
+
+    def now(self) -> list[Sample]:
+        """The numbers as they are now, for a scrape."""
+        with self._lock:
+            results = [Sample(OPS, labels, value) for labels, value in self._by_worker.items()]
+            counted = [] if self._latest else self._counted(self._recording.counts)
+            return [*self._latest, *counted, *results]
+
+    def flush(self) -> None:
+        """Commit what waits."""
+        with self._lock:
+            lines, self._waiting = self._waiting, []
+            if lines:
+                self._commit(lines, self._recording.position, self._recording.counts, durable=True)
+
+    def _commit(self, lines: list[Point], position: Position | None, counts: Counts, *, durable: bool) -> None:
+        """Commit these lines, and those that have waited long enough."""
+        if self._waits_s() >= GATHER_S:
+            lines, self._waiting = self._waiting + lines, []
+        self._recording.append(lines, position, counts, durable=durable)
+        self._grown(self._recording.end)
+
+    def _waits_s(self) -> float:
+        """How long the oldest line waits; as good as for ever when the clock was set back."""
+        waits = int(self._clock()) - self._waiting_since if self._waiting else 0
+        return waits if waits >= 0 else math.inf
+
+    def _said(self, event: Event, counts: Counts) -> Sample | None:
+        """The line that an event asks for, counted; None when it asks for none."""
+        match event.topic, event.record:
+            case "job.done", [str(letter), str(user), str(), int(records), _, _, str(worker), *_] if _operation(letter):
+                operation = Operation(letter)
+                if self._was_counted(operation, user, counts):
+                    return None
+                counts.results[operation] += 1
+                counts.records[operation] += max(0, records)
+                labels = (OPERATIONS[operation], worker)
+                if labels in self._by_worker or len(self._by_worker) < MOST_WORKERS:
+                    self._by_worker[labels] = self._by_worker.get(labels, 0) + records
+                return Sample(OPS, labels, records)
+            case "job.failed", [str(letter), *_] if _operation(letter):
+                counts.failed[Operation(letter)] += 1
+            case "master.leads", _:
+                counts.leads += 1
+            case "job.done" | "job.failed", _:
+                log.warning("an event is not what it must be", extra=fields(topic=event.topic, sequence=event.sequence))
+        return None
+
+    def _was_counted(self, operation: Operation, user: str, counts: Counts) -> bool:
+        """Whether a job was counted from the dataset before it was announced. Updates come again, later."""
+        if operation is Operation.UPDATE and self._clock() > counts.known / 1000 + DOUBTFUL_S:
+            return False
+        return mark(operation, user) in self._recording.known
+
+    def _counted(self, counts: Counts) -> list[Sample]:
+        """The numbers that are counted from events."""
+        by_operation: list[tuple[Metric, dict[Operation, int]]] = [(INCLUDED, counts.records), (FAILED, counts.failed)]
+        found = [
+            Sample(metric, (OPERATIONS[operation],), numbers[operation])
+            for metric, numbers in by_operation
+            for operation in ORDER
+            if (metric, operation) != (INCLUDED, Operation.ANALYSE)  # For it the accounts that were taken in count.
+        ]
+        return [*found, Sample(TAKEOVERS, (), counts.takeovers)]
+
+
+def _operation(letter: str) -> bool:
+    return letter in {operation.value for operation in ORDER}

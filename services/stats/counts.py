@@ -1,0 +1,117 @@
+"""What is counted from events, and goes into each commit beside the position: so it is exact, however often we die.
+
+Results are counted by operation. When events are not to be had any more, the dataset's receipts tell what is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from protocol.jobs import Operation
+from storage.receipts import Receipt
+
+ORDER: Final = (Operation.TIMELINE, Operation.FOLLOWER, Operation.ANALYSE, Operation.UPDATE)
+DOUBTFUL_S: Final = 3600.0
+"""An update may be made again and again. One whose receipt was older than this when the dataset was read, by the clocks
+of the workers, was announced before; of a younger one the announcement is not counted, for as long again."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """Sums since the recording began. `known` names the list of what was counted from the dataset, by the unix time in
+    milliseconds at which it was; 0 is none."""
+
+    results: dict[Operation, int] = field(default_factory=lambda: dict.fromkeys(ORDER, 0))
+    records: dict[Operation, int] = field(default_factory=lambda: dict.fromkeys(ORDER, 0))
+    failed: dict[Operation, int] = field(default_factory=lambda: dict.fromkeys(ORDER, 0))
+    leads: int = 0
+    known: int = 0
+
+    @property
+    def takeovers(self) -> int:
+        """How often the lead was taken after the first time."""
+        return max(0, self.leads - 1)
+
+    def packed(self) -> list[int]:
+        """As numbers, for a member's header."""
+        sums = (self.results, self.records, self.failed)
+        return [*(by[operation] for by in sums for operation in ORDER), self.leads, self.known]
+
+    @classmethod
+    def unpacked(cls, numbers: Sequence[int]) -> Counts:
+        """What `packed` made; missing numbers are 0, more of them are of a later version."""
+        padded = [*numbers, *[0] * 14]
+        results, records, failed = (dict(zip(ORDER, padded[at : at + 4], strict=True)) for at in (0, 4, 8))
+        return cls(results, records, failed, leads=padded[12], known=padded[13])
+
+    def copy(self) -> Counts:
+        """One that may change without this one."""
+        return Counts.unpacked(self.packed())
+
+
+def mark(operation: Operation, user: str) -> int:
+    """By which a job is known in the list of those that were counted: 64 bits."""
+    return int.from_bytes(hashlib.blake2b(f"{operation.value} {user}".encode(), digest_size=8).digest(), "big")
+
+
+class Known:
+    """The jobs that were counted from the dataset: 8 bytes each, sorted."""
+
+    def __init__(self, marks: array[int] | None = None) -> None:
+        self._marks = marks if marks is not None else array("Q")
+
+    def __contains__(self, wanted: int) -> bool:
+        at = bisect_left(self._marks, wanted)
+        return at < len(self._marks) and self._marks[at] == wanted
+
+    def __len__(self) -> int:
+        return len(self._marks)
+
+    def packed(self) -> bytes:
+        """As bytes, for a file."""
+        return self._marks.tobytes()
+
+    @classmethod
+    def unpacked(cls, data: bytes) -> Known:
+        """What `packed` made."""
+        marks = array("Q")
+        marks.frombytes(data[: len(data) // 8 * 8])
+        return cls(marks)
+
+
+@dataclass(slots=True)
+class Surveyed:
+    """What the receipts of a crawl say: how many jobs are done, with how many records, and which."""
+
+    results: dict[Operation, int] = field(default_factory=lambda: dict.fromkeys(ORDER, 0))
+    records: dict[Operation, int] = field(default_factory=lambda: dict.fromkeys(ORDER, 0))
+    known: Known = field(default_factory=Known)
+
+
+def survey(receipts: Iterable[Receipt], crawl: str, now: float) -> Surveyed:
+    """Add up the receipts that a crawl left. `now` is a unix time."""
+    found = Surveyed()
+    marks = array("Q")
+    for receipt in receipts:
+        if receipt.crawl != crawl:
+            continue
+        found.results[receipt.operation] += 1
+        found.records[receipt.operation] += receipt.received
+        if receipt.operation is not Operation.UPDATE or now - _unix(receipt.finished) < DOUBTFUL_S:
+            marks.append(mark(receipt.operation, receipt.user))
+    found.known = Known(array("Q", sorted(marks)))
+    return found
+
+
+def _unix(text: str) -> float:
+    """The unix time of a receipt's clock; 0 when it says none."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return 0.0
