@@ -18,6 +18,11 @@ MOST = 64
 """Readers that are remembered; whoever comes when there are so many reads as those do who are not remembered."""
 
 
+def is_fit(name: str) -> bool:
+    """Whether a reader may be called so: what people are shown cannot play tricks on a terminal."""
+    return bool(name) and name.isprintable()
+
+
 class Readers:
     """The readers of one crawl's log, as the ledger knows them."""
 
@@ -35,7 +40,7 @@ class Readers:
             self._heard.clear()
         if word.sequence < 0:
             return None if self.by_name.pop(word.name, None) is None else ["N", word.name, -1]
-        if known == word.sequence or (known is None and len(self.by_name) >= MOST) or not word.name:
+        if known == word.sequence or (known is None and len(self.by_name) >= MOST) or not is_fit(word.name):
             return None
         self.by_name[word.name] = word.sequence
         return ["N", word.name, word.sequence]

@@ -20,6 +20,9 @@ NAMES = {
     Operation.UPDATE: "update",
 }
 
+ENDINGS = {"pages": (".steps", ".complete"), "records": (".records",), "jobs": (".done",)}
+"""The totals of which each rate is made. The last page of a job is no step: its end tells of it."""
+
 
 @dataclass(slots=True)
 class Rates:
@@ -34,8 +37,9 @@ class Rates:
         now = time.monotonic()
         seconds = now - self._at
         if self._at and seconds > 0:
-            for what, ending in (("pages", ".steps"), ("records", ".records"), ("jobs", ".done")):
-                grown = sum(totals.get(o.value + ending, 0) - self._totals.get(o.value + ending, 0) for o in Operation)
+            for what, endings in ENDINGS.items():
+                names = [operation.value + ending for operation in Operation for ending in endings]
+                grown = sum(totals.get(name, 0) - self._totals.get(name, 0) for name in names)
                 self.by_name[what] = round(grown / seconds, 1)
         self._at, self._totals = now, dict(totals)
 

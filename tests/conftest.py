@@ -10,11 +10,16 @@ from pathlib import Path
 
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
 from storage.valkey import EmbeddedValkey
 from tests.waiting import until
 
 TIMEOUT_S = 10.0
+
+# What these tests judge is never how long an example takes: a machine may be busy with others.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 def pytest_report_header() -> str:

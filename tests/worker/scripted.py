@@ -85,7 +85,7 @@ def scripted() -> Iterator[Scripted]:
             body = reply.body if reply.keep is None else reply.body[: reply.keep]
             try:
                 self.wfile.write("\r\n".join([*lines, "", ""]).encode())
-                for start in range(0, len(body), 1 if reply.trickle_s else len(body)):
+                for start in range(0, len(body), 1 if reply.trickle_s else max(1, len(body))):
                     time.sleep(reply.trickle_s)
                     self.wfile.write(body[start : start + 1] if reply.trickle_s else body)
             except OSError:
