@@ -5,7 +5,7 @@ usage: python benchmarks/events.py [--quick]
 The world: commits of 200 announcements as a crawl makes them, one in five with a page of 8 KB, published by
 `master.publishing` as after a commit; eight processes subscribe to everything, read, and count. The bare socket sends
 the same frames, made before; Redis publishes the same bytes, a channel a topic, through a pipeline, as the original
-did. All three keep within what a subscriber queues: after each 1,000 messages the sender waits until all eight have
+did. All three keep within what a subscriber queues: after each 250 messages the sender waits until all eight have
 them, so that nobody is measured by what he drops. They take turns; the medians count.
 
 The last line is one JSON object: events_per_s, mb_per_s, bare_per_s, redis_per_s, share_of_bare.
@@ -41,7 +41,7 @@ SUBSCRIBERS = 8
 COMMIT = 200
 ONE_IN = 5
 PAGE = os.urandom(8 * 1024)
-AT_ONCE = 1000
+AT_ONCE = 250
 """Messages between two waits for all subscribers."""
 
 
