@@ -35,8 +35,10 @@ def number(of: Any, key: str) -> float:
 
 
 def maybe(of: Any, key: str) -> float | None:
-    """A finite number, None when there is none."""
+    """A finite number that JSON can carry, None when there is none."""
     value = of.get(key) if isinstance(of, dict) else None
+    if isinstance(value, int) and abs(value) >= 1 << 63:
+        return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return value

@@ -127,7 +127,8 @@ class Carbon:
             return found == wanted
 
         try:
-            until(equal, WRITTEN_S)
+            # A file that carbon is just making cannot be read yet.
+            until(equal, WRITTEN_S, expecting=subprocess.CalledProcessError)
         except AssertionError:
             for name in sorted(wanted.keys() | found.keys()):
                 has, should = found.get(name, {}), wanted.get(name, {})
