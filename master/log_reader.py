@@ -169,6 +169,10 @@ class LogReader:
                 continue
             except TmaticError as error:
                 answer = wire.Refused("command", str(error))
+            except Exception:
+                # A bug, with its traceback; the others who ask are still to be answered.
+                log.exception("the log's reader failed by a mistake in the program")
+                continue
             self._answers.put((whom, answer))
             with contextlib.suppress(BlockingIOError):  # there is word enough already
                 self._theirs.send(b".")

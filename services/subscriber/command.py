@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import threading
 
@@ -11,7 +10,7 @@ import click
 from protocol.asking import ask_masters
 from protocol.command import run
 from protocol.configuration import settings_options
-from protocol.errors import LedgerError, UsageError
+from protocol.errors import LedgerError
 from protocol.exposure import certificate_for
 from protocol.logs import set_up
 from protocol.places import local_pair
@@ -68,13 +67,11 @@ def forget(name: str, settings: Settings) -> None:
     """Do not keep the log for the reader NAME any more: it was taken out of service."""
     places = settings.master or local_pair(settings.host, settings.port)
     certificate = certificate_for(places, settings.key, settings.insecure)
-    refused = ""
-    for place in places:
-        with contextlib.suppress(LedgerError):
-            if ask_masters([place], "where", certificate=certificate).get(place, {}).get("role") == "leading":
-                ask_masters([place], f"forget {name}", certificate=certificate)
-                return
-    raise UsageError(refused or f"no master that leads answers at {', '.join(places)}, or none knows {name!r}")
+    for place, said in ask_masters(places, "where", certificate=certificate).items():
+        if said.get("role") == "leading":
+            ask_masters([place], f"forget {name}", certificate=certificate)  # raises what the master has against it
+            return
+    raise LedgerError(f"no master that leads answers at {', '.join(places)}")
 
 
 def main() -> None:
