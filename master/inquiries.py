@@ -145,6 +145,8 @@ class Inquiries:
             return wire.Refused("command", NOT_LEADING)
         if not answer.entries:
             return wire.Refused("command", "there is no such dead letter")
+        if word == "requeue" and self._member.finished:
+            return wire.Refused("command", "all is done, and this master is about to leave: say it again then")
         entry = answer.entries[0]
         again = word == "requeue"
         name, letter = entry.topic, entry.body
