@@ -49,6 +49,7 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON o
 @click.option("--stream", metavar="FILE", help="The targets: one id a line, # for comments, plain or gzip.")
 @click.option("--seeds", metavar="FILE", help="Accounts that are known already, and never to be discovered.")
 @click.option("--adopt", is_flag=True, help="Go on with a ledger that this dataset does not know.")
+@click.option("--stay", is_flag=True, help="When all is done, stay for those who listen, until told to stop.")
 @settings_options(*LEADING)
 @click.pass_context
 def tmatic_master(
@@ -60,6 +61,7 @@ def tmatic_master(
     stream: str | None,
     seeds: str | None,
     adopt: bool,
+    stay: bool,
     settings: Settings,
 ) -> None:
     """Lead a crawl: hand out jobs to workers, and keep in a ledger what became of each.
@@ -83,7 +85,7 @@ def tmatic_master(
     for file in files:
         if file is not None:
             file.check()
-    wish = Wish(asked, Traversing(settings.traversing), settings.depth, files[0], files[1], adopt)
+    wish = Wish(asked, Traversing(settings.traversing), settings.depth, files[0], files[1], adopt, stay)
     context.exit(lead(settings, wish))
 
 

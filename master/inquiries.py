@@ -146,7 +146,7 @@ class Inquiries:
         if not answer.entries:
             return wire.Refused("command", "there is no such dead letter")
         if word == "requeue" and self._member.finished:
-            return wire.Refused("command", "all is done, and this master is about to leave: say it again then")
+            return wire.Refused("command", "all is done, and this master hands out no more: say it to the next one")
         entry = answer.entries[0]
         again = word == "requeue"
         name, letter = entry.topic, entry.body

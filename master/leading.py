@@ -31,7 +31,8 @@ EMPTIED_AT_ONCE = 1000
 
 @dataclass(slots=True)
 class Wish:
-    """What the command line asks of this crawl. `adopt` accepts a ledger that the dataset does not know."""
+    """What the command line asks of this crawl. `adopt` accepts a ledger that the dataset does not know; `stay` is to
+    serve readers of the log until told to stop, after all is done."""
 
     operations: frozenset[Operation]
     traversing: Traversing
@@ -39,6 +40,7 @@ class Wish:
     stream: Lines | None = None
     seeds: Lines | None = None
     adopt: bool = False
+    stay: bool = False
 
 
 @dataclass(slots=True)

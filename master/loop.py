@@ -234,11 +234,13 @@ class Loop:
         dispatch = self.dispatch
         if dispatch is None:
             return False
+        stay = self._leading.wish.stay
         names = dispatch.readers.waited_for(time.monotonic(), dispatch.tip.sequence)
-        if names and not self._waiting:
+        if (names or stay) and not self._waiting:
             self._waiting = True
-            log.info("all is done; readers of the log are still behind", extra=fields(readers=",".join(names)))
-        return bool(names)
+            why = "readers of the log are still behind" if names else "staying until told to stop"
+            log.info(f"all is done; {why}", extra=fields(readers=",".join(names)))
+        return stay or bool(names)
 
     def _run_finish(self) -> None:
         try:

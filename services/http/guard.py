@@ -199,7 +199,8 @@ def _host_of(header: str) -> str | None:
     else:
         host, _, port = header.partition(":")
     host = host.removesuffix(".")
-    return host if host and (port == "" or port.isdecimal()) else None
+    is_port = port == "" or (port.isdecimal() and len(port) <= 5 and int(port) < 1 << 16)
+    return host if host and is_port else None
 
 
 def _netloc(origin: str) -> str | None:

@@ -14,7 +14,7 @@ from protocol.errors import UsageError
 from protocol.logs import fields, set_up
 from protocol.settings import Settings
 from services.indexer.consumer import Indexer
-from services.indexer.home import home_of
+from services.indexer.home import engine_of, home_of
 from services.indexer.posts import Document
 from services.indexer.query import MOST_HITS
 from services.indexer.rebuilding import opened, rebuild
@@ -66,7 +66,7 @@ def follow_command(settings: Settings) -> None:
             stopped = threading.Event()
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda *_: stopped.set())
-            Subscriber(settings, Indexer(index, dataset)).run(stopped)
+            Subscriber(settings, Indexer(index, dataset, f"indexer-{engine_of(settings)}")).run(stopped)
         finally:
             index.close()
 

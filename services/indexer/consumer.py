@@ -32,10 +32,11 @@ log = logging.getLogger(__name__)
 class Indexer:
     """The index of a crawl, following its events."""
 
-    name = "indexer"
     topics: tuple[str, ...] = ("timeline.", "job.")
 
-    def __init__(self, index: Writer, dataset: FileDataset) -> None:
+    def __init__(self, index: Writer, dataset: FileDataset, name: str = "indexer") -> None:
+        """`name` is what the masters know it by; two indexes of one crawl have two names."""
+        self.name = name
         self._index = index
         self._dataset = dataset
         self._progress = Progress.unpacked(index.mark())

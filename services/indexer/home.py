@@ -243,6 +243,11 @@ def index_name(crawl: str) -> str:
     return f"tmatic-{crawl.lower()}-{hashlib.sha256(crawl.encode()).hexdigest()[:8]}"
 
 
+def engine_of(settings: Settings) -> str:
+    """The engine that the settings name."""
+    return "elasticsearch" if settings.elasticsearch_url else settings.index_engine
+
+
 def home_of(settings: Settings) -> Home:
     """The place that the settings name: the server if there is a URL, else the folder."""
     if settings.elasticsearch_url:

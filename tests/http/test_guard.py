@@ -37,7 +37,7 @@ def test_an_application_may_set_a_policy_of_its_own(place: tuple[str, int]) -> N
 
 
 OURS = ["127.0.0.1", "127.0.0.1:99", "localhost", "LOCALHOST:1", "[::1]:5", "lookup.example.org"]
-STRANGE = ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "[::1", "a b", ",", "1.2.3.4"]
+STRANGE = ["evil.example", "127.0.0.1:99999", "127.0.0.1.evil.example", "localhost.evil.example:80", "[::1", "a b", ","]
 
 
 @pytest.mark.parametrize("name", OURS)

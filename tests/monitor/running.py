@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import gevent
 
@@ -28,8 +29,10 @@ TOKEN = "the-token-of-the-tests"
 class Running:
     """The parts of a monitor that answers at `url` until the context ends."""
 
-    def __init__(self, feed: Feed, master: Master, streams: Streams, server: Server, thread: threading.Thread) -> None:
-        self.feed, self.master, self.streams = feed, master, streams
+    def __init__(
+        self, feed: Feed, master: Master, streams: Streams, server: Server, thread: threading.Thread, app: Any
+    ) -> None:
+        self.feed, self.master, self.streams, self.app = feed, master, streams, app
         self.url = server.url
         self._server, self._thread = server, thread
 
@@ -80,7 +83,7 @@ def running(
     thread.start()
     assert opened.wait(STARTED_S), "the server did not come up"
     try:
-        served = Running(feed, asked, streams, servers[0], thread)
+        served = Running(feed, asked, streams, servers[0], thread, pages.app)
         yield served
     finally:
         served.stop()
