@@ -22,6 +22,7 @@ from protocol.errors import LedgerError
 from protocol.jobs import Operation
 from services.indexer.home import ElasticHome, Home, LocalHome
 from services.indexer.posts import Document
+from services.indexer.query import MOST_HITS, parse
 from services.stats.metrics import OPERATIONS
 from services.stats.points import Oddities, points_of
 from services.stats.recording import Recording
@@ -270,13 +271,20 @@ def check_stats(stored: FileDataset, path: Path) -> None:
 
 
 def check_index(home: Home, posts: dict[str, Document]) -> None:
-    with home.lock():
-        index = home.open()
-        assert index.count() == len(posts) > 0
-        for account in {post.account for post in posts.values()}:
-            assert index.ids_of(account) == {post.id for post in posts.values() if post.account == account}
-        assert [identifier for identifier, post in posts.items() if index.post(identifier) != post] == []
-        index.close()
+    """Every post of every account, whole, as a search finds it; and no other."""
+    by_author = dict[str, dict[str, Document]]()
+    for identifier, post in posts.items():
+        by_author.setdefault(post.user_id, {})[identifier] = post
+    reader = home.reader()
+    assert reader.count() == len(posts) > 0
+    for author, own in by_author.items():
+        found = dict[str, Document]()
+        while len(found) < len(own):
+            hits = reader.search(parse(f"user:{author}", limit=MOST_HITS, offset=len(found))).hits
+            assert hits, author
+            found |= {post.id: post for post in hits}
+        assert found == own
+    reader.close()
 
 
 @pytest.mark.slow
