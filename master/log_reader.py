@@ -43,9 +43,18 @@ Question = Callable[[Ledger], wire.Message]
 
 def replay(ledger: Ledger, asked: wire.Replay) -> wire.Events:
     """What of the log comes behind a position."""
-    ledger_id, reigns, head = ledger.observe().ledger_id, ledger.reigns(), ledger.heads().get("", 0)
-    oldest = ledger.log(0, 0)
-    first = oldest[0][0] if oldest else head + 1
+    reigns = ledger.reigns()
+    while True:
+        answer = _replay(ledger, asked, reigns)
+        before, reigns = reigns, ledger.reigns()
+        if before == reigns:
+            return answer
+        # The lead changed hands meanwhile, and whose each sequence is with it.
+
+
+def _replay(ledger: Ledger, asked: wire.Replay, reigns: list[tuple[str, int]]) -> wire.Events:
+    ledger_id, head = ledger.observe().ledger_id, ledger.heads().get("", 0)
+    first = _first(ledger, head)
 
     def answer(how: str, covered: int, entries: list[wire.Entry]) -> wire.Events:
         return wire.Events(ledger_id, how, first, head, reign_of(reigns, covered), covered, entries)
@@ -60,7 +69,7 @@ def replay(ledger: Ledger, asked: wire.Replay) -> wire.Events:
     entries: list[wire.Entry] = []
     covered, size, topics = asked.sequence, 0, tuple(asked.topics)
     for sequence, previous, topic, body in _behind(ledger, asked.sequence, first):
-        if sequence != covered + 1:  # trimmed while it was read
+        if sequence != covered + 1:  # trimmed to behind it while it was read
             return answer(wire.GONE, head, [])
         if topic.startswith(topics):
             if len(entries) >= min(asked.most, MOST_ENTRIES) or (entries and size + len(body) > MOST_BYTES):
@@ -81,11 +90,26 @@ def reign_of(reigns: list[tuple[str, int]], sequence: int) -> str:
     return ""
 
 
+def _first(ledger: Ledger, head: int) -> int:
+    """The oldest sequence that is kept."""
+    oldest = ledger.log(0, 0)
+    return oldest[0][0] if oldest else head + 1
+
+
 def _behind(ledger: Ledger, sequence: int, first: int) -> Iterator[tuple[int, int, str, bytes]]:
-    place = sequence + 1 - first
-    while entries := ledger.log(place, place + READ_AT_ONCE - 1):
+    """The entries behind a sequence. The log is read by places, which move whenever its beginning is trimmed: that is
+    seen by the sequence of what was read, and it is read again at its new place. Where what comes next was itself
+    trimmed the next entry that is left follows."""
+    while True:
+        entries = ledger.log(sequence + 1 - first, sequence + READ_AT_ONCE - first)
+        if not entries or entries[0][0] != sequence + 1:
+            before, first = first, _first(ledger, sequence)
+            if first == before:
+                return
+            sequence = max(sequence, first - 1)
+            continue
         yield from entries
-        place += len(entries)
+        sequence = entries[-1][0]
 
 
 def letters(ledger: Ledger, first: int, count: int) -> wire.Report:

@@ -344,7 +344,7 @@ class Loop:
             state = "waiting for the ledger" if waiting else "standby"
             return {"crawl": crawl, "state": state, "trouble": member.trouble, **where}
         plan = member.leadership.plan.remembered()
-        told = document(member.dispatch, self.totals, self.rates, crawl, plan)
+        told = document(member.dispatch, self.totals, self.rates, crawl, plan, self._door.addresses)
         return {**told, **where, "next": self._inquiries.in_line}
 
     def _send(self) -> None:

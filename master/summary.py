@@ -45,9 +45,14 @@ class Rates:
 
 
 def document(
-    dispatch: Dispatch, totals: Mapping[str, int], rates: Rates, crawl: str, plan: Mapping[str, str]
+    dispatch: Dispatch,
+    totals: Mapping[str, int],
+    rates: Rates,
+    crawl: str,
+    plan: Mapping[str, str],
+    addresses: Mapping[bytes, str],
 ) -> dict[str, Any]:
-    """The state of a running crawl, for tools."""
+    """The state of a running crawl, for tools. `addresses` are those of workers, by their routing ids."""
     reply = dispatch.reply
     hands = list(dispatch.roster.hands.values())
     now = time.monotonic()
@@ -83,6 +88,7 @@ def document(
         "workers": [
             {
                 "name": worker.name,
+                "address": addresses.get(worker.peer, ""),
                 "room": worker.room,
                 "in_hand": [_in_hand(dispatch.roster.hands[token], now) for token in sorted(worker.tokens)],
                 "budgets": sorted({key for keys in worker.budgets.values() for key in keys}),

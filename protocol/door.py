@@ -19,6 +19,9 @@ from protocol.keys import Role
 REMEMBERED: Final = 200_000
 """Routing ids with their keys: twice the workers that a master may take, since tools come and go."""
 
+MAPPED: Final = "::ffff:"
+"""What stands before an IPv4 address where the socket is one of both versions."""
+HELLO: Final = wire.TYPES[wire.Hello]
 WORKERS_SAY: Final = (wire.Hello, wire.ProgressMade, wire.Result, wire.Heartbeat, wire.Bye)
 
 SUBSCRIBERS_ASK: Final = ("status", "where", "dead")
@@ -46,32 +49,35 @@ class Door:
         self._changes = 0
         self.refused = 0
         """Messages of senders that are not authorised any more."""
+        self.addresses: dict[bytes, str] = {}
+        """By routing id, the address that each HELLO came from."""
 
     def receive(self, router: zmq.Socket[bytes]) -> tuple[bytes, Role | None, list[bytes]]:
         """The next message: its routing id, what its sender may do (None: nothing, drop it), its frames.
 
         Raises zmq.Again when there is none.
         """
-        if self._authorised is None:
-            peer, *frames = router.recv_multipart(zmq.NOBLOCK)
-            return peer, Role.PEER, frames
-        # Only the first frame is taken as an object, which is slow; it bears the key like every other.
+        # Only the first frame is taken as an object, which is slow; it bears key and address like every other.
         sender = router.recv(zmq.NOBLOCK, copy=False)
         frames = router.recv_multipart(zmq.NOBLOCK)
         peer = sender.bytes
-        try:
-            public = str(sender["User-Id"])
-        except zmq.ZMQError:
-            self.refused += 1
-            return peer, None, frames
-        role = self._authorised.role_of(public)
+        if len(frames) > 1 and frames[1] == HELLO:
+            self._remember(self.addresses, peer, _property(sender, "Peer-Address").removeprefix(MAPPED))
+        if self._authorised is None:
+            return peer, Role.PEER, frames
+        public = _property(sender, "User-Id")
+        role = self._authorised.role_of(public) if public else None
         if role is None:
             self.refused += 1
         elif self._keys.get(peer) != public:
-            if len(self._keys) >= REMEMBERED:
-                del self._keys[next(iter(self._keys))]
-            self._keys[peer] = public
+            self._remember(self._keys, peer, public)
         return peer, role, frames
+
+    @staticmethod
+    def _remember(known: dict[bytes, str], peer: bytes, value: str) -> None:
+        if peer not in known and len(known) >= REMEMBERED:
+            del known[next(iter(known))]
+        known[peer] = value
 
     def may_get(self, peer: bytes) -> bool:
         """Whether whoever last spoke under a routing id may be sent anything now."""
@@ -92,3 +98,11 @@ class Door:
         for peer in gone:
             del self._keys[peer]
         return gone
+
+
+def _property(sender: zmq.Frame, name: str) -> str:
+    """What the connection that a frame came over says of itself, "" when it does not."""
+    try:
+        return str(sender[name])
+    except zmq.ZMQError:
+        return ""

@@ -9,9 +9,8 @@ Rules:
 from __future__ import annotations
 
 import logging
-import zlib
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any
 
 from protocol.errors import MalformedError
 from protocol.logs import fields
@@ -20,11 +19,8 @@ from services.indexer.index import Writer, bounded
 from services.indexer.posts import Document
 from services.indexer.progress import Progress, Step, step
 from services.subscriber.consumer import Event, Position
-from storage.dataset import MAX_PAGE_BYTES
+from services.subscriber.payloads import lines_of
 from storage.files import FileDataset
-
-_GZIP: Final = 31
-"""What zlib calls a gzip member."""
 
 log = logging.getLogger(__name__)
 
@@ -88,27 +84,7 @@ class Indexer:
 def _lines(event: Event) -> list[bytes] | None:
     """The lines that rode along; None when they cannot be read, so that the file is read instead."""
     try:
-        return plain(event.payload or b"").splitlines()
+        return lines_of(event.payload or b"")
     except MalformedError as error:
         log.error("what rode along with an event cannot be read", extra=fields(sequence=event.sequence, why=error))
         return None
-
-
-def plain(payload: bytes, most: int = MAX_PAGE_BYTES) -> bytes:
-    """The text of gzip members. Raises MalformedError when they are damaged or hold more than `most` bytes."""
-    parts = []
-    size = 0
-    while payload:
-        member = zlib.decompressobj(_GZIP)
-        try:
-            part = member.decompress(payload, most + 1 - size)
-        except zlib.error as error:
-            raise MalformedError(f"a payload is not gzip: {error}") from error
-        size += len(part)
-        if size > most:
-            raise MalformedError(f"a payload holds more than {most:,} bytes")
-        if not member.eof:
-            raise MalformedError("a payload ends in the middle of a gzip member")
-        parts.append(part)
-        payload = member.unused_data
-    return b"".join(parts)

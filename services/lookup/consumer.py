@@ -23,10 +23,10 @@ from typing import Any, Final
 from protocol.errors import MalformedError, TmaticError
 from protocol.jobs import Operation, Outcome
 from protocol.logs import fields
-from services.lookup.payloads import lines_of
 from services.lookup.profiles import Profile, parsed
 from services.lookup.store import Store, Writing
 from services.subscriber.consumer import Event, Position
+from services.subscriber.payloads import lines_of
 from storage.dataset import RecordKind
 from storage.files import FileDataset
 from storage.text import lines_of_file

@@ -9,9 +9,9 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from protocol.errors import DatasetError, MalformedError
+from protocol.errors import DatasetError
 from protocol.jobs import Operation, Outcome
-from services.indexer.consumer import Indexer, plain
+from services.indexer.consumer import Indexer
 from services.indexer.home import ENGINES, LocalHome
 from services.indexer.index import Answer, Changes
 from services.indexer.posts import Document
@@ -22,7 +22,7 @@ from services.subscriber.consumer import Event, Position
 from storage.dataset import RecordKind
 from storage.files import FileDataset
 from tests.indexer import model
-from tests.indexer.written import dataset_in, done, line, on_file, page, payload, store
+from tests.indexer.written import dataset_in, done, line, on_file, page, store
 
 
 class Cut(Exception):
@@ -212,12 +212,6 @@ def test_a_file_that_is_damaged_takes_nothing_from_the_index(dataset: FileDatase
     path.write_bytes(path.read_bytes()[:-12])
     indexer.apply([done(2, "12", 9, None)], at(2))
     assert sorted(index.posts) == ["1", "2", "3"]
-
-
-def test_a_payload_has_a_largest_size() -> None:
-    with pytest.raises(MalformedError, match="more than"):
-        plain(payload([b"x" * 5_000]), most=4_000)
-    assert plain(payload([b"x"]) + payload([b"y"])) == b"x\ny\n"
 
 
 def test_more_than_one_commit_holds_is_stored_under_the_former_mark(

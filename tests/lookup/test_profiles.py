@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from protocol.errors import MalformedError
-from services.lookup.payloads import lines_of
 from services.lookup.profiles import MOST_BODY_BYTES, moment, newest, parsed
-from tests.lookup.making import payload, profile
+from tests.lookup.making import profile
 
 
 def test_an_id_is_a_text_as_the_service_writes_it() -> None:
@@ -95,19 +94,3 @@ def test_which_one_counts_does_not_depend_on_the_order(versions: list[tuple[int,
     shuffled = list(profiles)
     seed.shuffle(shuffled)
     assert newest(profiles) == newest(shuffled)
-
-
-def test_payloads_are_members_in_a_row_and_within_a_size() -> None:
-    two = payload([b"a", b"b"]) + payload([b"c"])
-    assert lines_of(two) == [b"a", b"b", b"c"]
-    assert lines_of(b"") == []
-    assert lines_of(two, 6) == [b"a", b"b", b"c"]
-    for bad, most in (
-        (two, 5),
-        (two[:-9], 100),
-        (b"plain", 100),
-        (two + b"x", 100),
-        (payload([bytes(1 << 20)]), 1 << 10),
-    ):
-        with pytest.raises(MalformedError, match="a page"):
-            lines_of(bad, most)

@@ -23,6 +23,7 @@ from tests.waiting import until
 
 WITHIN_S = 10
 HEARTBEAT = wire.encode(EXAMPLES["heartbeat"])
+HELLO = wire.encode(EXAMPLES["hello"])
 JOB = wire.encode(EXAMPLES["job, new"])
 Socket = zmq.Socket[bytes]
 Heard = tuple[bytes, Role | None, list[bytes]]
@@ -251,6 +252,22 @@ def test_a_plain_socket_has_an_open_door() -> None:
             assert door.may_get(b"anybody") and door.cut() == []
             with pytest.raises(zmq.Again):
                 door.receive(router)
+
+
+def test_where_a_worker_calls_from_is_known_by_its_hello() -> None:
+    door = Door(None)
+    with zmq.Context() as context:
+        router, port = sockets.router(context, "127.0.0.1", 0)
+        client = sockets.dealer(context, f"127.0.0.1:{port}", b"a worker")
+        with router, client:
+            client.send_multipart(HEARTBEAT)
+            assert router.poll(WITHIN_S * 1000)
+            door.receive(router)
+            assert door.addresses == {}
+            client.send_multipart(HELLO)
+            assert router.poll(WITHIN_S * 1000)
+            door.receive(router)
+            assert door.addresses == {b"a worker": "127.0.0.1"}
 
 
 def test_a_worker_that_calls_plainly_where_keys_are_not_spoken_is_told_and_calls_again(
