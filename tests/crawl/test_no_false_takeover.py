@@ -14,7 +14,7 @@ import pytest
 
 from protocol.asking import ask_masters
 from tests.crawl.running import audit, crawling, emulator
-from tests.ledger.servers import free_port
+from tests.ports import free_port
 from tests.waiting import until
 
 pytestmark = [pytest.mark.serial, pytest.mark.slow]

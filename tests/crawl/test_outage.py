@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 import pytest
 
 from tests.crawl.running import audit, crawl, crawling, dataset, emulator
+from tests.ports import free_port
 from tests.waiting import until
 
 WORLD = ("--users", "80", "--seed", "9")
 WITHIN_S = 150
 
 
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_service_that_is_away_for_a_while_costs_no_account(tmp_path: Path) -> None:
-    targets, folder, port = tmp_path / "targets.txt", tmp_path / "data", free_port()
+    targets, folder, port = tmp_path / "targets.txt", tmp_path / "data", str(free_port())
     targets.write_text("12\n")
     options = [str(targets), "-T", "-F", "-A", "--traversing", "BFS", "--workers", "2"]
     options += ["--base-url", f"http://127.0.0.1:{port}", "--retry-base-s", "1"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import pytest
 
 from tests.crawl.running import COVERED, Emulator, audit, crawl, dataset, emulator
 from tests.partition.delay import DelayProxy
+from tests.ports import free_ports
 from tests.waiting import until
 
 pytestmark = [pytest.mark.serial, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -114,19 +114,6 @@ class Guarded:
                 process.kill()
                 process.wait()
         self.delay.close()
-
-
-def free_ports() -> int:
-    """A port that is free, and the one behind it too."""
-
-    def found() -> int:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
-            second.bind(("127.0.0.1", port + 1))
-            return port
-
-    return until(found, WITHIN_S, expecting=(OSError, OverflowError))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ TARGET = 36445
 EIGHT = tuple(f"127.0.0.{number}" for number in range(2, 10))
 
 pytestmark = [
-    pytest.mark.serial,
+    pytest.mark.slow,
     pytest.mark.skipif(not GRAPH.exists(), reason=f"the real graph is not here: {GRAPH.name}"),
 ]
 

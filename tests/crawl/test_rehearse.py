@@ -30,7 +30,6 @@ def rehearse(folder: Path, *words: str, **surroundings: str) -> subprocess.Compl
 
 
 @pytest.mark.slow
-@pytest.mark.serial
 @pytest.mark.timeout(WITHIN_S)
 def test_a_drill_of_four_mishaps_ends_clean_and_draws_each(tmp_path: Path) -> None:
     # What a user has set for the real service must not be met by the drill.
@@ -59,7 +58,6 @@ def test_a_drill_of_four_mishaps_ends_clean_and_draws_each(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.serial
 @pytest.mark.timeout(WITHIN_S)
 def test_a_mishap_that_never_came_is_told_and_is_no_success(tmp_path: Path) -> None:
     plan = ["--single", "--kill", "worker:1@0.1s", "--kill", "worker:2@200s", "--workers", "2"]

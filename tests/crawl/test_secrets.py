@@ -28,7 +28,6 @@ def test_a_process_that_is_told_its_settings_reads_the_same(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.serial
 def test_no_password_stands_in_a_command_line(tmp_path: Path) -> None:
     folder = tmp_path / "redis"
     folder.mkdir()

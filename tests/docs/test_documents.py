@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs import election_diagram, reference_page
+from tests.ports import free_port, free_ports
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [CHECKOUT / "README.md", CHECKOUT / "CHANGELOG.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
@@ -28,17 +29,11 @@ _PATH = re.compile(r"`((?:scripts|tests|benchmarks|protocol|storage|master|worke
 _TEST = re.compile(r"`(test_[a-z0-9_]+)`")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def typed(script: str, folder: Path, seconds: float) -> str:
     """Run a script as somebody in this folder would, end all that it leaves behind, and return what it printed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TMATIC_")}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    environment["TMATIC_PORT"] = str(free_port())
+    environment["TMATIC_PORT"] = str(free_ports())
     said = folder / ".said"
     with said.open("wb") as out:
         shell = subprocess.Popen(
@@ -62,7 +57,6 @@ def typed(script: str, folder: Path, seconds: float) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.serial
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("name", TYPED)
 def test_what_a_document_tells_to_type_works(name: str, tmp_path: Path) -> None:
@@ -76,7 +70,6 @@ def test_what_a_document_tells_to_type_works(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.serial
 @pytest.mark.timeout(400)
 def test_the_demo_crawls_resumes_and_begins_anew(tmp_path: Path) -> None:
     data = tmp_path / "demo-data"

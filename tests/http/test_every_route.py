@@ -32,8 +32,8 @@ from tests.crawl.running import COVERED, crawl, emulator
 from tests.http.attacks import MARK, Route, attack
 from tests.http.serving import Answer, connected, request
 from tests.monitor.running import running
+from tests.ports import free_ports
 from tests.subscriber.test_every_service import staying
-from tests.subscriber.test_same_end import free_ports
 from tests.waiting import until
 
 WITHIN_S = 60.0

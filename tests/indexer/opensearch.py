@@ -21,7 +21,7 @@ import pytest
 import requests
 
 from storage.locks import locked
-from tests.ledger.servers import free_port
+from tests.ports import free_port
 from tests.waiting import until
 
 HERE = Path(__file__).resolve().parent

@@ -19,7 +19,7 @@ from services.indexer.rebuilding import opened, rebuild
 from tests.indexer.opensearch import OpenSearch
 from tests.indexer.scripted_server import Answer, Scripted, scripted
 from tests.indexer.written import dataset_in, line, on_file, store
-from tests.ledger.servers import free_port
+from tests.ports import free_port
 
 
 @pytest.fixture

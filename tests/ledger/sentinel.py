@@ -19,7 +19,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.ledger.servers import TIMEOUT_S, OwnRedis, free_port
+from tests.ledger.servers import TIMEOUT_S, OwnRedis
+from tests.ports import free_port
 from tests.waiting import until
 
 NAME = "crawls"

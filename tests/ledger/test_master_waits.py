@@ -19,11 +19,11 @@ from tests.ledger.servers import (
     Master,
     OwnRedis,
     environment,
-    free_port,
     master,
     master_command,
     own_redis,
 )
+from tests.ports import free_port
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ from protocol.settings import Settings
 from storage.addresses import SentinelAddress, place_of, sentinel_address
 from storage.ledger import Ledger
 from tests.ledger.sentinel import Service, own_server, own_watcher
-from tests.ledger.servers import free_port
+from tests.ports import free_port
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from protocol import messages as wire
 from protocol.configuration import configured
 from protocol.jobs import Operation
 from tests.emulator.running import ROOT
+from tests.ports import free_port
 from tests.waiting import until
 
 SIXTY_LINES = Path(__file__).with_name("sixty_line_worker.py")
@@ -49,12 +49,6 @@ def reached(graph: Graph, start: str, depth: int) -> set[str]:
         edge = {one for account in edge for one in graph[account]} - known
         known |= edge
     return known
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @dataclass

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from services.stats.points import Point
+from tests.ports import free_port
 from tests.waiting import until
 
 HERE = Path(__file__).resolve().parent / "carbon"
@@ -71,7 +72,7 @@ class Carbon:
 
     def __init__(self, python: Path, folder: Path) -> None:
         self._python, self.folder = python, folder
-        self.line, self.pickle, query = free_ports(3)
+        self.line, self.pickle, query = free_port(), free_port(), free_port()
         folder.mkdir(parents=True, exist_ok=True)
         words = CONFIGURATION.format(folder=folder, line=self.line, pickle=self.pickle, query=query)
         (folder / "carbon.conf").write_text(words)
@@ -142,15 +143,6 @@ def slots(points: Iterable[Point]) -> Values:
     for point in points:
         made.setdefault(point.name, {})[point.at - point.at % STEP_S] = float(point.value)
     return made
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    opened = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in opened]
-    for one in opened:
-        one.close()
-    return ports
 
 
 def listens(port: int) -> bool:

@@ -32,7 +32,7 @@ from tests.indexer import opensearch
 from tests.indexer.opensearch import OpenSearch
 from tests.indexer.written import on_file
 from tests.lookup.making import in_files, in_lookup
-from tests.subscriber.test_same_end import free_ports
+from tests.ports import free_ports
 from tests.waiting import until
 
 WITHIN_S = 180.0
@@ -288,7 +288,6 @@ def check_index(home: Home, posts: dict[str, Document]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.serial
 @pytest.mark.timeout(900)
 def test_every_service_ends_with_what_the_dataset_says(tmp_path: Path) -> None:
     made, folder = run(tmp_path, 300, 10, 3.0, 0.25)

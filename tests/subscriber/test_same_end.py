@@ -8,7 +8,6 @@ import os
 import random
 import re
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -20,26 +19,11 @@ import pytest
 from storage.dataset import RecordKind
 from storage.files import FileDataset
 from tests.crawl.running import COVERED, ROOT, audit, children, crawling, dataset, emulator
+from tests.ports import free_ports
 from tests.waiting import until
 
 WITHIN_S = 120.0
 TALLYING = Path(__file__).with_name("tallying.py")
-
-
-def free_ports() -> int:
-    """A port which is free together with the next one and those for events; none that a connection may take meanwhile
-    for its own end, since subscribers call it before a master listens."""
-    while True:
-        port = random.SystemRandom().randrange(20_000, 32_000)
-        if all(map(is_free, (port, port + 1, port + 10, port + 11))):
-            return port
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as one, contextlib.suppress(OSError):
-        one.bind(("127.0.0.1", port))
-        return True
-    return False
 
 
 class Listener:
@@ -156,7 +140,6 @@ def run(tmp_path: Path, users: int, kills: int, pause_s: float) -> dict[str, obj
 
 
 @pytest.mark.slow
-@pytest.mark.serial
 @pytest.mark.timeout(600)
 def test_whatever_befalls_a_subscriber_it_ends_with_what_the_dataset_says(tmp_path: Path) -> None:
     print(run(tmp_path, 300, 10, 3.0))
