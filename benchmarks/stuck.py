@@ -136,6 +136,8 @@ def run(port: int, folder: Path, jobs: int, kind: str, most_s: float = WITHIN_S)
             rate, grown = watched(client, processes[0].pid, jobs, most_s)
             caught_up, how = 0.0, ""
             if kind == STUCK:
+                for worker in processes[-2:]:  # so that the log stands still
+                    worker.kill()
                 begun, at = time.monotonic(), reader(address)[0]
                 listening.send_signal(signal.SIGCONT)
                 caught_up = caught(address, begun, at)
@@ -182,12 +184,12 @@ def caught(address: str, begun: float, at: int) -> float:
     raise SystemExit(f"the subscriber did not catch up within {WITHIN_S:.0f} s: {position} of {head}")
 
 
-def rounds(folder: Path, number: int, jobs: int) -> dict[str, list[Run]]:
+def rounds(folder: Path, number: int, jobs: int, kinds: Sequence[str] = (NONE, WELL, STUCK)) -> dict[str, list[Run]]:
     """So many runs of each kind, taking turns."""
-    found: dict[str, list[Run]] = {NONE: [], WELL: [], STUCK: []}
+    found: dict[str, list[Run]] = {kind: [] for kind in kinds}
     with server(folder / "server") as port:
         for n in range(number):
-            for kind in (NONE, WELL, STUCK) if n % 2 else (STUCK, WELL, NONE):
+            for kind in kinds if n % 2 else reversed(kinds):
                 found[kind].append(run(port, folder / f"{kind}{n}", jobs, kind))
     return found
 

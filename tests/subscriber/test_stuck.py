@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -15,12 +16,15 @@ import msgpack
 import pytest
 import zmq
 
+from benchmarks.stuck import NONE, STUCK, rounds
 from master.announcing import Tip
 from master.publishing import Publisher, Tail
 from protocol.events import Announcement
 from protocol.sockets import publisher
 
 MOST = 64 * 1024 * 1024
+LEAST_SHARE = 0.7
+"""Of the rate without a subscriber, on a machine that does much else; `benchmarks/stuck.py` says it with ten rounds."""
 LISTENER = """
 import sys, zmq
 hears = zmq.Context().socket(zmq.SUB)
@@ -75,3 +79,14 @@ def test_a_stuck_subscriber_costs_at_most_64_mib_and_never_a_wait() -> None:
             listener.kill()
             listener.wait()
             published.close()
+
+
+@pytest.mark.slow
+@pytest.mark.serial
+@pytest.mark.timeout(300)
+def test_dispatch_goes_on_beside_a_subscriber_that_is_stopped_and_reads_all_afterwards(tmp_path: Path) -> None:
+    runs = rounds(tmp_path, 3, 60_000, (NONE, STUCK))
+    share = statistics.median(one.rate for one in runs[STUCK]) / statistics.median(one.rate for one in runs[NONE])
+    assert share > LEAST_SHARE, runs
+    assert max(one.memory for one in runs[STUCK]) < MOST, runs
+    assert {one.how for one in runs[STUCK]} == {"read"}, runs
