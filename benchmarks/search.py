@@ -34,6 +34,8 @@ from typing import Any
 import pytest
 from isal import igzip
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from protocol.settings import Settings
 from services.emulator.synthetic import SyntheticWorld
 from services.emulator.world import Style

@@ -113,7 +113,7 @@ class Dispatch:
             case wire.Bye() if worker is not None and worker.run == message.run:
                 self._dispose(self.roster.leave(worker), "bye")
             case wire.Passed():
-                if message.ledger == self.lead.ledger_id and (told := self.readers.heard(message)) is not None:
+                if message.ledger == self.lead.ledger_id and (told := self.readers.heard(now, message)) is not None:
                     self.also(told)
                 return
             case wire.Heartbeat() | wire.Bye():

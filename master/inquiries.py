@@ -111,7 +111,7 @@ class Inquiries:
         dispatch = self._member.dispatch
         if dispatch is None:
             return NOT_LEADING
-        told = dispatch.readers.heard(wire.Passed(name, "", -1))
+        told = dispatch.readers.heard(time.monotonic(), wire.Passed(name, "", -1))
         if told is None:
             return f"no reader of the log is called {name[:60]!r}"
         dispatch.also(told)

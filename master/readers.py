@@ -12,6 +12,10 @@ from storage.ledger import NOBODY, Transition
 
 WAITED_FOR_S = 60.0
 """How long a master that has nothing else to do stays for readers that are behind and do not come further."""
+ALIVE_S = 10.0
+"""A reader that spoke within this lives: it is busy, with the posts of a large index for instance."""
+PATIENCE_S = 3600.0
+"""How long it stays for those that live and do not come further."""
 UNHEARD_S = 10.0
 """How long it stays for those that it never heard of since it leads."""
 MOST = 64
@@ -29,15 +33,15 @@ class Readers:
     def __init__(self, known: Mapping[str, int]) -> None:
         self.by_name = dict(known)
         self._stood: list[tuple[str, int]] = []
-        self._heard = set[str]()
+        self._heard: dict[str, float] = {}
         self._stood_since = 0.0
 
-    def heard(self, word: Passed) -> Transition | None:
+    def heard(self, now: float, word: Passed) -> Transition | None:
         """A reader told how far it is, or that it will not come again: what the ledger is to be told, if anything."""
-        self._heard.add(word.name)
-        known = self.by_name.get(word.name)
-        if len(self._heard) > MOST:
+        if len(self._heard) >= MOST and word.name not in self._heard:
             self._heard.clear()
+        self._heard[word.name] = now
+        known = self.by_name.get(word.name)
         if word.sequence < 0:
             return None if self.by_name.pop(word.name, None) is None else ["N", word.name, -1]
         if known == word.sequence or (known is None and len(self.by_name) >= MOST) or not is_fit(word.name):
@@ -56,9 +60,9 @@ class Readers:
         behind = sorted((name, sequence) for name, sequence in self.by_name.items() if sequence < head)
         if behind != self._stood:
             self._stood, self._stood_since = behind, now
-        heard = any(name in self._heard for name, _ in behind)
-        over = now - self._stood_since >= (WAITED_FOR_S if heard else UNHEARD_S)
-        return [] if over else [name for name, _ in behind]
+        last = max((self._heard[name] for name, _ in behind if name in self._heard), default=None)
+        patience_s = UNHEARD_S if last is None else PATIENCE_S if now - last < ALIVE_S else WAITED_FOR_S
+        return [] if now - self._stood_since >= patience_s else [name for name, _ in behind]
 
     def lags(self, head: int) -> list[dict[str, str | int]]:
         """Each reader, and how many announcements it is behind."""

@@ -72,7 +72,8 @@ class Transitions:
         ahead, found = self._discoveries(hand, end.step, end.found)
         queue, record = self._following(job)
         outcome = end.outcome or Outcome.COMPLETE.value
-        body = msgpack.packb([job.operation.value, job.user, outcome, end.records, job.depth, job.parent, hand.worker])
+        about = [job.operation.value, job.user, outcome, end.records, job.depth, job.parent, hand.worker, end.token]
+        body = msgpack.packb(about)
         transition = ["D", end.token, end.step, end.records, outcome, queue, record, self.traversal.front]
         transition += [self._ended_level(job), found, ["job.done", body]]
         return [*ahead, Pending(transition, min(len(end.found), MAX_DISCOVERIES), peer, hand, payload=end.payload)]

@@ -43,6 +43,16 @@ class FileDataset:
         self._segments = Segments((temporary or output / PRIVATE) / "segments")
         self._volume = Volume(output, temporary)
 
+    @property
+    def is_there(self) -> bool:
+        """Whether this is a dataset: a volume that is not mounted leaves an empty directory, and no dataset."""
+        return (self.output / PRIVATE).is_dir()
+
+    def require_there(self) -> None:
+        """Raises DatasetError when there is no dataset here, for who would take what is missing for what is gone."""
+        if not self.is_there:
+            raise DatasetError(f"there is no dataset in {self.output}: is its volume mounted, and output right?")
+
     # ------------------------------------------------------------------------------------------------- pages, merges
 
     def append(self, user: str, operation: Operation, token: str, offset: int, page: Page) -> int:

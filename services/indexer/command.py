@@ -49,7 +49,10 @@ def commands() -> None:
 @commands.command("follow")
 @settings_options(*_WHERE, *_MASTERS, *_LOGS)
 def follow_command(settings: Settings) -> None:
-    """Follow the crawl: store its posts in the index as they come, until stopped."""
+    """Follow the crawl: store its posts in the index as they come, until stopped.
+
+    Ctrl-C, or SIGTERM, lets what is under way come to its end; a second one does not.
+    """
     # Whoever only asks the index needs no sockets.
     import signal
     import threading
@@ -64,8 +67,14 @@ def follow_command(settings: Settings) -> None:
         log.info("the index is open", extra=fields(place=home.present(), posts=index.count()))
         try:
             stopped = threading.Event()
+
+            def stop(*_: object) -> None:
+                if stopped.is_set():  # the second time at once: every step can be repeated
+                    raise KeyboardInterrupt
+                stopped.set()
+
             for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, lambda *_: stopped.set())
+                signal.signal(number, stop)
             Subscriber(settings, Indexer(index, dataset, f"indexer-{engine_of(settings)}")).run(stopped)
         finally:
             index.close()

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 def accounts(dataset: FileDataset) -> Iterator[str]:
     """The accounts that have a timeline on file; none before there is a dataset."""
-    if not dataset.output.is_dir():
+    if not dataset.is_there:
         return
     for kind, path in dataset.files():
         if kind is RecordKind.TIMELINE:
@@ -45,14 +45,14 @@ def documents(lines: Iterator[bytes], account: str) -> Iterator[Document]:
 
 
 class Reading:
-    """The posts on file of one account, once through. `whole` is false when the file could not be read to its end.
+    """The posts on file of one account, once through. `whole` is false when the file is damaged.
 
-    Raises DatasetError when the dataset is not there at all: that is no reason to take its posts from the index.
+    Raises DatasetError when the dataset is not there, or the system does not let us read: that is no reason to take
+    posts from the index, or to go on without them.
     """
 
     def __init__(self, dataset: FileDataset, account: str) -> None:
-        if not dataset.output.is_dir():
-            raise DatasetError(f"the dataset {dataset.output} is not there: is its volume mounted, and output right?")
+        dataset.require_there()
         self._lines = dataset.lines(account, RecordKind.TIMELINE)
         self._account = account
         self.whole = True
@@ -65,6 +65,8 @@ class Reading:
                 self.ids.add(post.id)
                 yield post
         except DatasetError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno is not None:
+                raise  # it is the disk or the system, which may read it the next time; a damaged file has no number
             self.whole = False
             log.error("a timeline cannot be read, and is left as it is in the index", extra=fields(why=error))
 
@@ -91,6 +93,7 @@ def fill(dataset: FileDataset, index: Writer, mark: str, told: Told | None = Non
 
 def again(dataset: FileDataset, index: Writer, extra: AbstractSet[str], mark: str, told: Told | None = None) -> int:
     """Compare every account that has a file, and those of `extra`, with the index; last store the mark."""
+    dataset.require_there()
     both = chain(accounts(dataset), sorted(extra))
     return _stored(index, (compared(dataset, index, one) for one in both), mark, told)
 

@@ -27,10 +27,11 @@ class Rebuilt:
 
 
 def opened(home: Home, dataset: FileDataset) -> Writer:
-    """The present index, to be written. A torn one is left where it is, and another one is built in its place; the
-    first one is made. The lock is held by the caller."""
+    """The present index, to be written. A torn one is left where it is, and another one is built in its place. The
+    first one is built of what the dataset holds already, which no event may tell of any more. The lock is held by the
+    caller."""
     if home.present() is None:
-        return home.finish(home.begin())
+        return rebuild(home, dataset).index
     try:
         index = home.open()
         try:

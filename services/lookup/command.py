@@ -80,6 +80,7 @@ def look_up(settings: Settings, listen: str, names: Sequence[str]) -> None:
 
         def follow() -> None:
             with contextlib.suppress(StoppedError):
+                consumer.begin()
                 subscriber.run(stopped)
 
         app = routes(store, consumer.gauges)

@@ -76,23 +76,35 @@ class LookupConsumer:
                         )
             writing.place(position)
 
-    def resynchronise(self, position: Position) -> None:
-        """Make everything anew from the dataset, but what was added by hand; until it is done, readers see the old.
+    def begin(self) -> None:
+        """Before the first event: take in what the dataset holds already, which no event may tell of any more.
 
         Raises StoppedError, and nothing has changed, when it is told to stop meanwhile.
         """
+        if self._store.position() is None and self._dataset.is_there:
+            with self._store.writing() as writing:
+                self._take_all(writing, 0)
+
+    def resynchronise(self, position: Position) -> None:
+        """Make everything anew from the dataset, but what was added by hand; until it is done, readers see the old.
+
+        Raises StoppedError, and nothing has changed, when it is told to stop meanwhile; DatasetError when there is no
+        dataset.
+        """
+        self._dataset.require_there()
         before = self._store.position()
-        began = time.monotonic()
-        files = 0
         with self._store.writing() as writing:
             writing.empty(same_log=before is not None and before.ledger == position.ledger)
-            for kind, path in self._dataset.files():
-                if kind is not RecordKind.PROFILES:
-                    continue
-                files += 1
-                writing.settle(self._until_stopped(_profiles(lines_of_file(path), str(path))), position.sequence)
+            self._take_all(writing, position.sequence)
             writing.place(position)
-        log.info("made everything anew", extra=fields(files=files, seconds=round(time.monotonic() - began, 1)))
+
+    def _take_all(self, writing: Writing, sequence: int) -> None:
+        began, files = time.monotonic(), 0
+        for kind, path in self._dataset.files():
+            if kind is RecordKind.PROFILES:
+                files += 1
+                writing.settle(self._until_stopped(_profiles(lines_of_file(path), str(path))), sequence)
+        log.info("took in the dataset", extra=fields(files=files, seconds=round(time.monotonic() - began, 1)))
 
     def hear(self, topic: str, body: Any) -> None:
         """Remember the gauges of the crawl, for the page that people read."""
@@ -127,6 +139,7 @@ class LookupConsumer:
             lines = _lines(user, event.payload)
             known, whole = (under_way.received, under_way.whole) if under_way is not None else (0, True)
             if lines is None or not whole or known + len(lines) != received:
+                self._dataset.require_there()
                 if received and not self._dataset.path(user, RecordKind.PROFILES).exists():
                     log.warning("the profiles of an analysis are not in the dataset", extra=fields(user=user))
                 stored = self._dataset.lines(user, RecordKind.PROFILES)

@@ -81,7 +81,7 @@ class Link:
         """Bytes that the kernel has taken."""
         try:
             self._socket = socket.create_connection((address.host, address.port), CONNECT_S)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter for a name that can be none of a host
             raise self._lost(error) from error
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -99,7 +99,7 @@ class Link:
             except BlockingIOError:
                 if self._clock() - moved_at > STALLED_S or not gone_on():
                     raise CarbonLostError(f"carbon at {self._address} takes nothing any more") from None
-                select.select((), (self._socket,), (), _LOOK_S)
+                _ready(self._socket, select.POLLOUT)
                 continue
             except OSError as error:
                 raise self._lost(error) from error
@@ -127,7 +127,7 @@ class Link:
             self._socket.shutdown(socket.SHUT_WR)
             deadline = self._clock() + within_s
             while self._clock() < deadline:
-                if select.select((self._socket,), (), (), _LOOK_S)[0] and self._socket.recv(4096) == b"":
+                if _ready(self._socket, select.POLLIN) and self._socket.recv(4096) == b"":
                     return
         except OSError as error:
             raise self._lost(error) from error
@@ -137,9 +137,16 @@ class Link:
         """Let go of it."""
         self._socket.close()
 
-    def _lost(self, error: OSError) -> CarbonLostError:
-        if isinstance(error, TimeoutError) or error.errno == errno.ETIMEDOUT:
+    def _lost(self, error: OSError | UnicodeError) -> CarbonLostError:
+        if isinstance(error, TimeoutError) or (isinstance(error, OSError) and error.errno == errno.ETIMEDOUT):
             why = "it does not answer"
         else:
-            why = error.strerror or str(error)
+            why = (error.strerror if isinstance(error, OSError) else None) or str(error)
         return CarbonLostError(f"carbon at {self._address} cannot be reached: {why}")
+
+
+def _ready(connection: socket.socket, what: int) -> bool:
+    """Whether it becomes so within a moment. Not by `select`, which knows no descriptor above 1,023."""
+    poll = select.poll()
+    poll.register(connection, what)
+    return bool(poll.poll(_LOOK_S * 1000))

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from protocol.jobs import Operation
 from protocol.logs import fields
-from services.stats.counts import DOUBTFUL_S, ORDER, Counts, mark, survey
+from services.stats.counts import ORDER, Counts, mark, survey
 from services.stats.metrics import (
     FAILED,
     INCLUDED,
@@ -32,7 +32,7 @@ from services.stats.metrics import (
 from services.stats.points import Point
 from services.stats.recording import Recording
 from services.subscriber.consumer import Event, Position
-from storage.dataset import Dataset
+from storage.files import FileDataset
 
 GATHER_S: Final = 2
 UNHEARD: Final = "unheard"
@@ -55,7 +55,7 @@ class Collecting:
     def __init__(
         self,
         recording: Recording,
-        dataset: Dataset,
+        dataset: FileDataset,
         crawl: str,
         *,
         grown: Callable[[int], None] = lambda end: None,
@@ -91,7 +91,12 @@ class Collecting:
 
         Jobs that are in the dataset now are not counted when they are announced later.
         """
-        found = survey(self._dataset.receipts(), self._crawl, self._clock())
+        if not self._dataset.is_there:
+            log.warning(
+                "there is no dataset here to count anew from: results that were missed are not counted",
+                extra=fields(output=self._dataset.output, position=position),
+            )
+        found = survey(self._dataset.receipts(), self._crawl)
         with self._lock:
             at, counts, lines = int(self._clock()), self._recording.counts.copy(), self._waiting
             for operation in ORDER:
@@ -158,29 +163,23 @@ class Collecting:
     def _said(self, event: Event, counts: Counts) -> Sample | None:
         """The line that an event asks for, counted; None when it asks for none."""
         match event.topic, event.record:
-            case "job.done", [str(letter), str(user), str(), int(records), _, _, str(worker), *_] if _operation(letter):
+            case "job.done", [str(letter), str(user), str(), int(records), _, _, str(worker), *more] if _known(letter):
                 operation = Operation(letter)
-                if self._was_counted(operation, user, counts):
-                    return None
+                if mark(operation, user, str(more[0]) if more else "") in self._recording.known:
+                    return None  # it was in the dataset before it was announced
                 counts.results[operation] += 1
                 counts.records[operation] += max(0, records)
                 labels = (OPERATIONS[operation], worker)
                 if labels in self._by_worker or len(self._by_worker) < MOST_WORKERS:
                     self._by_worker[labels] = self._by_worker.get(labels, 0) + records
                 return Sample(OPS, labels, records)
-            case "job.failed", [str(letter), *_] if _operation(letter):
+            case "job.failed", [str(letter), *_] if _known(letter):
                 counts.failed[Operation(letter)] += 1
             case "master.leads", _:
                 counts.leads += 1
             case "job.done" | "job.failed", _:
                 log.warning("an event is not what it must be", extra=fields(topic=event.topic, sequence=event.sequence))
         return None
-
-    def _was_counted(self, operation: Operation, user: str, counts: Counts) -> bool:
-        """Whether a job was counted from the dataset before it was announced. Updates come again, later."""
-        if operation is Operation.UPDATE and self._clock() > counts.known / 1000 + DOUBTFUL_S:
-            return False
-        return mark(operation, user) in self._recording.known
 
     def _counted(self, counts: Counts) -> list[Sample]:
         """The numbers that are counted from events."""
@@ -194,5 +193,5 @@ class Collecting:
         return [*found, Sample(TAKEOVERS, (), counts.takeovers)]
 
 
-def _operation(letter: str) -> bool:
+def _known(letter: str) -> bool:
     return letter in {operation.value for operation in ORDER}

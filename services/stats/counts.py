@@ -10,16 +10,12 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Final
 
 from protocol.jobs import Operation
 from storage.receipts import Receipt
 
 ORDER: Final = (Operation.TIMELINE, Operation.FOLLOWER, Operation.ANALYSE, Operation.UPDATE)
-DOUBTFUL_S: Final = 3600.0
-"""An update may be made again and again. One whose receipt was older than this when the dataset was read, by the clocks
-of the workers, was announced before; of a younger one the announcement is not counted, for as long again."""
 
 
 @dataclass(slots=True)
@@ -55,9 +51,11 @@ class Counts:
         return Counts.unpacked(self.packed())
 
 
-def mark(operation: Operation, user: str) -> int:
-    """By which a job is known in the list of those that were counted: 64 bits."""
-    return int.from_bytes(hashlib.blake2b(f"{operation.value} {user}".encode(), digest_size=8).digest(), "big")
+def mark(operation: Operation, user: str, token: str = "") -> int:
+    """By which a job is known in the list of those that were counted: 64 bits. An account is updated again and again,
+    so an update is known by its lease too."""
+    name = f"{operation.value} {user} {token if operation is Operation.UPDATE else ''}"
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
 
 
 class Known:
@@ -94,8 +92,8 @@ class Surveyed:
     known: Known = field(default_factory=Known)
 
 
-def survey(receipts: Iterable[Receipt], crawl: str, now: float) -> Surveyed:
-    """Add up the receipts that a crawl left. `now` is a unix time."""
+def survey(receipts: Iterable[Receipt], crawl: str) -> Surveyed:
+    """Add up the receipts that a crawl left. Of the updates of an account only the last one has left one."""
     found = Surveyed()
     marks = array("Q")
     for receipt in receipts:
@@ -103,15 +101,6 @@ def survey(receipts: Iterable[Receipt], crawl: str, now: float) -> Surveyed:
             continue
         found.results[receipt.operation] += 1
         found.records[receipt.operation] += receipt.received
-        if receipt.operation is not Operation.UPDATE or now - _unix(receipt.finished) < DOUBTFUL_S:
-            marks.append(mark(receipt.operation, receipt.user))
+        marks.append(mark(receipt.operation, receipt.user, receipt.tokens[-1] if receipt.tokens else ""))
     found.known = Known(array("Q", sorted(marks)))
     return found
-
-
-def _unix(text: str) -> float:
-    """The unix time of a receipt's clock; 0 when it says none."""
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        return 0.0

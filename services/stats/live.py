@@ -37,11 +37,21 @@ class Live:
         self._tail = Tail(path, end)
         self._number = 0
         self.delivery = Delivery(self._tail, address, place, self._settled, settle_s=settle_s)
-        self._thread = threading.Thread(target=self.delivery.run, name="carbon", daemon=True)
+        self._failed: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="carbon", daemon=True)
         self._thread.start()
 
+    def _run(self) -> None:
+        try:
+            self.delivery.run()
+        except BaseException as error:  # noqa: BLE001 - it is raised where the recording grows
+            self._failed = error
+
     def grown(self, end: int) -> None:
-        """The recording has so many bytes now."""
+        """The recording has so many bytes now. Raises what ended the delivery, which only a mistake in here can: what
+        was not delivered is when the process is started again."""
+        if self._failed is not None:
+            raise self._failed
         self._tail.end = end
         self.delivery.wake()
 

@@ -8,10 +8,14 @@ and `position` how far that is complete; `wanted` says what is to be read again.
                         └──▶ REPLAY after the position ──▶ ready        gone, or another history ──▶ resynchronise
 
 Rules it keeps:
-  * The position is only moved to where it is proven that no event of our topics is missing before it: by heads that
-    begin where we are and whose every topic is in hand, back to the position; or by an answer to REPLAY.
+  * The position is only moved to where it is proven that no event of our topics is missing before it: by heads of the
+    reign that we are in, which begin where we are and whose every topic is in hand, back to the position; or by an
+    answer to REPLAY.
   * What is behind the position is never given out again.
   * Whoever speaks under an incarnation that we do not know may tell another history than ours: the log is asked first.
+  * Whoever speaks under one whose time is over is not listened to: a master that stood still goes on where it stopped.
+  * That what we want is gone, or that our history is not the true one, must be said twice in a row. One master may be
+    cut off from the ledger that counts; the next question goes to another one.
   * What is kept is bounded: beyond the bound it is forgotten, and read again.
 """
 
@@ -30,8 +34,10 @@ MOST_KEPT = 50_000
 MOST_PAYLOAD = 64 * 1024 * 1024
 """Bytes of pages that wait for their events."""
 MOST_HEADS = 1000
-AT_ONCE = 1000
-"""Entries that are asked for."""
+AT_ONCE = 500
+"""Entries that are asked for, and about as many as are given out at once."""
+SURE = 2
+"""How often in a row it must be said that the log cannot be followed any more."""
 _PAYLOADS = frozenset(RECORDS.values())
 
 
@@ -72,6 +78,9 @@ class Following:
     _kept: dict[int, _Heard] = field(default_factory=dict)
     _pages: dict[int, _Parts] = field(default_factory=dict)
     _page_bytes: int = 0
+    _past: set[str] = field(default_factory=set)
+    """Incarnations that others came after in the history that we follow."""
+    _doubts: int = 0
     _heads: deque[Heads] = field(default_factory=lambda: deque(maxlen=MOST_HEADS))
 
     @property
@@ -92,6 +101,8 @@ class Following:
 
     def heard(self, event: Received) -> None:
         """An event of the PUB socket. What is malformed is counted and dropped: it is missed then, and read again."""
+        if event.incarnation in self._past:
+            return
         if event.incarnation != self._incarnation:
             self._new_leader(event.incarnation)
         try:
@@ -130,12 +141,11 @@ class Following:
     def _told(self, told: Heads) -> None:
         self.head = max(self.head, told.sequence)
         self._heads.append(told)
-        if not self.behind:
-            self._prove()
+        self.prove()
 
-    def _prove(self) -> None:
-        """Give out what the heads that were heard prove, one after the other."""
-        while self._heads and not self.behind:
+    def prove(self) -> None:
+        """Give out what the heads that were heard prove, one after the other, until enough is ready."""
+        while self._heads and not self.behind and len(self.ready) < AT_ONCE:
             told = self._heads.popleft()
             if told.sequence <= self.sequence:
                 continue
@@ -173,6 +183,9 @@ class Following:
         return b"".join(page.data[part] for part in range(page.parts))
 
     def _move(self, position: Position) -> None:
+        before = self.position
+        if before is not None and before.incarnation not in ("", position.incarnation):
+            self._past.add(before.incarnation)
         self.position = position
         for number in [number for number in self._kept if number <= position.sequence]:
             del self._kept[number]
@@ -185,12 +198,10 @@ class Following:
         """A master's answer to what was wanted. One that does not fit the question, since it came late, is dropped."""
         if not self.behind or self.resynchronise is not None:
             return
-        self.head = max(self.head, answer.head)
         if answer.how != wire.KEPT:
-            self.counted["resynchronised"] = self.counted.get("resynchronised", 0) + 1
-            self.head = answer.head
-            self.resynchronise = Position(answer.ledger, answer.incarnation, answer.covered)
+            self._doubt(answer)
             return
+        self.head = max(self.head, answer.head)
         before = self.position
         if before is not None and (answer.covered < before.sequence or before.ledger not in ("", answer.ledger)):
             return
@@ -201,15 +212,36 @@ class Following:
             return
         for entry, record in fresh:
             self.ready.append(Event(entry.sequence, entry.topic, record, self._payload(entry.sequence)))
+        self._doubts = 0
         self._move(Position(answer.ledger, answer.incarnation, answer.covered))
         self.behind = answer.covered < answer.head
         if not self.behind:
-            self._prove()
+            if answer.incarnation != self._incarnation:
+                # Heads prove what comes in the reign that we are known to be in. Of the two one is late: if it is the
+                # answer, the next thing that the leader says shows it.
+                self._incarnation = answer.incarnation
+                self._forget()
+            self.prove()
+
+    def _doubt(self, answer: wire.Events) -> None:
+        """A master says that the log cannot be followed any more from where we are."""
+        at = self.position
+        if at is not None and answer.ledger == at.ledger:
+            late = answer.incarnation == at.incarnation and answer.covered < at.sequence
+            if late or answer.incarnation in self._past:
+                return
+        self._doubts += 1
+        if self._doubts >= SURE:
+            self.counted["resynchronised"] = self.counted.get("resynchronised", 0) + 1
+            self.head = answer.head
+            self.resynchronise = Position(answer.ledger, answer.incarnation, answer.covered)
 
     def resynchronised(self) -> None:
         """Everything was made anew, and the position to which that belongs is stored."""
         assert self.resynchronise is not None
         self._forget()
+        self._past.clear()
+        self._doubts = 0
         self.position, self.resynchronise, self.behind = self.resynchronise, None, True
 
     def _forget(self) -> None:

@@ -13,7 +13,7 @@ NAMES: Final = {
     "timeline.page": ("user", "records", "cursor", "token", "length", "operation"),
     "followers.page": ("user", "records", "cursor", "token", "length", "operation"),
     "user.page": ("user", "records", "cursor", "token", "length", "operation"),
-    "job.done": ("operation", "user", "outcome", "records", "depth", "parent", "worker"),
+    "job.done": ("operation", "user", "outcome", "records", "depth", "parent", "worker", "token"),
     "job.failed": ("operation", "user", "tries", "words", "worker"),
     "job.dead": ("operation", "user", "tries", "words", "worker"),
     "job.requeued": ("operation", "user"),

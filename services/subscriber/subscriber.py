@@ -1,8 +1,9 @@
 """One subscriber: the sockets and the clock around `services.subscriber.following`, and the consumer that it feeds.
 
 It hears every master of the crawl at once, so that a takeover is no event here: only who leads publishes. What is
-missing is asked of any master, one after the other until one answers. Events are applied some hundred at a time, so
-that a consumer pays for one commit and not for hundreds.
+missing is asked of any master, one after the other until one answers. A master that owes an answer is called anew, over
+a line on which a late answer cannot come. Events are applied some hundred at a time, so that a consumer pays for one
+commit and not for hundreds.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from protocol.settings import Settings
 from protocol.sockets import subscriber
 from services.subscriber.consumer import Consumer, Position
 from services.subscriber.following import Following
+from services.subscriber.presence import Presence
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +44,6 @@ ANSWER_S = 2.0
 """How long a master may take for an answer before another one is asked."""
 WHERE_S = 2.0
 """How often the masters are asked where they publish."""
-PASSED_S = 1.0
 MESSAGES_A_TURN = 2000
 PATIENCE_MS = 50
 LARGEST_DOCUMENT = 64 * 1024 * 1024
@@ -57,6 +58,8 @@ class _Master:
     place: str
     dealer: zmq.Socket[bytes]
     refusals: Refusals
+    owes: bool = False
+    """Whether it was asked for a part of the log and has not answered."""
     events: str = ""
     hears: zmq.Socket[bytes] | None = None
     where_at: float = float("-inf")
@@ -72,7 +75,8 @@ class Subscriber:
         self._certificate: Certificate | None = certificate_for(self._places, settings.key, settings.insecure)
         self.following = Following(consumer.topics, consumer.position())
         self._stored = self.following.position
-        self._apply_at = self._ask_at = self._passed_at = float("-inf")
+        self._apply_at = self._ask_at = float("-inf")
+        self._presence = Presence(consumer.name, self._places, self._certificate)
         self._asked = 0
         self._parts: dict[str, dict[int, bytes]] = {}
         self._part_of: dict[str, int] = {}
@@ -89,31 +93,47 @@ class Subscriber:
     def run(self, stopped: threading.Event | None = None) -> None:
         """Until it is told to stop. Raises what the consumer raises."""
         stopped = stopped or threading.Event()
-        with zmq.Context() as context, contextlib.ExitStack() as opened:
-            masters = [self._reach(context, opened, place) for place in self._places]
-            poller = zmq.Poller()
-            for master in masters:
-                poller.register(master.dealer, zmq.POLLIN)
-            while not stopped.is_set():
-                poller.poll(PATIENCE_MS)
-                now = time.monotonic()
-                for master in masters:
-                    self._read_answers(context, poller, master)
-                    if master.hears is not None:
-                        self._read_events(master.hears)
-                self._apply(now)
-                self._ask(now, masters)
-            self._apply(float("inf"))
-            self._tell_passed(masters)
-            for master in masters:
-                if master.hears is not None:
-                    master.hears.close(0)
+        if self._stored is not None and self._stored.ledger:
+            self._presence.at(self._stored)
+        self._presence.start()
+        try:
+            with zmq.Context() as context, contextlib.ExitStack() as opened:
+                self._run(context, opened, stopped)
+        finally:
+            self._presence.end()
 
-    def _reach(self, context: zmq.Context[zmq.Socket[bytes]], opened: contextlib.ExitStack, place: str) -> _Master:
-        dealer, refusals = watched_dealer(context, place, secrets.token_bytes(16), certificate=self._certificate)
-        opened.callback(dealer.close, 0)
-        opened.callback(refusals.close)
-        return _Master(place, dealer, refusals)
+    def _run(
+        self, context: zmq.Context[zmq.Socket[bytes]], opened: contextlib.ExitStack, stopped: threading.Event
+    ) -> None:
+        poller = zmq.Poller()
+        masters = []
+        for place in self._places:
+            masters.append(_Master(place, *self._line(context, place)))
+            opened.callback(_close, masters[-1])
+            poller.register(masters[-1].dealer, zmq.POLLIN)
+        while not stopped.is_set():
+            poller.poll(PATIENCE_MS)
+            now = time.monotonic()
+            for master in masters:
+                self._read_answers(context, poller, master)
+                if master.hears is not None:
+                    self._read_events(master.hears)
+            self._apply(now)
+            self._ask(now, masters, context, poller)
+        if self.following.resynchronise is None:  # that would take long, and is as well done the next time
+            self._apply(float("inf"))
+
+    def _line(self, context: zmq.Context[zmq.Socket[bytes]], place: str) -> tuple[zmq.Socket[bytes], Refusals]:
+        return watched_dealer(context, place, secrets.token_bytes(16), certificate=self._certificate)
+
+    def _call_anew(self, context: zmq.Context[zmq.Socket[bytes]], poller: zmq.Poller, master: _Master) -> None:
+        """Under a new routing id, for which what was asked before is not answered."""
+        poller.unregister(master.dealer)
+        master.refusals.close()
+        master.dealer.close(0)
+        master.dealer, master.refusals = self._line(context, master.place)
+        poller.register(master.dealer, zmq.POLLIN)
+        master.owes, master.where_at = False, float("-inf")
 
     # What comes in.
 
@@ -166,7 +186,7 @@ class Subscriber:
                 log.debug("an answer was not understood: %s", error)
                 continue
             if isinstance(answer, wire.Events):
-                self._ask_at = float("-inf")
+                master.owes, self._ask_at = False, float("-inf")
                 self.following.replayed(answer)
             elif isinstance(answer, wire.Report):
                 self._learn(context, poller, master, answer.document)
@@ -208,6 +228,7 @@ class Subscriber:
                 extra=fields(position=position),
             )
             following.ready.clear()
+            self._presence.at(position)  # from here on the log is kept for us, however long it takes
             self._consumer.resynchronise(position)
             following.resynchronised()
             self._stored = following.position
@@ -220,35 +241,40 @@ class Subscriber:
             return
         following.ready = []
         self._consumer.apply(events, position_now)
-        if self._stored is None:
-            self._passed_at = float("-inf")  # from here on the log is kept for us
         self._stored, self._apply_at = position_now, time.monotonic() + APPLY_S
+        self._presence.at(position_now)
+        following.prove()
 
-    def _ask(self, now: float, masters: list[_Master]) -> None:
+    def _ask(
+        self, now: float, masters: list[_Master], context: zmq.Context[zmq.Socket[bytes]], poller: zmq.Poller
+    ) -> None:
         for master in masters:
             words = master.refusals.look(now)
             if words and words not in master.told:
                 master.told.add(words)
                 log.warning(words)
-        for master in masters:
             if now >= master.where_at:
                 master.where_at = now + (WHERE_S if _say(master, wire.Status("where")) else PATIENCE_MS / 1000)
         wanted = self.following.wanted()
-        if wanted is not None and now >= self._ask_at and len(self.following.ready) < MOST_EVENTS:
-            self._asked += 1
-            said = any(_say(masters[(self._asked + n) % len(masters)], wanted) for n in range(len(masters)))
-            self._ask_at = now + (ANSWER_S if said else PATIENCE_MS / 1000)
-        if now >= self._passed_at:
-            self._passed_at = now + PASSED_S
-            self._tell_passed(masters)
-
-    def _tell_passed(self, masters: list[_Master]) -> None:
-        """Tell what is stored, so that the log need not keep it."""
-        stored = self._stored
-        if stored is None or not self._consumer.name:
+        if wanted is None or now < self._ask_at or len(self.following.ready) >= MOST_EVENTS:
             return
         for master in masters:
-            _say(master, wire.Passed(self._consumer.name, stored.ledger, stored.sequence))
+            if master.owes:
+                self._call_anew(context, poller, master)
+        self._asked += 1
+        for number in range(len(masters)):
+            master = masters[(self._asked + number) % len(masters)]
+            if _say(master, wanted):
+                master.owes, self._ask_at = True, now + ANSWER_S
+                return
+        self._ask_at = now + PATIENCE_MS / 1000
+
+
+def _close(master: _Master) -> None:
+    master.refusals.close()
+    master.dealer.close(0)
+    if master.hears is not None:
+        master.hears.close(0)
 
 
 def _say(master: _Master, message: wire.Message) -> bool:

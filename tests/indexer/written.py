@@ -13,6 +13,7 @@ from isal import igzip
 from protocol.jobs import Operation, Outcome
 from services.indexer.posts import Document, document
 from services.subscriber.consumer import Event
+from storage.commits import PRIVATE
 from storage.dataset import Page, Record, RecordKind
 from storage.files import FileDataset
 from storage.receipts import ReceiptDraft
@@ -77,5 +78,5 @@ def on_file(dataset: FileDataset) -> dict[str, Document]:
 
 
 def dataset_in(folder: Path) -> FileDataset:
-    folder.mkdir(exist_ok=True)
+    (folder / PRIVATE).mkdir(parents=True, exist_ok=True)  # as the master leaves it before the first page
     return FileDataset(folder)

@@ -25,6 +25,7 @@ from services.lookup.reading import Reading
 from services.lookup.store import Store
 from services.subscriber.consumer import Consumer, Event, Position
 from storage.files import FileDataset
+from tests.indexer.written import dataset_in
 from tests.lookup.making import (
     at,
     dead_event,
@@ -138,8 +139,7 @@ def followed(
 def test_live_killed_late_and_made_anew_end_with_what_the_files_say(by_user: list[Job], chance: random.Random) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        dataset = FileDataset(folder / "data")
-        (folder / "data").mkdir()
+        dataset = dataset_in(folder / "data")
         queues = {f"u{number}": job.happens(f"u{number}") for number, job in enumerate(by_user)}
         for number, job in enumerate(by_user):
             job.store(dataset, f"u{number}")
@@ -164,8 +164,7 @@ def test_live_killed_late_and_made_anew_end_with_what_the_files_say(by_user: lis
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[tuple[Store, FileDataset, LookupConsumer]]:
-    (tmp_path / "data").mkdir()
-    dataset = FileDataset(tmp_path / "data")
+    dataset = dataset_in(tmp_path / "data")
     store = Store(tmp_path / "lookup.db")
     yield store, dataset, LookupConsumer(store, dataset)
     store.close()
@@ -337,8 +336,7 @@ def many_events() -> Iterator[Event]:
 
 
 def test_killed_again_and_again_it_ends_with_what_the_files_say(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    dataset = FileDataset(tmp_path / "data")
+    dataset = dataset_in(tmp_path / "data")
     for user in range(USERS):
         stored = [profile(100 * user + 30 * n + m, posts=n) for n in range(3) for m in range(50)]
         store_profiles(dataset, f"u{user}", stored)
@@ -362,3 +360,27 @@ def test_killed_again_and_again_it_ends_with_what_the_files_say(tmp_path: Path) 
             else:
                 assert process.stdout.readline() == b"done\n"
     assert in_lookup(database) == in_files(dataset)
+
+
+def test_what_a_dataset_held_before_the_first_event_is_taken_in(tmp_path: Path) -> None:
+    dataset = dataset_in(tmp_path / "data")
+    store_profiles(dataset, "12", [profile(1), profile(2)])
+    store = Store(tmp_path / "lookup.db")
+    consumer = LookupConsumer(store, dataset)
+    consumer.begin()
+    assert store.position() is None
+    consumer.apply([done_event(1, "34", 1, [profile(3)])], at(1))
+    store.close()
+    assert sorted(in_lookup(tmp_path / "lookup.db")) == ["1", "2", "3"]
+
+
+def test_a_dataset_that_is_not_there_empties_nothing(tmp_path: Path) -> None:
+    dataset = dataset_in(tmp_path / "data")
+    store_profiles(dataset, "12", [profile(1)])
+    store = Store(tmp_path / "lookup.db")
+    LookupConsumer(store, dataset).resynchronise(at(5))
+    (tmp_path / "mount").mkdir()
+    with pytest.raises(DatasetError, match="is its volume mounted"):
+        LookupConsumer(store, FileDataset(tmp_path / "mount")).resynchronise(at(9))
+    store.close()
+    assert sorted(in_lookup(tmp_path / "lookup.db")) == ["1"]

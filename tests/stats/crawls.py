@@ -37,8 +37,8 @@ class Crawl:
         self.told.append(Event(self.sequence, topic, record))
         return self.told[-1]
 
-    def result(self, letter: str, user: str, records: int, worker: str = "worker-001") -> Event:
-        return self.event("job.done", [letter, user, "complete", records, 0, "", worker])
+    def result(self, letter: str, user: str, records: int, worker: str = "worker-001", token: str = "") -> Event:
+        return self.event("job.done", [letter, user, "complete", records, 0, "", worker, token or f"t-{user}"])
 
     def events(self) -> list[Event]:
         """What happens in a second."""

@@ -153,9 +153,8 @@ def test_started_late_it_has_what_the_dataset_has_and_counts_nothing_twice(tmp_p
     assert results(path) == {"timeline": 160, "follower": 12, "update": 4}
     with Recording(path) as recording:
         assert recording.counts.results[Operation.TIMELINE] == 6
-        # Weeks later the account is updated again, and that is another result.
-        crawl.now += 30 * 86_400
-        collector(recording, crawl).apply([crawl.result("U", "77", 2)], crawl.position())
+        # The account is updated again, and that is another result.
+        collector(recording, crawl).apply([crawl.result("U", "77", 2, token="t-2")], crawl.position())
     assert results(path)["update"] == 6
 
 

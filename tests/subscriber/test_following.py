@@ -6,6 +6,7 @@ mutants at the end are mistakes that a subscriber could make: each is caught.
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -112,6 +113,7 @@ def follow(seed: int, make: Callable[[Position | None], Following] = lambda at: 
     crawl, store = Crawl(chance), Store()
     crawl.lead()
     following = make(None)
+    cut_off, asked_cut_off = copy.deepcopy(crawl), False  # a master that sees a ledger which stands still
 
     def take_over() -> None:
         if following.resynchronise is not None:
@@ -125,14 +127,18 @@ def follow(seed: int, make: Callable[[Position | None], Following] = lambda at: 
             store.apply(events, following.position)
 
     def ask(lost: float) -> None:
+        nonlocal asked_cut_off
         wanted = following.wanted()
         if wanted is not None and chance.random() >= lost:
-            answer = crawl.replay(wanted)
+            asked_cut_off = lost > 0 and not asked_cut_off and chance.random() < 0.3
+            answer = (cut_off if asked_cut_off else crawl).replay(wanted)
             if chance.random() < 0.2:  # the crawl goes on while the answer is on its way
                 crawl.commit([chance.choice(TOPICS)])
             following.replayed(answer)
 
     for _ in range(chance.randrange(20, 120)):
+        if chance.random() < 0.05:
+            cut_off = copy.deepcopy(crawl)
         match chance.randrange(10):
             case 0:
                 crawl.lead()
@@ -227,3 +233,29 @@ def test_a_mistake_in_following_is_noticed(mutant: type[Following]) -> None:
     with pytest.raises(AssertionError):
         for seed in range(SEEDS):
             follow(seed, lambda at: mutant(WANTED, at))
+
+
+def test_that_the_log_is_gone_must_be_said_twice_in_a_row() -> None:
+    other = wire.Events("L", wire.OTHER, 1, 3, "j", 3, [])
+    following = Following(WANTED, Position("L", "i", 5))
+    following.replayed(other)
+    assert following.resynchronise is None and following.wanted() is not None
+    following.replayed(wire.Events("L", wire.KEPT, 1, 7, "i", 6, []))
+    following.replayed(other)
+    assert following.resynchronise is None
+    following.replayed(other)
+    assert following.resynchronise == Position("L", "j", 3)
+
+
+def test_a_master_that_stood_still_is_not_believed() -> None:
+    following = Following(WANTED, Position("L", "i", 5))
+    following.replayed(wire.Events("L", wire.KEPT, 1, 9, "j", 9, []))
+    assert following.wanted() is None
+    following.heard(received(heads("i", Heads(0, 12, {"job.done": 12}))))
+    assert following.wanted() is None
+    following.heard(received(heads("k", Heads(9, 12, {}))))
+    assert following.wanted() is not None
+    for _ in range(5):
+        following.replayed(wire.Events("L", wire.OTHER, 1, 5, "i", 5, []))
+        following.replayed(wire.Events("L", wire.GONE, 1, 8, "j", 8, []))
+    assert following.resynchronise is None

@@ -1,0 +1,78 @@
+"""Tells the masters how far a reader has come, once a second, whatever the reader itself is busy with.
+
+In a thread and over sockets of its own: who makes everything anew, or stores a large batch, may take minutes for it.
+It must neither be taken for gone at the end of a crawl meanwhile, nor lose the log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import threading
+from collections.abc import Sequence
+
+import zmq
+
+from protocol import messages as wire
+from protocol.keys import Certificate
+from protocol.sockets import dealer
+from services.subscriber.consumer import Position
+
+EVERY_S = 1.0
+LAST_WORD_MS = 500
+"""How long the last word may take to leave."""
+
+
+class Presence:
+    """One reader of the log, by the name that the masters know it by. `at` may be called from any thread."""
+
+    def __init__(self, name: str, places: Sequence[str], certificate: Certificate | None) -> None:
+        self._name, self._places, self._certificate = name, places, certificate
+        self._position: Position | None = None
+        self._news, self._ended = threading.Event(), False
+        self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
+
+    def start(self) -> None:
+        """Begin to tell, as soon as there is a position."""
+        if self._name:
+            self._thread.start()
+
+    def at(self, position: Position) -> None:
+        """Everything up to there is stored, or is about to be made anew from the dataset: the log need not keep it."""
+        first, self._position = self._position is None, position
+        if first:
+            self._news.set()
+
+    def end(self) -> None:
+        """Say the last word, and end."""
+        self._ended = True
+        self._news.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        with zmq.Context() as context, contextlib.ExitStack() as opened:
+            lines = [
+                opened.enter_context(dealer(context, place, secrets.token_bytes(16), certificate=self._certificate))
+                for place in self._places
+            ]
+            for line in lines:
+                line.setsockopt(zmq.LINGER, LAST_WORD_MS)
+                line.setsockopt(zmq.SNDHWM, 2)  # old news is none
+            ended = False
+            while not ended:
+                self._news.wait(EVERY_S)
+                self._news.clear()
+                ended, position = self._ended, self._position
+                if position is not None:
+                    for line in lines:
+                        _say(line, wire.Passed(self._name, position.ledger, position.sequence))
+
+
+def _say(line: zmq.Socket[bytes], message: wire.Passed) -> None:
+    """Nobody answers this, unless to refuse it, which the reader itself is told too."""
+    with contextlib.suppress(zmq.Again):
+        line.send_multipart(wire.encode(message), zmq.NOBLOCK)
+    with contextlib.suppress(zmq.Again):
+        while True:
+            line.recv_multipart(zmq.NOBLOCK)
