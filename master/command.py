@@ -21,7 +21,7 @@ from master.plan import recall
 from master.process import LEADING, lead
 from master.readers import Readers
 from master.repair import repair
-from master.summary import NAMES, line
+from master.summary import NAMES, letters_of, line
 from master.traversal import COLLECTED, Traversing
 from protocol.asking import ask_masters
 from protocol.command import run
@@ -153,7 +153,7 @@ def _at_rest(opened: Opened) -> dict[str, Any]:
             "parked": lengths.get(f"front:{letter}", 0),
             "ongoing": sum(lease.job.operation is operation for lease in held),
             "completed": totals.get(f"{letter}.done", 0),
-            "dead": totals.get(f"{letter}.dead", 0) - totals.get(f"{letter}.revived", 0),
+            "dead": letters_of(totals, letter),
             "pages": totals.get(f"{letter}.steps", 0),
             "records": totals.get(f"{letter}.records", 0),
         }

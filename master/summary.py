@@ -44,6 +44,11 @@ class Rates:
         self._at, self._totals = now, dict(totals)
 
 
+def letters_of(totals: Mapping[str, int], letter: str) -> int:
+    """Dead letters of an operation: those that were neither taken up again nor dropped."""
+    return totals.get(f"{letter}.dead", 0) - totals.get(f"{letter}.revived", 0) - totals.get(f"{letter}.dropped", 0)
+
+
 def document(
     dispatch: Dispatch,
     totals: Mapping[str, int],
@@ -65,7 +70,7 @@ def document(
             "parked": reply.lengths.get(front_of(operation), 0),
             "ongoing": sum(hand.job.operation is operation for hand in hands),
             "completed": totals.get(f"{letter}.done", 0),
-            "dead": totals.get(f"{letter}.dead", 0) - totals.get(f"{letter}.revived", 0),
+            "dead": letters_of(totals, letter),
             "pages": totals.get(f"{letter}.steps", 0),
             "records": totals.get(f"{letter}.records", 0),
         }

@@ -375,7 +375,7 @@ function handlers.Q(t)
     count(read(t[5]) .. '.revived', 1)
   else
     call('HSET', P .. 'dropped', t[2], t[3])
-    count('dropped', 1)
+    count(string.sub(t[2], 1, 1) .. '.dropped', 1)
   end
   if t[6] ~= '' then call('HINCRBY', P .. 'levels', t[6], 1) end
   announce(t[7])

@@ -6,16 +6,15 @@ how far one can page is bounded for that reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
-
-from protocol.errors import DatasetError, MalformedError, UsageError
+from protocol.errors import MalformedError, UsageError
 from protocol.jobs import Operation
 from services.monitor.chronicle import Chronicle
+from services.monitor.lines import shown
 from services.monitor.master import LONGEST_ACCOUNT
 from services.monitor.reading import mapping, text
 from storage.dataset import RecordKind, record_id
@@ -82,19 +81,19 @@ class Accounts:
     def timeline(self, user: str, first: int, count: int) -> dict[str, Any]:
         """{"rows": posts from the `first`-th newest on, "more": whether there are more}."""
         lines, more = self._page(user, RecordKind.TIMELINE, first, count)
-        return {"rows": [_object(line) for line in lines], "more": more}
+        return {"rows": [shown(line) for line in lines], "more": more}
 
     def followers(self, user: str, first: int, count: int) -> dict[str, Any]:
         """{"rows": ids of followers from the `first`-th on, "more": whether there are more}."""
         lines, more = self._page(user, RecordKind.FOLLOWERS, first, count)
         return {"rows": [line.decode("utf-8", "replace") for line in lines], "more": more}
 
-    def post(self, user: str, identifier: str) -> Mapping[str, Any] | None:
-        """A post in full, None when it is not in the account's timeline."""
+    def post(self, user: str, identifier: str) -> bytes | None:
+        """The line of a post, None when it is not in the account's timeline."""
         _check(user)
         for line in self._dataset.lines(user, RecordKind.TIMELINE):
             if identifier.encode() in line and _is(RecordKind.TIMELINE, line, identifier):
-                return _object(line)
+                return line
         return None
 
     def _page(self, user: str, kind: RecordKind, first: int, count: int) -> tuple[list[bytes], bool]:
@@ -107,19 +106,19 @@ class Accounts:
     def _profile(self, user: str, parent: str) -> dict[str, Any] | None:
         """As the newest post carries it, or as its parent's analysis saw it."""
         for line in self._lines(user, RecordKind.TIMELINE, 1):
-            carried = mapping(_object(line), "user")
+            carried = mapping(shown(line), "user")
             if text(carried, "screen_name"):
                 return dict(carried)
         if parent:
             wanted = user.encode()
             for line in self._dataset.lines(parent, RecordKind.PROFILES):
                 if wanted in line and _is(RecordKind.PROFILES, line, user):
-                    return _object(line)
+                    return shown(line)
         return None
 
     def _name(self, user: str) -> str:
         for line in self._lines(user, RecordKind.TIMELINE, 1):
-            return text(mapping(_object(line), "user"), "screen_name")
+            return text(mapping(shown(line), "user"), "screen_name")
         return ""
 
     def _lines(self, user: str, kind: RecordKind, count: int) -> Iterator[bytes]:
@@ -136,11 +135,3 @@ def _is(kind: RecordKind, line: bytes, identifier: str) -> bool:
         return record_id(kind, line) == identifier
     except MalformedError:
         return False  # a damaged line is not the one that is looked for; `tmatic-data verify` reports it
-
-
-def _object(line: bytes) -> dict[str, Any]:
-    try:
-        value = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        raise DatasetError(f"a line of the dataset is not JSON: {line[:40]!r}") from error
-    return value if isinstance(value, dict) else {"text": str(value)}

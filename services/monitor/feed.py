@@ -79,6 +79,7 @@ class Feed:
         self._next_line = 1
         self._failures: deque[Failure] = deque(maxlen=MOST_FAILURES)
         self._failed = 0
+        self._failures_version = 0
         self._course = Course()
         self._course_at = monotonic()
         self._speed, self._pace = Speed(), Pace()
@@ -110,10 +111,19 @@ class Feed:
             with self._lock:
                 self._failures.extend(failures)
                 self._failed += len(failures)
+                self._failures_version += 1
 
     def resynchronise(self, position: Position) -> None:
         """The announcements up to there are gone: what is kept of another ledger goes, and reading goes on there."""
+        former = self._chronicle.position()
         self._chronicle.begin_anew(position)
+        if former is None or former.ledger == position.ledger:
+            return
+        with self._lock:
+            self._course, self._speed, self._pace = Course(), Speed(), Pace()
+            self._failures.clear()
+            self._failed = 0
+            self._failures_version += 1
 
     def hear(self, topic: str, body: Any) -> None:
         """A document of the gauges, or a line of the log."""
@@ -188,6 +198,11 @@ class Feed:
     def version(self) -> int:
         """Grows with every document."""
         return self._version
+
+    @property
+    def failures_version(self) -> int:
+        """Grows whenever `failures` are others."""
+        return self._failures_version
 
     def silent_s(self) -> float | None:
         """Seconds since the last document, None before the first."""

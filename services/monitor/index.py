@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
 
-from protocol.errors import MalformedError
 from services.indexer.posts import Document
 from services.indexer.query import MOST_HITS, Unit
 from services.indexer.search import Search as Index
@@ -54,25 +53,23 @@ class IndexSearch:
                 for post in found.located
                 if post.lat is not None and post.lon is not None
             ],
+            len(found.located) >= MOST_HITS,
             round(1000 * (time.perf_counter() - began), 1),
         )
 
-    def post(self, identifier: str) -> Mapping[str, Any] | None:
-        """A post as the service wrote it, or as the index knows it when the dataset has not got it (yet)."""
+    def post(self, identifier: str) -> bytes | None:
+        """The line of a post as the service wrote it, or what the index knows when the dataset has not got it (yet)."""
         line = self._index.whole(identifier)
-        if line is None:
-            post = self._index.post(identifier)
-            return post.to_json() if post is not None else None
-        try:
-            value = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            raise MalformedError(f"post {identifier} is stored as something that is not JSON: {error}") from error
-        return value if isinstance(value, dict) else None
+        if line is not None:
+            return line
+        post = self._index.post(identifier)
+        return orjson.dumps(post.to_json()) if post is not None else None
 
 
 def query_of(question: Question) -> str:
-    """The question in the language of `services.indexer.query`."""
-    parts = [question.words]
+    """The question in the language of `services.indexer.query`. The words come last: a quote in them that is never
+    closed would take in all that follows."""
+    parts = []
     if question.author:
         parts.append(_said("user" if question.author.isdecimal() else "screen_name", question.author))
     if question.hashtag:
@@ -87,7 +84,7 @@ def query_of(question: Question) -> str:
         parts.append("has:location")
     if question.oldest_first:
         parts.append("sort:oldest")
-    return " ".join(filter(None, parts))
+    return " ".join([*parts, question.words]).strip()
 
 
 def _said(name: str, value: str) -> str:

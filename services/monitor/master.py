@@ -1,4 +1,4 @@
-"""What the monitor asks of whoever leads: the dead letters, and to requeue or drop one."""
+"""What the monitor asks of whoever leads: the dead letters, and to requeue or drop some."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 from protocol.asking import ask_masters
-from protocol.errors import LedgerError, UsageError
+from protocol.errors import LedgerError, TmaticError, UsageError
 from protocol.keys import Certificate
 from services.monitor.reading import items, number, text
 
@@ -16,6 +16,9 @@ ANSWER_S: Final = 3.0
 OPERATIONS: Final = frozenset("TFAU")
 LONGEST_ACCOUNT: Final = 255
 
+Job = tuple[str, str]
+"""An operation's letter and an account."""
+
 
 class Master(Protocol):
     """Whoever leads. All raise LedgerError, in words, when nobody answers or the answer is no."""
@@ -24,22 +27,27 @@ class Master(Protocol):
         """Dead letters from the `first`-th on, in an order that stays, each {"operation", "user", "tries", "words",
         "cursor"}."""
 
-    def requeue(self, operation: str, user: str) -> None:
-        """The job is tried again from its cursor."""
+    def requeue(self, jobs: Sequence[Job]) -> list[str]:
+        """The jobs are tried again from their cursors. Why not, a text for each, "" for one that is done."""
 
-    def drop(self, operation: str, user: str) -> None:
-        """The job is given up for good."""
+    def drop(self, jobs: Sequence[Job]) -> list[str]:
+        """The jobs are given up for good. Why not, as above."""
+
+
+class NoMasterError(LedgerError):
+    """Nobody leads who answers, so there is no use in asking on."""
 
 
 class AskedMaster:
-    """The masters at these HOST:PORTs, asked over their sockets; each call blocks for `ANSWER_S` at most."""
+    """The masters at these HOST:PORTs, asked over their sockets: `ANSWER_S` at most for whoever leads to be found, and
+    as long for its answer."""
 
     def __init__(self, addresses: Sequence[str], certificate: Certificate | None = None) -> None:
         self._addresses, self._certificate = tuple(addresses), certificate
 
     def dead(self, first: int, count: int) -> list[dict[str, Any]]:
         """A page of the dead letters."""
-        answer = self._leader(f"dead {max(0, first)} {min(max(1, count), MOST_DEAD)}")
+        answer = self._ask(self._leader(), f"dead {max(0, first)} {min(max(1, count), MOST_DEAD)}")
         return [
             {
                 "operation": text(one, "operation")[:1],
@@ -51,26 +59,44 @@ class AskedMaster:
             for one in items(answer, "letters", MOST_DEAD)
         ]
 
-    def requeue(self, operation: str, user: str) -> None:
-        """Try a dead letter again."""
-        self._leader(f"requeue {job_name(operation, user)}")
+    def requeue(self, jobs: Sequence[Job]) -> list[str]:
+        """Try dead letters again."""
+        return self._settle("requeue", jobs)
 
-    def drop(self, operation: str, user: str) -> None:
-        """Give a dead letter up."""
-        self._leader(f"drop {job_name(operation, user)}")
+    def drop(self, jobs: Sequence[Job]) -> list[str]:
+        """Give dead letters up."""
+        return self._settle("drop", jobs)
 
-    def _leader(self, question: str) -> dict[str, Any]:
-        """The answer of whoever leads: first it is found, since one that stands by refuses."""
+    def _settle(self, word: str, jobs: Sequence[Job]) -> list[str]:
+        """Ask for one job after the other, until whoever leads is silent: the rest are told why, and not tried."""
+        leader = self._leader()
+        told: list[str] = []
+        for operation, user in jobs:
+            try:
+                self._ask(leader, f"{word} {job_name(operation, user)}")
+            except NoMasterError as error:
+                return told + [str(error)] * (len(jobs) - len(told))
+            except TmaticError as error:
+                told.append(str(error))
+            else:
+                told.append("")
+        return told
+
+    def _leader(self) -> str:
+        """The address of whoever leads: it is found first, since one that stands by refuses."""
         states = ask_masters(self._addresses, "where", certificate=self._certificate, within_s=ANSWER_S)
         if not states:
-            raise LedgerError(f"no master answers at {', '.join(self._addresses)}: see whether one runs")
-        leading = [address for address, state in states.items() if state.get("role") == "leading"]
-        if not leading:
-            raise LedgerError("no master leads now: try again in a moment")
-        answers = ask_masters(leading[:1], question, certificate=self._certificate, within_s=ANSWER_S)
+            raise NoMasterError(f"no master answers at {', '.join(self._addresses)}: see whether one runs")
+        for address, state in states.items():
+            if state.get("role") == "leading":
+                return address
+        raise NoMasterError("no master leads now: try again in a moment")
+
+    def _ask(self, leader: str, question: str) -> dict[str, Any]:
+        answers = ask_masters([leader], question, certificate=self._certificate, within_s=ANSWER_S)
         if not answers:
-            raise LedgerError(f"the master at {leading[0]} did not answer within {ANSWER_S:g} s: try again")
-        return answers[leading[0]]
+            raise NoMasterError(f"the master at {leader} did not answer within {ANSWER_S:g} s: try again")
+        return answers[leader]
 
 
 def job_name(operation: str, user: str) -> str:

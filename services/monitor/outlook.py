@@ -15,6 +15,7 @@ from services.monitor.course import COLUMNS, Point
 from services.monitor.reading import OPERATIONS
 
 SHORT_S: Final = 60.0
+"""A crawl in which nothing moved for so long stands still."""
 LONG_S: Final = 600.0
 LEAST_S: Final = 20.0
 """Shorter than that nothing is told."""
@@ -24,8 +25,8 @@ MOST_S: Final = 400 * 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """`kind` is one of none, idle, early, grows, stalled, estimate, done; `words` say it. `low_s` and `high_s` are
-    the span of an estimate in seconds; `left` the steps that are left."""
+    """`kind` is one of none, idle, early, grows, stalled, unknown, estimate, done; `words` say it. `low_s` and `high_s`
+    are the span of an estimate in seconds, None for more than a year; `left` the steps that are left."""
 
     kind: str
     words: str
@@ -61,20 +62,36 @@ def outlook(overview: Mapping[str, Any], latest: Sequence[Point]) -> Outlook:
     done = sum(of["completed"] for of in overview["operations"].values())
     if not left:
         return Outlook("done", "all that was known is done") if done else Outlook("idle", "nothing to do yet")
+    if not overview["crew"]["workers"]:
+        return Outlook("stalled", "cannot be told: there are no workers", left)
     watched = latest[-1][0] - latest[0][0] if latest else 0.0
     if watched < LEAST_S:
         return Outlook("early", f"too early to tell: watched for {watched:.0f} s", left)
+    if not _moved(latest):
+        return Outlook("stalled", _why_stalled(overview, min(watched, SHORT_S)), left)
+    if latest[-1][_COMPLETED] == latest[0][_COMPLETED]:
+        words = f"cannot be told: pages come in, but no job ended in the last {watched:.0f} s"
+        return Outlook("unknown", words, left)
     chain = overview["plan"].get("operations") or ""
     falls = [_fall(latest, seconds, chain) for seconds in (SHORT_S, LONG_S)]
-    if latest[-1][COLUMNS.index("completed")] == latest[0][COLUMNS.index("completed")]:
-        return Outlook("stalled", _why_stalled(overview, watched), left)
     times = sorted(left / fall for fall in falls if fall > 0)
-    if falls[-1] <= 0 or not times or times[-1] > MOST_S:
-        if falls[-1] <= 0:
-            return Outlook("grows", "cannot be told: accounts are found faster than they are finished", left)
-        return Outlook("estimate", "more than a year at this rate", left, times[0], None)
+    if falls[-1] <= 0 or not times:
+        return Outlook("grows", "cannot be told: accounts are found faster than they are finished", left)
     low, high = times[0], times[-1]
-    return Outlook("estimate", "at the rates of the last minutes", left, round(low), round(high))
+    if high > MOST_S:
+        return Outlook("estimate", "more than a year at this rate", left)
+    return Outlook("estimate", "at the rates of the last minutes", left, max(1, round(low)), max(1, round(high)))
+
+
+_COMPLETED: Final = COLUMNS.index("completed")
+_PAGES_S: Final = COLUMNS.index("pages_s")
+
+
+def _moved(points: Sequence[Point]) -> bool:
+    """Whether a job ended or a page came within the short stretch."""
+    since = points[-1][0] - SHORT_S
+    chosen = [point for point in points if point[0] >= since]
+    return chosen[-1][_COMPLETED] != chosen[0][_COMPLETED] or any(point[_PAGES_S] > 0 for point in chosen)
 
 
 def _fall(points: Sequence[Point], seconds: float, chain: str) -> float:
@@ -91,12 +108,10 @@ def _fall(points: Sequence[Point], seconds: float, chain: str) -> float:
 
 
 def _why_stalled(overview: Mapping[str, Any], watched: float) -> str:
-    if not overview["crew"]["workers"]:
-        return "cannot be told: there are no workers"
     parked = sum(of["parked"] for of in overview["operations"].values())
     resets = [row[4] for row in overview["budgets"] if row[4] is not None and not row[1]]
     if parked and resets:
         return f"cannot be told: waiting for budgets, the next in {min(resets):.0f} s"
     if overview["state"] == "draining":
         return "cannot be told: the crawl is draining"
-    return f"cannot be told: no job ended in the last {watched:.0f} s"
+    return f"cannot be told: no page came and no job ended in the last {watched:.0f} s"

@@ -5,7 +5,7 @@
     /api/stream                       events (`stream`); `Last-Event-ID` or `after` is the last line of the log it has
     /api/about  /api/course           what there is to show, and the columns of the charts
     /api/dead?first&count             dead letters; POST /api/dead/requeue, /api/dead/drop {"jobs": [[operation, user]]}
-    /api/search?q&author&…            posts (`search.question_of`); /api/post?id[&user] one in full
+    /api/search?q&author&…            posts (`search.question_of`); /api/post?id[&user] one in full, beside its line
     /api/user?id                      an account; /api/user/timeline and /followers ?id&first&count its rows
     /api/session                      GET: who I am; POST {"token"}: sign in; DELETE: sign out
 
@@ -15,7 +15,7 @@ Whatever waits (a master, the dataset, an index) is waited for in a thread besid
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +29,8 @@ from services.http.answers import failures_in_words
 from services.monitor.accounts import Accounts
 from services.monitor.feed import Feed
 from services.monitor.guard import Guard, Session
-from services.monitor.master import Master
+from services.monitor.lines import shown
+from services.monitor.master import Job, Master
 from services.monitor.search import Search, question_of
 from services.monitor.stream import MOST_STREAMS, Streams
 
@@ -181,21 +182,18 @@ class Pages:
         first, count = _number("first", 0, 10**9), _number("count", 100, 500)
         return json_answer(200, {"rows": blocking(self._master.dead, first, max(1, count))}, Cache_Control="no-store")
 
-    def _act(self, action: Callable[[str, str], None]) -> Answered:
+    def _act(self, action: Callable[[Sequence[Job]], list[str]]) -> Answered:
         if why := self._why_not():
             return failure(403, why)
         asked = json_body()
         jobs = asked.get("jobs") if isinstance(asked, Mapping) else None
         if not isinstance(jobs, list) or not 0 < len(jobs) <= MOST_ACTIONS or not all(_is_job(job) for job in jobs):
             return failure(400, f'the body is {{"jobs": [[OPERATION, USER], …]}} with 1 to {MOST_ACTIONS} jobs')
-        results = []
-        for operation, user in jobs:
-            try:
-                blocking(action, operation, user)
-            except TmaticError as error:
-                results.append({"operation": operation, "user": user, "why_not": str(error)})
-            else:
-                results.append({"operation": operation, "user": user, "why_not": ""})
+        told = blocking(action, [(operation, user) for operation, user in jobs])
+        results = [
+            {"operation": operation, "user": user, "why_not": why_not}
+            for (operation, user), why_not in zip(jobs, told, strict=True)
+        ]
         return json_answer(200, {"results": results}, Cache_Control="no-store")
 
     # ----------------------------------------------------------------------------------------------- posts and accounts
@@ -213,7 +211,10 @@ class Pages:
             found = blocking(self._search.post, _asked("id"))
         else:
             return failure(503, _NO_INDEX)
-        return _or_missing(found, "there is no post with this id")
+        if found is None:
+            return failure(404, "there is no post with this id")
+        answer = {"post": shown(found), "line": found.decode("utf-8", "replace")}
+        return json_answer(200, answer, Cache_Control="no-store")
 
     def _card(self) -> Answered:
         return _or_missing(blocking(self._accounts.card, _asked("id")), "nothing is known of this account")

@@ -113,12 +113,15 @@ def _keys(document: Mapping[str, Any]) -> list[str]:
 
 
 def _operations(document: Mapping[str, Any]) -> dict[str, Any]:
-    there, following = mapping(document, "operations"), mapping(document, "next")
+    there, following, totals = (mapping(document, key) for key in ("operations", "next", "totals"))
     read: dict[str, Any] = {}
     for name, letter in OPERATIONS.items():
         of = mapping(there, name)
         line = items(following, name, MOST_NEXT) or items(following, letter, MOST_NEXT)
         read[name] = {key: number(of, key) for key in COUNTS}
+        # The last page of a job is no step of its own: it comes with the job's end.
+        pages = read[name]["pages"] + number(totals, f"{letter}.complete")
+        read[name]["pages"] = number({"pages": pages}, "pages")
         read[name]["next"] = [
             [clipped(str(row[0])), int(row[1]) if len(row) > 1 and isinstance(row[1], int) else 0, _cursor(row)]
             for row in line

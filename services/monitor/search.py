@@ -40,7 +40,8 @@ class Question:
 class Findings:
     """`hits` are posts, each {"id", "user", "screen_name", "text", "created_at" (Unix seconds), "language",
     "hashtags", "place", "latitude", "longitude"}, keys that are not known missing; `histogram` rows of [start in Unix
-    seconds, posts], of one width; `hashtags` rows of [tag, posts]; `located` rows of [latitude, longitude, id, text].
+    seconds, posts], of one width; `hashtags` rows of [tag, posts]; `located` rows of [latitude, longitude, id, text],
+    the first ones in the order that was asked for, and `located_more` whether there may be more of them.
     """
 
     total: int
@@ -48,6 +49,7 @@ class Findings:
     histogram: list[tuple[float, int]] = field(default_factory=list)
     hashtags: list[tuple[str, int]] = field(default_factory=list)
     located: list[tuple[float, float, str, str]] = field(default_factory=list)
+    located_more: bool = False
     took_ms: float = 0.0
 
 
@@ -57,8 +59,8 @@ class Search(Protocol):
     def search(self, question: Question) -> Findings:
         """The posts that a question finds."""
 
-    def post(self, identifier: str) -> Mapping[str, Any] | None:
-        """A post in full, as the service gave it, None when it is not there."""
+    def post(self, identifier: str) -> bytes | None:
+        """The line of a post, JSON as the service gave it, None when it is not there."""
 
 
 def question_of(asked: Mapping[str, str]) -> Question:

@@ -24,6 +24,7 @@ from services.monitor.feed import Feed
 PAUSE_S: Final = 1.0
 RETRY_MS: Final = 2_000
 LINES_AT_ONCE: Final = 2_000
+FAILURES_SHOWN: Final = 60
 MOST_STREAMS: Final = 256
 FULL_CREW: Final = 2_000
 """With more workers than that their rows come more seldom, so that a page never gets more rows a second."""
@@ -80,17 +81,22 @@ class Streams:
                 if crew_version < 0 or version - crew_version >= len(self._feed.workers()) / FULL_CREW:
                     crew_version = version
                     pieces.append(self._shared("workers", version, self._feed.workers, in_gzip))
+            if pieces:
+                yield b"".join(pieces)
+            quiet = not pieces
             for last, piece in self._lines(after_line):
-                after_line = last
-                pieces.append(form(piece))
-            count, failures = self._feed.failures()
-            if count != failed:
-                failed = count
-                pieces.append(form(event("failures", {"count": count, "latest": [asdict(one) for one in failures]})))
-            if not pieces:
-                pieces.append(form(event("beat", {"silent_s": self._feed.silent_s()})))
-            yield b"".join(pieces)
+                after_line, quiet = last, False
+                yield form(piece)
+            if self._feed.failures_version != failed:
+                failed, quiet = self._feed.failures_version, False
+                yield self._shared("failures", failed, self._failures, in_gzip)
+            if quiet:
+                yield form(event("beat", {"silent_s": self._feed.silent_s()}))
             self._wait(PAUSE_S)
+
+    def _failures(self) -> dict[str, Any]:
+        count, latest = self._feed.failures()
+        return {"count": count, "latest": [asdict(one) for one in latest[:FAILURES_SHOWN]]}
 
     def _lines(self, after: int) -> Iterator[tuple[int, bytes]]:
         lines = self._feed.lines(after)

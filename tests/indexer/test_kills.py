@@ -36,7 +36,9 @@ def whole(home: LocalHome, told: int) -> int:
     """How many posts the index says it has, which it must hold, each once; at least what was told."""
     index = home.open()
     number = int(index.mark() or 0)
-    found = index.search(Query(limit=1_000)).hits
+    found: list[Document] = []
+    while more := index.search(Query(limit=1_000, offset=len(found))).hits:
+        found += more
     index.close()
     assert sorted(int(post.id) for post in found) == list(range(1, number + 1))
     assert number >= told

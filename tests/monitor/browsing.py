@@ -82,10 +82,12 @@ def chromium() -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def tab(browser: Any, url: str, width: int = 1440, scheme: str = "light") -> Iterator[Tab]:
+def tab(browser: Any, url: str, width: int = 1440, scheme: str = "light", zone: str = "UTC") -> Iterator[Tab]:
     """A page of a browser that has seen nothing yet. What went wrong in it fails the test."""
     size = {"width": width, "height": SIZES[width]}
-    context = browser.new_context(viewport=size, color_scheme=scheme, reduced_motion="reduce", locale="en-GB")
+    context = browser.new_context(
+        viewport=size, color_scheme=scheme, reduced_motion="reduce", locale="en-GB", timezone_id=zone
+    )
     try:
         opened = Tab(context.new_page(), url)
         yield opened

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import orjson
 
 from protocol.errors import LedgerError
 from protocol.jobs import Operation, Outcome
+from services.monitor.master import Job
 from services.monitor.search import Findings, Question
 from services.subscriber.consumer import Event, Position
 from storage.dataset import Page, Record
@@ -223,25 +225,33 @@ class ScriptedMaster:
             }
             for number in range(count)
         ]
-        self.requeued: list[tuple[str, str]] = []
-        self.dropped: list[tuple[str, str]] = []
+        self.requeued: list[Job] = []
+        self.dropped: list[Job] = []
+        self.asked: list[int] = []
+        self.trouble = ""
 
     def dead(self, first: int, count: int) -> list[dict[str, Any]]:
+        if self.trouble:
+            raise LedgerError(self.trouble)
         return self.letters[first : first + count]
 
-    def requeue(self, operation: str, user: str) -> None:
-        self._take(operation, user)
-        self.requeued.append((operation, user))
+    def requeue(self, jobs: Sequence[Job]) -> list[str]:
+        return self._take(jobs, self.requeued)
 
-    def drop(self, operation: str, user: str) -> None:
-        self._take(operation, user)
-        self.dropped.append((operation, user))
+    def drop(self, jobs: Sequence[Job]) -> list[str]:
+        return self._take(jobs, self.dropped)
 
-    def _take(self, operation: str, user: str) -> None:
-        left = [one for one in self.letters if (one["operation"], one["user"]) != (operation, user)]
-        if len(left) == len(self.letters):
-            raise LedgerError(f"there is no dead letter {operation}:{user}")
-        self.letters = left
+    def _take(self, jobs: Sequence[Job], taken: list[Job]) -> list[str]:
+        self.asked.append(len(jobs))
+        told = []
+        for job in jobs:
+            left = [one for one in self.letters if (one["operation"], one["user"]) != job]
+            gone = len(left) == len(self.letters)
+            told.append(f"there is no dead letter {':'.join(job)}" if gone else "")
+            if not gone:
+                taken.append(job)
+            self.letters = left
+        return told
 
 
 class ScriptedSearch:
@@ -314,11 +324,11 @@ class ScriptedSearch:
             [(float(start), number) for start, number in sorted(histogram.items())],
             sorted(tags.items(), key=lambda item: -item[1]),
             [(p["latitude"], p["longitude"], p["id"], p["text"]) for p in found if "latitude" in p],
-            1.7,
+            took_ms=1.7,
         )
 
-    def post(self, identifier: str) -> dict[str, Any] | None:
-        return next((post for post in self.posts if post["id"] == identifier), None)
+    def post(self, identifier: str) -> bytes | None:
+        return next((orjson.dumps(post) for post in self.posts if post["id"] == identifier), None)
 
 
 def dataset(output: Path, hostile: str = HOSTILE) -> FileDataset:

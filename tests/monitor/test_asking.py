@@ -45,8 +45,10 @@ def master() -> Iterator[tuple[str, list[str]]]:
             said: wire.Message = wire.Report(json.dumps({"role": "leading"}))
             if message.question.startswith("dead "):
                 said = wire.Report(json.dumps({"dead": 1, "first": 0, "letters": [LETTER]}))
-            elif message.question == "drop T:404":
+            elif message.question.endswith("T:404"):
                 said = wire.Refused("command", "there is no such dead letter")
+            elif message.question.endswith("T:silence"):
+                continue
             router.send_multipart([who, *wire.encode(said)])
 
     thread = threading.Thread(target=answer, daemon=True)
@@ -69,16 +71,32 @@ def test_dead_letters_are_asked_of_whoever_leads(master: tuple[str, list[str]]) 
 
 def test_requeue_and_drop_name_the_job_and_a_no_is_told(master: tuple[str, list[str]]) -> None:
     address, asked = master
-    AskedMaster([address]).requeue("F", "22013880")
-    AskedMaster([address]).drop("T", "7")
-    assert [question for question in asked if question != "where"] == ["requeue F:22013880", "drop T:7"]
-    with pytest.raises(LedgerError, match="no such dead letter"):
-        AskedMaster([address]).drop("T", "404")
+    assert AskedMaster([address]).requeue([("F", "22013880")]) == [""]
+    told = AskedMaster([address]).drop([("T", "7"), ("T", "404"), ("X", "1"), ("A", "8")])
+    assert asked == ["where", "requeue F:22013880", "where", "drop T:7", "drop T:404", "drop A:8"]
+    assert [told[0], told[3]] == ["", ""]
+    assert "no such dead letter" in told[1]
+    assert "a job is an operation" in told[2]
 
 
 def test_no_master_is_said_in_words() -> None:
     with pytest.raises(LedgerError, match="no master answers"):
         AskedMaster(["127.0.0.1:1"]).dead(0, 10)
+    with pytest.raises(LedgerError, match="no master answers"):
+        AskedMaster(["127.0.0.1:1"]).drop([("T", "7")] * 200)
+
+
+def test_a_master_that_falls_silent_is_asked_once_and_not_for_every_job(
+    master: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.monitor.master.ANSWER_S", 0.5)
+    address, asked = master
+    told = AskedMaster([address]).drop([("T", "7"), ("T", "silence"), *[("A", str(user)) for user in range(198)]])
+    assert asked == ["where", "drop T:7", "drop T:silence"]
+    assert told[0] == ""
+    assert len(told) == 200
+    assert len(set(told[1:])) == 1
+    assert "did not answer" in told[1]
 
 
 @pytest.mark.parametrize("job", [("X", "1"), ("T", ""), ("", "1"), ("T", "a\nb"), ("T", "x" * 256)])
@@ -109,9 +127,15 @@ def test_every_form_is_a_query_or_a_sentence(question: Question) -> None:
 
 def test_the_form_says_what_it_means() -> None:
     question = Question(words="rain", author="ada", language="it", since=0, until=86_400, located=True)
-    wanted = 'rain screen_name:"ada" lang:"it" from:1970/01/01T00:00:00 to:1970/01/01T23:59:59 has:location'
+    wanted = 'screen_name:"ada" lang:"it" from:1970/01/01T00:00:00 to:1970/01/01T23:59:59 has:location rain'
     assert query_of(question) == wanted
-    assert query_of(replace(question, author="12")).startswith('rain user:"12"')
+    assert query_of(replace(question, author="12")).startswith('user:"12"')
+
+
+def test_a_quote_that_is_not_closed_leaves_the_filters_alone() -> None:
+    filters = Question(author="ada", language="it", located=True)
+    whole = parse(query_of(replace(filters, words='"rain snow')))
+    assert set(parse(query_of(filters)).clauses) < set(whole.clauses)
 
 
 @pytest.mark.parametrize(

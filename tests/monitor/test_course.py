@@ -67,6 +67,16 @@ def test_rates_come_from_the_totals_of_the_last_seconds() -> None:
     assert seen["rates"]["jobs"] == 9 + 8 + 7
 
 
+def test_accounts_of_one_page_have_pages_too() -> None:
+    speed = Speed()
+    for second in range(10):
+        said = {"operations": {"timeline": {"completed": 3 * second, "pages": 0}}, "totals": {"T.complete": 3 * second}}
+        seen = overview(said)
+        speed.look(float(second), seen)
+    assert seen["operations"]["timeline"]["pages"] == 27
+    assert seen["rates"]["pages"] == 3
+
+
 def test_the_rate_of_a_worker_comes_from_the_jobs_it_ended() -> None:
     pace = Pace()
     for second in range(30):

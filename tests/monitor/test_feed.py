@@ -125,6 +125,25 @@ def test_another_ledger_begins_anew_and_a_trimmed_log_does_not() -> None:
     assert feed.position() == position(3, ledger="another")
 
 
+def test_nothing_of_the_former_ledger_is_shown_or_kept_again() -> None:
+    chronicle = Chronicle(None)
+    feed = Feed(chronicle, 10)
+    feed.apply(synthetic.events(), position(40))
+    feed.hear("stats.gauges", synthetic.document(3))
+    feed.resynchronise(position(500))
+    assert feed.failures()[0] == 13
+    assert len(feed.course()["whole"][0]) == 1
+    before = feed.failures_version
+    feed.resynchronise(position(3, ledger="another"))
+    feed.keep()
+    assert feed.failures() == (0, [])
+    assert feed.failures_version > before
+    assert feed.course()["recent"][0] == []
+    kept = chronicle.course()
+    assert kept is not None
+    assert kept["whole"] == []
+
+
 def test_the_course_survives_a_restart(tmp_path: Path) -> None:
     chronicle = Chronicle(tmp_path / "monitor.db")
     feed = Feed(chronicle, 10)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -15,12 +13,11 @@ import requests
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from services.monitor.guard import MOST_SESSIONS, Guard
+from services.monitor.master import AskedMaster
 from services.monitor.pages import ASSETS
-from services.monitor.stream import MOST_STREAMS
 from tests.monitor import synthetic
 from tests.monitor.running import TOKEN, Running, running
 from tests.monitor.synthetic import ScriptedMaster, ScriptedSearch
-from tests.waiting import until
 
 WAIT_S = 10.0
 
@@ -62,6 +59,14 @@ def test_whoever_has_the_token_may_requeue_and_drop(monitor: Running) -> None:
     assert monitor.master.dropped[-1] == tuple(second)
     again = session.post(f"{monitor.url}/api/dead/drop", json={"jobs": [second]}, timeout=WAIT_S)
     assert "no dead letter" in again.json()["results"][0]["why_not"]
+
+
+def test_an_action_without_a_master_is_told_once_and_changes_nothing(tmp_path: Path) -> None:
+    with running(tmp_path, master=AskedMaster(["127.0.0.1:1"])) as served:
+        jobs = [["T", str(user)] for user in range(200)]
+        answer = signed_in(served).post(f"{served.url}/api/dead/drop", json={"jobs": jobs}, timeout=WAIT_S)
+        assert answer.status_code == 503
+        assert "no master answers" in answer.json()["error"]
 
 
 @pytest.mark.parametrize("missing", ["cookie", "Origin", "X-Tmatic-Csrf", "foreign origin", "foreign site"])
@@ -198,92 +203,6 @@ def test_nothing_outside_the_assets_is_served(monitor: Running, path: str) -> No
     connection.close()
 
 
-# ------------------------------------------------------------------------------------------------------------ streams
-
-
-class Heard:
-    """An event stream, read as it comes."""
-
-    def __init__(self, monitor: Running, *, after: str = "", in_gzip: bool = False) -> None:
-        place = urlsplit(monitor.url)
-        self.connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=WAIT_S)
-        headers = {"Accept": "text/event-stream"} | ({"Accept-Encoding": "gzip"} if in_gzip else {})
-        if after:
-            headers["Last-Event-ID"] = after
-        self.connection.request("GET", "/api/stream", headers=headers)
-        self.answer = self.connection.getresponse()
-        self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 16) if in_gzip else None
-        self._rest = b""
-
-    def event(self) -> tuple[str, str, Any]:
-        """The next event: its name, its id, its data."""
-        while b"\n\n" not in self._rest:
-            piece = self.answer.read1(65_536)
-            assert piece, "the stream ended"
-            self._rest += self._inflate.decompress(piece) if self._inflate else piece
-        block, self._rest = self._rest.split(b"\n\n", 1)
-        said = dict(line.split(": ", 1) for line in block.decode().split("\n"))
-        if "event" not in said:
-            return self.event()
-        return said["event"], said.get("id", ""), json.loads(said["data"])
-
-    def until(self, name: str) -> tuple[str, Any]:
-        """The id and the data of the next event of this name."""
-        while True:
-            found, identifier, data = self.event()
-            if found == name:
-                return identifier, data
-
-    def close(self) -> None:
-        self.answer.close()
-        self.connection.close()
-
-
-@pytest.mark.parametrize("in_gzip", [False, True])
-def test_a_stream_begins_with_all_that_a_page_needs(monitor: Running, in_gzip: bool) -> None:
-    heard = Heard(monitor, in_gzip=in_gzip)
-    assert heard.answer.status == 200
-    assert (heard.answer.getheader("Content-Encoding") == "gzip") is in_gzip
-    names = [heard.event()[0] for _ in range(5)]
-    assert names == ["hello", "overview", "workers", "lines", "failures"]
-    assert heard.event()[0] == "beat"
-    monitor.feed.hear("stats.gauges", synthetic.document(20, 5))
-    assert heard.until("overview")[1]["crawl"] == "autumn"
-    heard.close()
-
-
-def test_a_page_that_comes_back_gets_only_the_lines_it_missed(monitor: Running) -> None:
-    heard = Heard(monitor)
-    identifier, lines = heard.until("lines")
-    heard.close()
-    monitor.feed.hear("log.master", {"at": 1.0, "level": "info", "message": "a new line", "fields": {}})
-    again = Heard(monitor, after=identifier)
-    _, missed = again.until("lines")
-    again.close()
-    assert [line[3] for line in missed] == ["a new line"]
-    assert len(lines) > 1
-
-
-def test_after_a_restart_of_the_monitor_a_page_gets_all_lines(monitor: Running) -> None:
-    heard = Heard(monitor, after="0-999999")
-    _, lines = heard.until("lines")
-    heard.close()
-    assert lines[0][0] == 1
-
-
-def test_streams_are_bounded_and_closed_ones_make_room(tmp_path: Path) -> None:
-    with running(tmp_path) as served:
-        heard = [Heard(served) for _ in range(MOST_STREAMS)]
-        assert all(one.answer.status == 200 for one in heard)
-        until(lambda: served.streams.open == MOST_STREAMS, WAIT_S)
-        refused = requests.get(f"{served.url}/api/stream", timeout=WAIT_S)
-        assert refused.status_code == 503
-        assert requests.get(f"{served.url}/api/about", timeout=WAIT_S).status_code == 200
-        for one in heard:
-            one.close()
-        until(lambda: served.streams.open == 0, WAIT_S)
-
-
 # ---------------------------------------------------------------------------------------------------- strange requests
 
 PATHS = st.sampled_from(
@@ -363,8 +282,9 @@ def test_a_timeline_is_paged_to_its_end(monitor: Running) -> None:
 
 def test_a_post_is_shown_in_full_from_the_timeline(monitor: Running) -> None:
     asked = {"id": str(10**17 + 999), "user": synthetic.USERS[2]}
-    post = requests.get(f"{monitor.url}/api/post", params=asked, timeout=WAIT_S).json()
-    assert post["text"] == synthetic.HOSTILE
+    answer = requests.get(f"{monitor.url}/api/post", params=asked, timeout=WAIT_S).json()
+    assert answer["post"]["text"] == synthetic.HOSTILE
+    assert json.loads(answer["line"]) == answer["post"]
 
 
 def test_without_an_index_the_page_says_what_to_start(tmp_path: Path) -> None:

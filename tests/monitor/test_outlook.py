@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from services.monitor.course import Point, point_of
@@ -9,7 +10,9 @@ from services.monitor.outlook import Outlook, outlook
 from services.monitor.reading import overview
 
 
-def seen(waiting: float, completed: float, parked: float = 0, workers: int = 1, budgets: Any = None) -> dict[str, Any]:
+def seen(
+    waiting: float, completed: float, parked: float = 0, workers: int = 1, budgets: Any = None, pages_s: float = 0
+) -> dict[str, Any]:
     crew = [{"name": f"w{number}", "room": 8, "jobs": []} for number in range(workers)]
     return overview(
         {
@@ -17,13 +20,14 @@ def seen(waiting: float, completed: float, parked: float = 0, workers: int = 1, 
             "plan": {"operations": "T"},
             "workers": crew,
             "budgets": budgets or {},
+            "rates": {"pages": pages_s},
         }
     )
 
 
-def told(course: list[tuple[float, float]], **more: Any) -> Outlook:
+def told(course: Sequence[tuple[float, float]], pages_s: float = 0, **more: Any) -> Outlook:
     """The outlook after these (waiting, completed), one a second."""
-    points: list[Point] = [point_of(1_000.0 + s, seen(w, c)) for s, (w, c) in enumerate(course)]
+    points: list[Point] = [point_of(1_000.0 + s, seen(w, c, pages_s=pages_s)) for s, (w, c) in enumerate(course)]
     return outlook(seen(*course[-1], **more), points)
 
 
@@ -64,3 +68,28 @@ def test_an_end_is_an_end() -> None:
     assert told([(0, 5)] * 60).kind == "done"
     assert outlook(seen(0, 0), []).kind == "idle"
     assert outlook(overview({}), []).kind == "none"
+
+
+def test_the_last_moment_is_a_second_and_not_a_year() -> None:
+    found = told([(1_000 - 5 * second, 5 * second) for second in range(200)] + [(1, 1_000)])
+    assert found.kind == "estimate"
+    assert found.low_s == 1
+
+
+def test_more_than_a_year_has_no_number() -> None:
+    found = told([(1e9 - second, second) for second in range(120)])
+    assert found.words == "more than a year at this rate"
+    assert (found.low_s, found.high_s) == (None, None)
+
+
+def test_what_stopped_a_minute_ago_stands_still_and_has_no_estimate() -> None:
+    course: list[tuple[float, float]] = [(1_000 - 2 * second, 2 * second) for second in range(400)]
+    assert told(course).kind == "estimate"
+    assert told(course + [course[-1]] * 70).kind == "stalled"
+    assert "no workers" in told(course, workers=0).words
+
+
+def test_a_job_of_many_pages_is_no_standstill() -> None:
+    found = told([(100, 5)] * 599, pages_s=0.2)
+    assert found.kind == "unknown"
+    assert "pages come in" in found.words

@@ -6,6 +6,9 @@ import { act, ask, ensure } from "./session.js";
 import { ago, count, of_letter, one_or_more, user_link } from "./words.js";
 
 const PAGE = 200;
+const MOST_ROWS = 500; // of one answer
+const AT_ONCE = 200; // jobs of one action
+const AGAIN_MS = 5_000; // after a list that could not be had
 
 const named = (letter) => `${letter.operation}:${letter.user}`;
 
@@ -13,7 +16,12 @@ export class Dead {
   constructor() {
     this.letters = [];
     this.total = 0;
+    this.loaded = 0; // the total of which the list was made; null when it must be made anew
+    this.wanted = PAGE; // how many letters are asked for
+    this.next_at = 0;
+    this.newest = null; // the last failure that was heard of
     this.chosen = new Set();
+    this.changing = false;
     this.more = false;
     this.all = h("input", { type: "checkbox", "aria-label": "Choose all", onchange: () => this.choose_all() });
     const head = h(
@@ -34,39 +42,83 @@ export class Dead {
     this.requeue_chosen = h("button", { type: "button", class: "button", onclick: () => this.change("requeue", this.picked()) }, icon("again"), "Requeue");
     this.drop_chosen = h("button", { type: "button", class: "button", onclick: () => this.change("drop", this.picked()) }, icon("drop"), "Drop");
     this.words = h("span", { class: "quiet" });
-    this.further = h("button", { type: "button", class: "button", onclick: () => this.load(true) }, "Load more");
+    this.further = h("button", { type: "button", class: "button", onclick: () => this.load_more() }, "Load more");
     fill($("dead-tools"), this.words, h("div", { class: "controls" }, this.further, this.requeue_chosen, this.drop_chosen));
     this.draw();
   }
 
-  /** The number of dead letters that the master tells; the list is asked for only when it has changed. */
+  /** The number of dead letters that the master tells; the list is asked for until it is the one of this number. */
   count(total) {
-    if (total === this.total && this.asked) return;
+    const before = this.total;
     this.total = total;
-    this.asked = true;
-    if (total) this.load(false);
-    else {
-      this.letters = [];
-      this.draw();
+    if (total === this.loaded) return;
+    if (total) {
+      if (before !== total) this.draw();
+      if (performance.now() >= this.next_at) this.load();
+      return;
     }
+    this.loaded = 0;
+    this.wanted = PAGE;
+    this.letters = [];
+    this.more = false;
+    this.complain("");
+    this.draw();
   }
 
-  async load(further) {
+  /** The list may be another one, though the number is the same: the next overview brings it. */
+  renew() {
+    this.loaded = null;
+  }
+
+  /** The latest failures, newest first: one that died since is another letter. */
+  hear(latest) {
+    if (this.newest !== null && latest.some((one) => one.dead && one.sequence > this.newest)) this.renew();
+    this.newest = latest.length ? latest[0].sequence : 0;
+  }
+
+  load_more() {
+    this.wanted = this.letters.length + PAGE;
+    this.renew();
+    this.load();
+  }
+
+  /** Ask for as many letters as are wanted. */
+  async load() {
     if (this.loading) return;
     this.loading = true;
-    const first = further ? this.letters.length : 0;
-    const size = further ? PAGE : Math.max(PAGE, Math.min(500, this.letters.length));
+    const began = performance.now();
+    const total = this.total;
+    this.loaded = total;
+    const most = this.wanted;
+    const found = new Map();
+    let first = 0;
+    let more = true;
     try {
-      const { rows } = await ask(`/api/dead?first=${first}&count=${size}`);
-      this.letters = further ? [...this.letters, ...rows] : rows;
-      this.more = rows.length === size;
-      say($("dead-foot"), "");
+      while (more && first < most) {
+        const size = Math.min(MOST_ROWS, most - first);
+        const { rows } = await ask(`/api/dead?first=${first}&count=${size}`);
+        for (const letter of rows) found.set(named(letter), letter);
+        more = rows.length === size;
+        first += size;
+      }
+      this.letters = [...found.values()];
+      this.more = more;
+      this.complain("");
+      this.next_at = performance.now() + 4 * (performance.now() - began);
     } catch (error) {
-      say($("dead-foot"), `The dead letters cannot be shown: ${error.message}`);
+      this.renew();
+      this.next_at = performance.now() + AGAIN_MS;
+      this.complain(`The dead letters cannot be ${this.letters.length ? "brought up to date" : "shown"}: ${error.message}`);
     } finally {
       this.loading = false;
       this.draw();
     }
+  }
+
+  /** Say why there is no list, or that there is one again; what an action did stays. */
+  complain(words) {
+    if (words || this.complained) say($("dead-foot"), words);
+    this.complained = words !== "";
   }
 
   picked() {
@@ -89,7 +141,7 @@ export class Dead {
     const picked = this.chosen.size;
     this.all.checked = some && picked === this.letters.length;
     this.all.indeterminate = picked > 0 && picked < this.letters.length;
-    this.requeue_chosen.disabled = this.drop_chosen.disabled = !picked;
+    this.requeue_chosen.disabled = this.drop_chosen.disabled = !picked || this.changing;
     this.further.hidden = !this.more;
     say(this.words, picked ? `${count(picked)} chosen` : `${count(this.letters.length)} shown`);
     say($("dead-words"), this.total ? `${one_or_more(this.total, "job", "jobs")} gave up after too many tries` : "");
@@ -129,20 +181,37 @@ export class Dead {
   }
 
   async change(what, letters) {
-    if (!letters.length || !(await sure(what, letters)) || !(await ensure())) return;
-    const jobs = letters.slice(0, 200).map((letter) => [letter.operation, letter.user]);
-    try {
-      const { results } = await act(`/api/dead/${what}`, { jobs });
-      const failed = results.filter((one) => one.why_not);
-      const done = new Set(results.filter((one) => !one.why_not).map((one) => `${one.operation}:${one.user}`));
-      this.letters = this.letters.filter((letter) => !done.has(named(letter)));
-      this.total = Math.max(0, this.total - done.size);
-      const verb = what === "requeue" ? "requeued" : "dropped";
-      say($("dead-foot"), `${one_or_more(done.size, "job", "jobs")} ${verb}${failed.length ? `; ${count(failed.length)} not: ${failed[0].why_not}` : ""}`);
-    } catch (error) {
-      say($("dead-foot"), `Nothing was changed: ${error.message}`);
-    }
+    if (this.changing || !letters.length || !(await sure(what, letters)) || !(await ensure())) return;
+    this.changing = true;
     this.draw();
+    const verb = what === "requeue" ? "requeued" : "dropped";
+    const done = new Set();
+    let why_not = "";
+    try {
+      for (let first = 0; first < letters.length; first += AT_ONCE) {
+        const jobs = letters.slice(first, first + AT_ONCE).map((letter) => [letter.operation, letter.user]);
+        const { results } = await act(`/api/dead/${what}`, { jobs });
+        for (const one of results) {
+          if (!one.why_not) done.add(`${one.operation}:${one.user}`);
+          else why_not = why_not || one.why_not;
+        }
+        if (letters.length > AT_ONCE) this.told(`${count(done.size)} of ${count(letters.length)} jobs ${verb} so far`);
+      }
+    } catch (error) {
+      why_not = error.message;
+    }
+    const rest = letters.length - done.size;
+    this.told(done.size || !rest ? `${one_or_more(done.size, "job", "jobs")} ${verb}${rest ? `; ${count(rest)} not: ${why_not}` : ""}` : `Nothing was changed: ${why_not}`);
+    this.letters = this.letters.filter((letter) => !done.has(named(letter)));
+    this.total = Math.max(0, this.total - done.size);
+    this.changing = false;
+    this.renew();
+    this.draw();
+  }
+
+  told(words) {
+    this.complained = false;
+    say($("dead-foot"), words);
   }
 }
 
@@ -194,10 +263,11 @@ function sure(what, letters) {
 export function show_failures({ count: total, latest }) {
   const now = Date.now() / 1000;
   say($("failures-count"), total ? `${count(total)} heard` : "");
+  if ($("failures").contains(document.activeElement) && document.activeElement !== $("failures")) return; // it stays where it is
   fill(
     $("failures"),
     latest.length
-      ? latest.slice(0, 60).map((one) =>
+      ? latest.map((one) =>
           h(
             "div",
             { class: "failure" },

@@ -61,7 +61,7 @@ export function show_frontier(seen) {
     one.stack.setAttribute("aria-label", `${count(now.completed)} done, ${count(now.ongoing)} assigned, ${count(now.waiting)} waiting, ${count(now.parked)} parked, ${count(now.dead)} dead`);
     one.element.classList.toggle("resting", !total);
     const line = JSON.stringify(now.next);
-    if (line !== one.shown) {
+    if (line !== one.shown && !one.next.contains(document.activeElement)) {
       one.shown = line;
       fill(
         one.next,

@@ -4,9 +4,9 @@ import uPlot from "/assets/vendor/uplot/uPlot.esm.js";
 import { $, colour, fill, h } from "./dom.js";
 import { bar, on_theme } from "./bar.js";
 import { open_post, post_card } from "./post.js";
-import { ask } from "./session.js";
+import { ask, on_session } from "./session.js";
 import { World } from "./world.js";
-import { compact, count, date, one_or_more } from "./words.js";
+import { compact, count, one_or_more, utc_date, utc_when } from "./words.js";
 
 const PAGE = 20;
 const form = $("ask");
@@ -16,6 +16,7 @@ let latest = null;
 let turn = 0;
 let world = null;
 let plot = null;
+let refused = false;
 
 await bar("/inspect", false);
 restore();
@@ -32,6 +33,7 @@ addEventListener("popstate", () => {
 on_theme(() => latest && bars(latest.histogram));
 new ResizeObserver(() => plot && plot.setSize({ width: $("bars").clientWidth - 20, height: 142 })).observe($("bars"));
 search();
+on_session((signed) => signed && refused && search());
 
 function asked() {
   const said = new FormData(form);
@@ -75,11 +77,13 @@ async function search() {
     found = await ask(`/api/search?${query}`);
   } catch (error) {
     if (mine !== turn) return;
+    refused = error.status === 401;
     $("results").hidden = true;
     fill($("found"), h("span", { class: "stop" }, h("strong", {}, "Nothing can be searched now"), `${error.message}.`));
     return;
   }
   if (mine !== turn) return;
+  refused = false;
   show(found, (query.get("q") || "").toLowerCase().split(/[\s"]+/));
 }
 
@@ -99,7 +103,7 @@ function show(found, wanted) {
   );
   bars(found.histogram);
   tags(found.hashtags);
-  places(found.located);
+  places(found.located, found.located_more);
 }
 
 function turn_to(from) {
@@ -138,7 +142,7 @@ function bars(rows) {
   const width = rows.length > 1 ? rows[1][0] - rows[0][0] : 86_400;
   const from = rows[0][0];
   const until = rows[rows.length - 1][0] + width;
-  $("time-words").textContent = `${date(from)} to ${date(until)}`;
+  $("time-words").textContent = `${utc_date(from)} to ${utc_date(until - 1)}, in UTC`;
   const tint = colour("--op-timeline");
   const font = "12px Inter, system-ui, sans-serif";
   const axis = { stroke: colour("--ink-3"), font, ticks: { show: false }, gap: 6 };
@@ -148,6 +152,7 @@ function bars(rows) {
       height: 142,
       padding: [6, 6, 0, 0],
       legend: { show: false },
+      tzDate: (unix) => uPlot.tzDate(new Date(unix * 1000), "Etc/UTC"),
       cursor: { points: { show: false }, y: false, drag: { x: true, setScale: false } },
       scales: { x: { time: true, range: () => [from, until] }, y: { range: (_, __, most) => [0, most * 1.1] } },
       axes: [
@@ -159,7 +164,7 @@ function bars(rows) {
         setCursor: [
           (of) => {
             const at = of.cursor.idx;
-            if (at !== null && at !== undefined && of.data[0][at]) $("time-words").textContent = `${date(of.data[0][at])}: ${one_or_more(of.data[1][at], "post", "posts")}`;
+            if (at !== null && at !== undefined && of.data[0][at]) $("time-words").textContent = `${width < 86_400 ? utc_when(of.data[0][at]) : `${utc_date(of.data[0][at])}, UTC`}: ${one_or_more(of.data[1][at], "post", "posts")}`;
           },
         ],
         setSelect: [(of) => of.select.width > 4 && narrow(of.posToVal(of.select.left, "x"), of.posToVal(of.select.left + of.select.width, "x"))],
@@ -180,8 +185,9 @@ function narrow(from, until) {
   go(0);
 }
 
-function places(rows) {
-  $("map-words").textContent = rows.length ? `${one_or_more(rows.length, "post", "posts")} with a place` : "no post here has a place";
+function places(rows, more) {
+  const some = more ? `the ${form.elements.sort.value} ${count(rows.length)} posts` : one_or_more(rows.length, "post", "posts");
+  $("map-words").textContent = rows.length ? `${some} with a place` : "no post here has a place";
   world = world || new World($("map"), (id) => open_post(id, "", ""));
   world.show(rows);
 }

@@ -27,9 +27,8 @@ export class Log {
     this.rows = new ListRows(this.scroller, { height: 24, prefix: "line", make: (line) => this.make(line), selected: (line) => this.detail(line) });
     this.button = $("log-follow");
     this.button.addEventListener("click", () => this.set_follow(!this.follow));
-    this.scroller.addEventListener("wheel", (event) => event.deltaY < 0 && this.set_follow(false), { passive: true });
-    this.scroller.addEventListener("touchmove", () => !this.rows.at_end() && this.set_follow(false), { passive: true });
-    this.scroller.addEventListener("keydown", (event) => ["ArrowUp", "PageUp", "Home"].includes(event.key) && this.set_follow(false));
+    this.placed = 0; // where we have put it: whatever else it is scrolled to was meant by somebody
+    this.scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
     this.none = h("p", { class: "empty", hidden: true });
     this.scroller.after(this.none);
     this.filter();
@@ -40,6 +39,14 @@ export class Log {
     this.follow = follow;
     this.button.setAttribute("aria-pressed", String(follow));
     if (follow) this.rows.to_end();
+    this.placed = this.scroller.scrollTop;
+  }
+
+  /** Who scrolls to the end follows, who scrolls away from it does not; nor who reads a line. */
+  scrolled() {
+    if (this.scroller.hidden || Math.abs(this.scroller.scrollTop - this.placed) < 1) return;
+    this.placed = this.scroller.scrollTop;
+    this.set_follow(this.rows.at_end() && !this.rows.chosen);
   }
 
   /** Begin anew: the monitor was restarted, and counts its lines from one. */
@@ -83,6 +90,7 @@ export class Log {
     if (!some) fill(this.none, this.lines.length ? [h("strong", {}, "No line fits"), "Try another word or a lower level."] : [h("strong", {}, "Nothing has been logged yet"), "Lines of the master appear here as it writes them."]);
     this.rows.set(this.shown);
     if (this.follow) this.rows.to_end();
+    this.placed = this.scroller.scrollTop;
     const words = this.shown.length === this.lines.length ? one_or_more(this.lines.length, "line", "lines") : `${count(this.shown.length)} of ${one_or_more(this.lines.length, "line", "lines")}`;
     say($("log-words"), some || this.lines.length ? `${words}, the last ${count(this.most)} are kept` : "");
   }

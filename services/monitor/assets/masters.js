@@ -4,6 +4,8 @@ import { $, fill, h, say } from "./dom.js";
 import { ago, count } from "./words.js";
 
 let before = "";
+const pair_of = h("div", { class: "pair" });
+const past = h("ul", { class: "history", "aria-label": "How the lead changed hands", tabindex: "0" });
 
 function node({ leads, title, under, pill, ghost }) {
   return h(
@@ -53,15 +55,13 @@ export function show_masters(seen) {
     nodes.push(node({ ghost: true, title: { mark: "", words: "No second master" }, under: "start one with --ha 1, and a crash costs nothing" }));
   }
   const turns = [...takeovers].reverse();
+  // The two stay, so that who reads the history by the keyboard is not thrown out of it.
+  if (!$("masters-body").contains(past)) fill($("masters-body"), pair_of, past);
+  fill(pair_of, nodes);
   fill(
-    $("masters-body"),
-    h("div", { class: "pair" }, nodes),
-    h(
-      "ul",
-      { class: "history", "aria-label": "How the lead changed hands", tabindex: "0" },
-      turns.length
-        ? turns.map((one) => h("li", {}, h("span", { class: "quiet" }, ago(one.ago_s)), h("span", {}, `epoch ${count(one.epoch)}${one.why ? `: ${one.why}` : ""}`)))
-        : h("li", { class: "quiet" }, "The lead has not changed hands"),
-    ),
+    past,
+    turns.length
+      ? turns.map((one) => h("li", {}, h("span", { class: "quiet" }, ago(one.ago_s)), h("span", {}, `epoch ${count(one.epoch)}${one.why ? `: ${one.why}` : ""}`)))
+      : h("li", { class: "quiet" }, "The lead has not changed hands"),
   );
 }

@@ -7,7 +7,7 @@ import { Dead, show_failures } from "./dead.js";
 import { begin_frontier, show_frontier } from "./frontier.js";
 import { Log } from "./log.js";
 import { show_masters } from "./masters.js";
-import { ask } from "./session.js";
+import { ask, on_session, open_form, recall, signed_in } from "./session.js";
 import { Stream } from "./stream.js";
 import { begin_tiles, show_tiles } from "./tiles.js";
 import { budget_row, Workers } from "./workers.js";
@@ -34,11 +34,22 @@ try {
   about = {}; // the bar says that the monitor cannot be reached, and the stream tries on
 }
 
-new Stream(
+let form_shown = false;
+const stream = new Stream(
   {
-    hello: ({ anew, scrollback }) => {
+    hello: ({ anew, again, scrollback }) => {
       if (anew) log.clear(scrollback);
+      if (anew && again) {
+        recall(); // a monitor that was started anew knows nobody
+        dead.renew();
+      }
       chart.load();
+    },
+    refused: async () => {
+      // Beyond its own machine a monitor shows nothing to whoever is not signed in; the form comes up once.
+      if (about.open_to_all !== false || form_shown || !(await recall()) || signed_in()) return;
+      form_shown = true;
+      open_form();
     },
     overview: (seen) => {
       const all = Object.values(seen.operations);
@@ -70,10 +81,15 @@ new Stream(
     failures: (heard) => {
       failures = heard;
       show_failures(failures);
+      dead.hear(failures.latest);
     },
   },
   show_age,
 );
+on_session((signed) => {
+  if (signed) form_shown = false;
+  if (signed && !stream.open) stream.reconnect();
+});
 setInterval(() => failures.latest.length && show_failures(failures), 10_000);
 
 function show_nothing() {

@@ -2,7 +2,7 @@
 
 import { h, icon } from "./dom.js";
 import { ask } from "./session.js";
-import { moment_of, user_link, when } from "./words.js";
+import { moment_of, user_link, utc_when } from "./words.js";
 
 /** What a post says, whichever service wrote it. */
 export function read(post) {
@@ -15,7 +15,7 @@ export function read(post) {
     author,
     name: String(post.screen_name || user.screen_name || author || "unknown"),
     text: String(post.full_text || post.text || ""),
-    at: moment_of(post.created_at),
+    at: moment_of(post.created_s ?? post.created_at),
     language: String(post.language || post.lang || ""),
     tags: (Array.isArray(tags) ? tags : []).map((tag) => String(tag && typeof tag === "object" ? tag.text || "" : tag)).filter(Boolean).slice(0, 12),
     place: String(post.place && typeof post.place === "object" ? post.place.full_name || "" : post.place || ""),
@@ -30,7 +30,7 @@ export function post_card(post, { wanted = [], tag = null, of = "" } = {}) {
   return h(
     "li",
     { class: "post" },
-    h("div", { class: "post-head" }, author && !of ? h("a", { href: user_link(author) }, `@${seen.name}`) : h("span", { class: "quiet mono" }, seen.id), seen.at === null ? null : h("time", { datetime: new Date(seen.at * 1000).toISOString() }, when(seen.at))),
+    h("div", { class: "post-head" }, author && !of ? h("a", { href: user_link(author) }, `@${seen.name}`) : h("span", { class: "quiet mono" }, seen.id), seen.at === null ? null : h("time", { datetime: new Date(seen.at * 1000).toISOString() }, utc_when(seen.at))),
     h("p", { class: "post-text", dir: "auto" }, marked(seen.text, wanted)),
     h(
       "div",
@@ -55,18 +55,35 @@ export async function open_post(id, author, of) {
   box.showModal();
   try {
     const asked = new URLSearchParams(of ? { id, user: of } : { id });
-    const post = await ask(`/api/post?${asked}`);
+    const { post, line } = await ask(`/api/post?${asked}`);
     const seen = read(post);
     body.replaceChildren(
       h("p", { class: "post-text", dir: "auto" }, seen.text),
-      h("p", { class: "quiet" }, [seen.at === null ? "" : when(seen.at), seen.language, seen.place].filter(Boolean).join(" · ")),
+      h("p", { class: "quiet" }, [seen.at === null ? "" : utc_when(seen.at), seen.language, seen.place].filter(Boolean).join(" · ")),
       h("p", {}, author ? h("a", { href: user_link(author) }, `Account ${author}`) : ""),
       h("h3", { class: "source" }, "As it was stored"),
-      h("pre", { tabindex: "0", "aria-label": "The post as JSON" }, JSON.stringify(post, null, 2)),
+      h("pre", { tabindex: "0", "aria-label": "The post as JSON" }, laid_out(line)),
     );
   } catch (error) {
     body.replaceChildren(h("p", {}, `It cannot be shown: ${error.message}.`));
   }
+}
+
+/** A line of JSON with breaks and indents between its parts. The parts stay as they were stored, numbers of any length too. */
+export function laid_out(line) {
+  let depth = 0;
+  let text = "";
+  let before = "";
+  for (const [part] of line.matchAll(/"(?:[^"\\]+|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g)) {
+    const closing = part === "}" || part === "]";
+    if (closing) depth -= 1;
+    const opened = before === "{" || before === "[";
+    if (closing ? !opened : opened || before === ",") text += `\n${"  ".repeat(Math.min(depth, 40))}`;
+    text += part === ":" ? ": " : part;
+    if (part === "{" || part === "[") depth += 1;
+    before = part;
+  }
+  return text;
 }
 
 /** The text with these words marked in it. */

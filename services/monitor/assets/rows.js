@@ -49,6 +49,7 @@ export class TableRows {
     const [first, most] = in_sight(this.scroller, this.height, this.items.length, 38);
     const shown = this.items.slice(first, first + most);
     const kept = new Map();
+    const held = document.activeElement;
     let before = this.above;
     shown.forEach((item, offset) => {
       const key = this.key(item);
@@ -61,6 +62,7 @@ export class TableRows {
     });
     for (const [key, row] of this.rows) if (!kept.has(key)) row.remove();
     this.rows = kept;
+    if (held !== document.activeElement && this.body.contains(held)) held.focus({ preventScroll: true }); // its row was moved
     this.above.firstChild.style.height = `${first * this.height}px`;
     this.below.firstChild.style.height = `${Math.max(0, this.items.length - first - shown.length) * this.height}px`;
   }
@@ -89,7 +91,7 @@ export class ListRows {
   }
 
   at_end() {
-    return this.scroller.scrollTop + this.scroller.clientHeight >= this.scroller.scrollHeight - 2 * this.height;
+    return this.scroller.scrollTop + this.scroller.clientHeight >= this.scroller.scrollHeight - this.height;
   }
 
   to_end() {

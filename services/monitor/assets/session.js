@@ -1,6 +1,6 @@
 // Signing in: the token comes behind the # of the address or from the form, and goes to the server once.
 
-import { $, fill, h, icon } from "./dom.js";
+import { $, fill, h, icon, say } from "./dom.js";
 
 let csrf = "";
 const listeners = [];
@@ -10,7 +10,21 @@ export const on_session = (act) => listeners.push(act);
 
 function known(value) {
   csrf = value;
+  tell("");
   for (const act of listeners) act(signed_in());
+}
+
+let notice = null;
+
+/** What went wrong with signing in or out, in a place of its own; "" takes it away. */
+function tell(words) {
+  if (!notice) {
+    if (!words) return;
+    notice = h("div", { class: "notice", id: "session-notice", role: "alert" });
+    $("main").prepend(notice);
+  }
+  notice.hidden = !words;
+  say(notice, words);
 }
 
 /** Ask for JSON. Raises an Error with the server's sentence. */
@@ -23,7 +37,10 @@ export async function ask(path, options = {}) {
   }
   const body = await answer.json().catch(() => ({}));
   if (!answer.ok) {
-    if (answer.status === 401) open_form();
+    if (answer.status === 401) {
+      if (signed_in()) known("");
+      open_form();
+    }
     const error = new Error(body.error || `the monitor answered ${answer.status}`);
     error.status = answer.status;
     throw error;
@@ -31,13 +48,27 @@ export async function ask(path, options = {}) {
   return body;
 }
 
-/** An action: signed in first if need be. Raises an Error with the server's sentence. */
+/** An action, by who is signed in. Raises an Error with the server's sentence. */
 export async function act(path, body) {
-  return ask(path, {
-    method: "POST",
-    headers: { "Content-Type": "application/json", "X-Tmatic-Csrf": csrf },
-    body: JSON.stringify(body),
-  });
+  const send = () => ask(path, { method: "POST", headers: { "Content-Type": "application/json", "X-Tmatic-Csrf": csrf }, body: JSON.stringify(body) });
+  try {
+    return await send();
+  } catch (error) {
+    if (error.status !== 403) throw error;
+    await recall();
+    if (!(await ensure())) throw error;
+    return send();
+  }
+}
+
+/** Ask again who we are: the monitor was started anew, or another tab has signed in since. False if it does not say. */
+export async function recall() {
+  try {
+    known((await ask("/api/session")).csrf);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 async function sign_in(token) {
@@ -50,18 +81,27 @@ async function sign_in(token) {
 }
 
 async function sign_out() {
-  await ask("/api/session", { method: "DELETE", headers: { "X-Tmatic-Csrf": csrf } });
-  known("");
+  const send = () => ask("/api/session", { method: "DELETE", headers: { "X-Tmatic-Csrf": csrf } });
+  try {
+    await send().catch(async (error) => {
+      if (error.status !== 403) throw error;
+      await recall();
+      if (signed_in()) await send();
+    });
+    known("");
+  } catch (error) {
+    tell(`Not signed out: ${error.message}.`);
+  }
 }
 
 let dialog = null;
+on_session((signed) => signed && dialog && dialog.box.close());
 
 /** The form that asks for the token. Resolves to whether somebody signed in. */
 export function open_form() {
   if (dialog) return dialog.done;
   const input = h("input", { type: "password", id: "token", autocomplete: "off", required: true, spellcheck: "false" });
   const words = h("p", { class: "late", role: "alert" });
-  let signed = false;
   const form = h(
     "form",
     {
@@ -70,8 +110,6 @@ export function open_form() {
         event.preventDefault();
         try {
           await sign_in(input.value.trim());
-          signed = true;
-          box.close();
         } catch (error) {
           words.textContent = `${error.message}.`;
           input.select();
@@ -92,10 +130,10 @@ export function open_form() {
     box.addEventListener("close", () => {
       box.remove();
       dialog = null;
-      resolve(signed);
+      resolve(signed_in());
     }),
   );
-  dialog = { done };
+  dialog = { box, done };
   return done;
 }
 
@@ -118,19 +156,21 @@ export function session_button() {
 
 /** Who we are; a token behind the # is used and taken out of the address at once. */
 export async function begin() {
-  const found = /(?:^#|&)token=([\w-]+)/.exec(location.hash);
-  try {
-    if (found) {
-      history.replaceState(null, "", location.pathname + location.search);
-      await sign_in(found[1]);
-    } else {
-      known((await ask("/api/session")).csrf);
-    }
-  } catch (error) {
-    const notice = $("notice");
-    if (found && notice) {
-      notice.hidden = false;
-      notice.textContent = `Not signed in: ${error.message}.`;
-    }
-  }
+  if (!(await use_token())) await recall();
 }
+
+/** Whether there was a token behind the #. */
+async function use_token() {
+  const found = /(?:^#|&)token=([\w-]+)/.exec(location.hash);
+  if (!found) return false;
+  history.replaceState(null, "", location.pathname + location.search);
+  try {
+    await sign_in(found[1]);
+  } catch (error) {
+    await recall(); // an earlier token may hold still
+    tell(`Not signed in: ${error.message}.`);
+  }
+  return true;
+}
+
+addEventListener("hashchange", use_token);

@@ -2,8 +2,11 @@
 
 const OLD_S = 4;
 const LONGEST_WAIT_S = 15;
+const UNSEEN_S = 5; // a page that nobody sees keeps no connection for longer: a browser has six for all its tabs
+const WAKING_MS = 3_000; // for so long a page that is seen again does not call its feed lost
 
-/** Hears `/api/stream`. `heard` has a function for each event by name; `aged({state, seconds})` is called once a second. */
+/** Hears `/api/stream`. `heard` has a function for each event by name, and `refused` for a no of the server;
+ * `aged({state, seconds})` is called once a second. */
 export class Stream {
   constructor(heard, aged) {
     this.heard = heard;
@@ -13,11 +16,34 @@ export class Stream {
     this.silent = null; // seconds of silence of the master's documents, as the monitor said
     this.at = 0;
     this.open = false;
+    this.asleep = false;
+    this.waking = false;
     this.wait_s = 1;
     this.connect();
+    this.seen();
     setInterval(() => this.tell(), 1000);
     addEventListener("pageshow", (event) => event.persisted && this.reconnect());
     addEventListener("online", () => this.reconnect());
+    document.addEventListener("visibilitychange", () => this.seen());
+  }
+
+  /** The page is seen now, or it is not. */
+  seen() {
+    clearTimeout(this.unseen);
+    if (document.hidden) this.unseen = setTimeout(() => this.sleep(), UNSEEN_S * 1000);
+    else if (this.asleep) {
+      this.asleep = false;
+      this.waking = true;
+      setTimeout(() => (this.waking = false), WAKING_MS);
+      this.reconnect();
+    }
+  }
+
+  sleep() {
+    this.asleep = true;
+    this.open = false;
+    clearTimeout(this.timer);
+    this.source.close();
   }
 
   connect() {
@@ -28,9 +54,12 @@ export class Stream {
       this.wait_s = 1;
     };
     source.onerror = () => {
-      this.open = false;
+      if (source !== this.source) return;
+      this.open = this.waking = false;
       this.tell();
-      if (source.readyState === EventSource.CLOSED) this.later();
+      if (source.readyState !== EventSource.CLOSED) return;
+      this.later();
+      this.pass("refused");
     };
     const on = (name, act) =>
       source.addEventListener(name, (event) => {
@@ -39,9 +68,9 @@ export class Stream {
         act(JSON.parse(event.data));
       });
     on("hello", (data) => {
-      const anew = this.boot !== data.boot;
+      const before = this.boot;
       this.boot = data.boot;
-      this.pass("hello", { ...data, anew });
+      this.pass("hello", { ...data, anew: before !== data.boot, again: before !== "" });
     });
     on("beat", (data) => {
       this.age(data.silent_s);
@@ -62,6 +91,7 @@ export class Stream {
   age(silent) {
     this.silent = silent;
     this.at = performance.now();
+    this.waking = false;
   }
 
   /** A refused stream (the server said no) is not tried again by the browser, so we do. */
@@ -72,12 +102,14 @@ export class Stream {
   }
 
   reconnect() {
+    if (this.asleep) return;
     clearTimeout(this.timer);
     this.source.close();
     this.connect();
   }
 
   tell() {
+    if (this.asleep || this.waking) return;
     const seconds = this.silent === null ? null : this.silent + (performance.now() - this.at) / 1000;
     const state = !this.open ? "lost" : seconds === null ? "none" : seconds < OLD_S ? "live" : "old";
     this.aged({ state, seconds });

@@ -134,7 +134,7 @@ function head_of(outlook) {
     if (high && high > 1.25 * outlook.low_s) return stretch(outlook.low_s, high);
     return span(high || outlook.low_s);
   }
-  return { done: "Done", idle: "Nothing to do", early: "Too early to tell", grows: "Still growing", stalled: "Standing still", estimate: "Over a year" }[outlook.kind] || "Nobody leads";
+  return { done: "Done", idle: "Nothing to do", early: "Too early to tell", grows: "Still growing", stalled: "Standing still", unknown: "Cannot be told", estimate: "Over a year" }[outlook.kind] || "Nobody leads";
 }
 
 function under_of(outlook) {

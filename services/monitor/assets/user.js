@@ -3,7 +3,7 @@
 import { $, choice, fill, h, icon } from "./dom.js";
 import { bar } from "./bar.js";
 import { post_card } from "./post.js";
-import { ask } from "./session.js";
+import { ask, on_session } from "./session.js";
 import { bytes, count, date, moment_of, of_letter, one_or_more, user_link, when } from "./words.js";
 
 const PAGE = 50;
@@ -11,10 +11,13 @@ const user = decodeURIComponent(location.pathname.slice("/user/".length));
 
 document.title = `${user} · twittomatic`;
 $("name").textContent = user;
+let refused = false; // to whoever is still to sign in
+on_session((signed) => signed && refused && location.reload());
 await bar("", false);
 try {
   show(await ask(`/api/user?${new URLSearchParams({ id: user })}`));
 } catch (error) {
+  refused = error.status === 401;
   $("why").hidden = true;
   $("account-body").hidden = true;
   $("face").textContent = "?";
@@ -135,6 +138,7 @@ async function page(kind, first) {
   try {
     found = await ask(`/api/user/${kind}?${new URLSearchParams({ id: user, first, count: size })}`);
   } catch (error) {
+    refused = error.status === 401;
     fill($("rows"), h("p", { class: "empty" }, h("strong", {}, "It cannot be read"), `${error.message}.`));
     return;
   }

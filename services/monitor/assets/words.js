@@ -58,9 +58,18 @@ export const time = (unix) => clock.format(unix * 1000);
 export const date = (unix) => day.format(unix * 1000);
 export const when = (unix) => moment.format(unix * 1000);
 
+const utc_day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
+const utc_moment = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", timeZone: "UTC" });
+
+/** What posts are searched and counted by is UTC, so they are shown in it. */
+export const utc_date = (unix) => utc_day.format(unix * 1000);
+export const utc_when = (unix) => `${utc_moment.format(unix * 1000)} UTC`;
+
+const LATEST = 8.64e12; // seconds; a browser's calendar ends there
+
 /** Unix seconds of whatever a service or a receipt writes as a time, null when it cannot be read. */
 export function moment_of(text) {
-  if (typeof text === "number") return text;
+  if (typeof text === "number") return Math.abs(text) <= LATEST ? text : null;
   const read = Date.parse(text || "");
   return Number.isNaN(read) ? null : read / 1000;
 }

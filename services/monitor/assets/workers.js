@@ -95,6 +95,8 @@ export class Workers {
   set(workers) {
     this.workers = workers;
     this.workers.sort((a, b) => natural.compare(a[NAME], b[NAME]));
+    const jobs = workers.reduce((sum, worker) => sum + worker[JOBS].length, 0);
+    say($("workers-words"), workers.length ? `${one_or_more(workers.length, "worker", "workers")}, ${one_or_more(jobs, "job", "jobs")} in hand` : "");
     this.picture();
     this.draw();
     this.refresh_drawer();
@@ -207,7 +209,6 @@ export class Workers {
         return h("span", {}, swatch, `${count(states[state])} ${label}`);
       }),
     );
-    say($("workers-words"), `${one_or_more(all, "worker", "workers")}, ${count(this.workers.reduce((sum, worker) => sum + worker[JOBS].length, 0))} jobs in hand`);
   }
 
   at(event) {
