@@ -1,12 +1,13 @@
 """How fast jobs are handed out: no-op jobs through the full commit, beside Dramatiq and beside the bare loop.
 
-usage: python benchmarks/dispatch.py [--quick]
+usage: python benchmarks/dispatch.py [--quick | --waiting] [--server PATH]
 
 The world: one server that syncs every write (appendonly yes, appendfsync always) for all three, on this machine's
 loopback; one master process and two worker processes (`noop_worker.py`: the real decisions and the real frames, no
 threads, no service); every job is leased with a token, ended, counted and announced. No server is rewriting its file
 when a measurement begins. The three take turns, five times;
-the medians count. Then the rate with few and with very many jobs waiting, taking turns as well.
+the medians count. Then the rate with few and with very many jobs waiting, taking turns as well; --waiting measures only
+that. The server is the embedded one, or the one at PATH, whose allocator may be another.
 
 The last line is one JSON object: jobs_per_s, dramatiq_per_s, bare_per_s, rate_at_10k, rate_at_10m.
 """
@@ -47,12 +48,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def chosen_server() -> str:
+    """The binary that --server names, else the embedded one."""
+    words = sys.argv[1:]
+    return words[words.index("--server") + 1] if "--server" in words else str(server_binary())
+
+
 @contextlib.contextmanager
 def server(folder: Path) -> Iterator[int]:
     """A server that syncs every write; its port."""
     folder.mkdir()
     port = free_port()
-    words = [str(server_binary()), "--port", str(port), "--dir", str(folder), "--save", "", "--loglevel", "warning"]
+    words = [chosen_server(), "--port", str(port), "--dir", str(folder), "--save", "", "--loglevel", "warning"]
     process = subprocess.Popen([*words, "--appendonly", "yes", "--appendfsync", "always"], stdout=subprocess.DEVNULL)
     try:
         with redis.Redis(port=port) as client:
@@ -150,7 +157,7 @@ def main() -> None:
     figures: dict[str, list[float]] = {"ours": [], "dramatiq": [], "bare": [], "few": [], "many": []}
     print(f"world: {os.cpu_count()} cores, appendfsync always, {jobs} no-op jobs, 2 workers of {ROOM}, {rounds} rounds")
     with tempfile.TemporaryDirectory() as name, server(Path(name, "one")) as port:
-        for number in range(rounds):
+        for number in range(rounds if "--waiting" not in sys.argv else 0):
             load(port, jobs)
             figures["ours"].append(ours(port, Path(name, f"ours{number}"), jobs))
             figures["dramatiq"].append(dramatiq(port, jobs // 6))
@@ -161,7 +168,7 @@ def main() -> None:
                 load(port, 10_000)
                 figures["few"].append(ours(port, Path(name, f"few{number}"), 10_000))
                 figures["many"].append(ours(full, Path(name, f"many{number}"), 10_000))
-    medians = {what: statistics.median(values) for what, values in figures.items()}
+    medians = {what: statistics.median(values) for what, values in figures.items() if values}
     print(f"\n{'jobs a second':28}{'median':>9}   each round")
     names = {
         "ours": "twittomatic",
@@ -170,19 +177,21 @@ def main() -> None:
         "few": "with 10,000 waiting",
         "many": f"with {many:,} waiting",
     }
-    for what, words in names.items():
+    for what in medians:
+        words = names[what]
         print(f"{words:28}{medians[what]:9.0f}   {' '.join(f'{value:.0f}' for value in figures[what])}")
-    print(
-        f"\n{medians['ours'] / medians['dramatiq']:.1f} times Dramatiq, {medians['ours'] / medians['bare']:.2f} of bare"
-    )
+    print(f"\nwith {many:,} waiting {medians['many'] / medians['few']:.2f} of the rate with 10,000")
+    if "ours" in medians:
+        ours_per_s = medians["ours"]
+        print(f"{ours_per_s / medians['dramatiq']:.1f} times Dramatiq, {ours_per_s / medians['bare']:.2f} of bare")
     result = {
-        "jobs_per_s": medians["ours"],
-        "dramatiq_per_s": medians["dramatiq"],
-        "bare_per_s": medians["bare"],
-        "rate_at_10k": medians["few"],
-        "rate_at_10m" if not quick else "rate_at_200k": medians["many"],
+        "jobs_per_s": "ours",
+        "dramatiq_per_s": "dramatiq",
+        "bare_per_s": "bare",
+        "rate_at_10k": "few",
+        "rate_at_10m" if not quick else "rate_at_200k": "many",
     }
-    print(json.dumps({name: round(value) for name, value in result.items()}))
+    print(json.dumps({name: round(medians[what]) for name, what in result.items() if what in medians}))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -394,35 +392,3 @@ def test_a_real_index_follows_too(engine: str, tmp_path: Path) -> None:
         indexer.resynchronise(at(9))
         assert {post.id: post for post in index.search(Query(limit=100)).hits} == on_file(world.dataset)
         index.close()
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-def test_a_first_index_holds_what_the_dataset_held_before_the_first_event(engine: str, tmp_path: Path) -> None:
-    dataset = dataset_in(tmp_path / "data")
-    store(dataset, "12", posts(1, 3))
-    home = LocalHome(tmp_path / "index", engine)
-    index = opened(home, dataset)
-    indexer = Indexer(index, dataset)
-    assert indexer.position() is None
-    indexer.apply([done(1, "34", 1, posts(7, 7))], at(1))
-    index.close()
-    reader = home.reader()
-    assert {post.id for post in reader.search(Query(limit=100)).hits} == {"1", "2", "3", "7"}
-    reader.close()
-
-
-def test_a_file_that_the_system_does_not_let_us_read_stops_the_indexer(
-    dataset: FileDataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    index = Remembered()
-    store(dataset, "12", posts(1, 3))
-    indexer = Indexer(index, dataset)
-    before = indexer.position()
-
-    def refused(*_: object) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    monkeypatch.setattr(Path, "open", refused)
-    with pytest.raises(DatasetError, match="cannot read"):
-        indexer.apply([done(1, "12", 3, None)], at(1))
-    assert indexer.position() == before and not index.posts
