@@ -37,6 +37,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.dispatch import HERE, PREFIX, ROOM, free_port, load, server
 from protocol.asking import ask_masters
+from protocol.errors import LedgerError
 from protocol.settings import Settings
 from services.subscriber.consumer import Event, Position
 from services.subscriber.subscriber import Subscriber
@@ -95,10 +96,11 @@ def memory(pid: int) -> int:
 
 def reader(address: str) -> tuple[int, int]:
     """How far the subscriber is known to be, -1 before it is known; and the log."""
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(LedgerError):  # it does not lead yet
         for said in ask_masters([address], "status").values():
-            found = [one["sequence"] for one in said.get("consumers", ())]
-            return (found[0] if found else -1), said["log"]["head"]
+            if said.get("role") == "leading" and "log" in said:
+                found = [one["sequence"] for one in said["consumers"]]
+                return (found[0] if found else -1), said["log"]["head"]
     return -1, 0
 
 

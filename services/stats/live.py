@@ -37,14 +37,14 @@ class Live:
         self._tail = Tail(path, end)
         self._number = 0
         self.delivery = Delivery(self._tail, address, place, self._settled, settle_s=settle_s)
-        self._failed: BaseException | None = None
+        self._failed: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="carbon", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         try:
             self.delivery.run()
-        except BaseException as error:  # noqa: BLE001 - it is raised where the recording grows
+        except Exception as error:  # noqa: BLE001 - it is raised where the recording grows, or at the end
             self._failed = error
 
     def grown(self, end: int) -> None:
@@ -65,6 +65,8 @@ class Live:
             return
         self._tail.close()
         self._sent.close()
+        if self._failed is not None:
+            raise self._failed
 
     def _settled(self, place: int) -> None:
         self._sent.keep_place(place)

@@ -18,19 +18,13 @@ from services.subscriber.consumer import Event
 from storage.dataset import Page, Record
 from storage.receipts import ReceiptDraft
 from tests.monitor import synthetic
-from tests.monitor.browsing import Tab, chromium, needs_chromium, tab
+from tests.monitor.browsing import Tab, needs_chromium, tab
 from tests.monitor.running import TOKEN, Running, running
 from tests.monitor.synthetic import ScriptedMaster, ScriptedSearch
 from tests.waiting import until
 
 pytestmark = [needs_chromium, pytest.mark.slow]
 WAIT_S = 10.0
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.fixture

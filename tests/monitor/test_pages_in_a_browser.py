@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.monitor import synthetic
-from tests.monitor.browsing import chromium, needs_chromium, tab
+from tests.monitor.browsing import needs_chromium, tab
 from tests.monitor.running import Running, running
 from tests.monitor.synthetic import ScriptedMaster, ScriptedSearch
 
@@ -24,12 +24,6 @@ named = pytest.mark.parametrize(("width", "scheme"), LOOKS)
 REST = [pytest.param(*look.values, id=look.id, marks=pytest.mark.soak) for look in LOOKS[1:]]
 once = pytest.mark.parametrize(("width", "scheme"), [LOOKS[0], *REST])
 """What is small is looked at in one way, and in all ways when there is time."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
