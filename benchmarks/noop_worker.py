@@ -32,7 +32,8 @@ class NoopWorker:
         callers = [wire.Caller(operation, f"address:{name}", "noop") for operation in "TFAU"]
         self._keeping = Keeping(name, self._run, "twitter", list("TFAU"), room, callers, len(addresses))
         report = wire.BudgetReport(f"address:{name}", "noop", -1, 0, 0, 0)
-        self._keeping.heard_budget(time.monotonic(), report)
+        now = time.monotonic()
+        self._keeping.budgets.hear(now, report, now)
         self._begun: deque[tuple[float, wire.Assignment]] = deque()
         self._told = 0
 

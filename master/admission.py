@@ -72,7 +72,7 @@ class Admission:
         for keys in worker.budgets.values():
             for key in keys:
                 self._budgets.of(key)
-        self._budgets.report(self._terms.service, now, hello.budgets)
+        self._budgets.report(self._terms.service, now, hello.budgets, peer)
         self._send(peer, self._welcome())
         if self.draining:
             self._send(peer, wire.Drain(self._lead.epoch))

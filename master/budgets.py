@@ -7,6 +7,8 @@ Rules it keeps:
   * A grant whose holder vanished counts as spent until the window resets. If it vanished between two windows, it may
     have begun one that nobody told of, and which lasts no longer than the longest that was seen.
   * When a window is over the whole limit is there again, less what may still be spent.
+  * A request that was sent and not answered is in doubt as long as its worker says so: it may be counted in any window.
+    What a worker that vanished was in doubt of counts as a grant that vanished.
 
 `remaining` comes only from the service. A request that was answered leaves `outstanding` when its holder says so, and
 the service's own count, in the same message, has it by then; nothing is counted twice, and doubt is on the safe side.
@@ -14,11 +16,26 @@ the service's own count, in the same message, has it by then; nothing is counted
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from protocol.messages import BudgetReport
 
+
+class Doubt(NamedTuple):
+    """Requests of one run of a worker that got no answer, and those of them that `remaining` has by now."""
+
+    unanswered: int
+    counted: int
+
+    @property
+    def requests(self) -> int:
+        """Those that the service may count or not."""
+        return max(0, self.unanswered - self.counted)
+
+
+_NO_DOUBT = Doubt(0, 0)
 UNMETERED = 1 << 30
 """What is available where the service counts nothing that we can see."""
 MOST_BUDGETS = 50_000
@@ -29,7 +46,8 @@ MOST_BUDGETS = 50_000
 class Budget:
     """One budget. Times are seconds of the caller's monotonic clock.
 
-    `longest` is the longest time to a reset that was seen; `guessed` says that `resets_at` was made from it.
+    `longest` is the longest time to a reset that was seen; `guessed` says that `resets_at` was made from it. `doubts`
+    are the requests, by the peer that sent them, that the service may count or not.
     """
 
     limit: int | None = None
@@ -41,6 +59,7 @@ class Budget:
     unmetered: bool = False
     longest: float = 0.0
     guessed: bool = False
+    doubts: dict[bytes, Doubt] = field(default_factory=dict)
 
     def available(self, now: float) -> int:
         """Requests that may be granted now."""
@@ -51,12 +70,31 @@ class Budget:
             return max(0, 1 - self.outstanding)
         if self.forfeited and self.resets_at is None:
             self.resets_at, self.guessed = now + self.longest, True
-        return max(0, self.remaining - self.outstanding - self.forfeited)
+        return max(0, self.remaining - self.outstanding - self.in_doubt)
+
+    @property
+    def in_doubt(self) -> int:
+        """Requests of which nobody knows whether the service counts them."""
+        return self.forfeited + sum(doubt.requests for doubt in self.doubts.values())
+
+    @property
+    def in_use(self) -> bool:
+        """Whether something of it is granted, or may be spent."""
+        return bool(self.outstanding or self.in_doubt)
 
     def pass_time(self, now: float) -> None:
         """A window that is over leaves the whole limit."""
         if self.resets_at is not None and now >= self.resets_at:
             self.remaining, self.resets_at, self.forfeited, self.guessed = self.limit, None, 0, False
+
+    def doubt(self, peer: bytes, said: BudgetReport) -> None:
+        """Take in what a worker has no answer to. Its totals only grow: what comes late changes nothing."""
+        known = self.doubts.get(peer, _NO_DOUBT)
+        doubt = Doubt(max(known.unanswered, said.unanswered), max(known.counted, said.counted))
+        if doubt.requests:
+            self.doubts[peer] = doubt
+        else:
+            self.doubts.pop(peer, None)
 
     def report(self, now: float, said: BudgetReport) -> None:
         """Take in what the service said, however late or out of order it comes."""
@@ -88,13 +126,14 @@ class Budgets:
     """Every budget by its key, "service who endpoint"."""
 
     by_key: dict[str, Budget] = field(default_factory=dict)
+    _doubtful: set[str] = field(default_factory=set)
 
     def of(self, key: str) -> Budget:
         """The budget of a key, made when it is first spoken of."""
         budget = self.by_key.get(key)
         if budget is None:
             if len(self.by_key) >= MOST_BUDGETS:
-                self.by_key = {name: kept for name, kept in self.by_key.items() if kept.outstanding or kept.forfeited}
+                self.by_key = {name: kept for name, kept in self.by_key.items() if kept.in_use}
             budget = self.by_key[key] = Budget()
         return budget
 
@@ -124,14 +163,32 @@ class Budgets:
         for key, old in before.by_key.items():
             kept = self.of(key)
             outstanding = kept.outstanding
-            self.by_key[key] = replace(old, outstanding=outstanding, forfeited=old.forfeited + vanished.get(key, 0))
+            forfeited = old.forfeited + vanished.get(key, 0)
+            self.by_key[key] = replace(old, outstanding=outstanding, forfeited=forfeited, doubts=dict(old.doubts))
+            if old.doubts:
+                self._doubtful.add(key)
 
-    def report(self, service: str, now: float, said: list[BudgetReport]) -> None:
-        """Take in what workers heard from the service, of the budgets that some worker calls on."""
+    def report(self, service: str, now: float, said: list[BudgetReport], peer: bytes) -> None:
+        """Take in what the worker `peer` heard from the service, of the budgets that some worker calls on."""
         for one in said:
-            budget = self.by_key.get(budget_key(service, one.who, one.endpoint))
-            if budget is not None:
-                budget.report(now, one)
+            key = budget_key(service, one.who, one.endpoint)
+            budget = self.by_key.get(key)
+            if budget is None:
+                continue
+            budget.report(now, one)
+            if one.unanswered != one.counted or budget.doubts:
+                budget.doubt(peer, one)
+                self._doubtful.add(key)
+
+    def none_but(self, peers: Container[bytes], now: float) -> None:
+        """Only these workers are there: nobody will say any more what became of others' requests."""
+        for key in list(self._doubtful):
+            budget = self.of(key)
+            for peer in [peer for peer in budget.doubts if peer not in peers]:
+                budget.pass_time(now)
+                budget.forfeited += budget.doubts.pop(peer).requests
+            if not budget.doubts:
+                self._doubtful.discard(key)
 
     def next_reset(self, now: float) -> float | None:
         """When the next window is over, if one is running."""

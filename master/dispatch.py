@@ -32,7 +32,7 @@ from master.loaded import InconsistentError, Loaded
 from master.outages import Outages
 from master.readers import Readers
 from master.resting import Resting
-from master.roster import Hand, Roster, Worker, assignment
+from master.roster import Hand, Roster, assignment
 from master.terms import Terms
 from master.transitions import Pending, Transitions
 from master.traversal import COLLECTED, Traversal, front_of
@@ -96,16 +96,16 @@ class Dispatch:
                 self._assigner.stir()
                 self._admission.hello(now, peer, message)
             case wire.ProgressMade():
-                self._heard(now, worker, message.budgets, message.steps)
+                self._heard(now, peer, message.budgets, message.steps)
                 for step in message.steps:
                     self._step(now, peer, step)
             case wire.Result():
                 self._assigner.stir()
-                self._heard(now, worker, message.budgets, message.ends)
+                self._heard(now, peer, message.budgets, message.ends)
                 for end in message.ends:
                     self._end(now, peer, end)
             case wire.Heartbeat() if worker is not None and worker.run == message.run:
-                self.budgets.report(self.terms.service, now, message.budgets)
+                self.budgets.report(self.terms.service, now, message.budgets, peer)
                 worker.room = message.room
                 self._admission.listed(now, worker, message.held)
                 self._admission.resend(now, worker, {item.token for item in message.held})
@@ -146,6 +146,7 @@ class Dispatch:
         for worker in [w for w in self.roster.workers.values() if now - w.heard_at > self.terms.worker_timeout]:
             self._count("workers lost")
             self.cut(worker.peer)
+        self.budgets.none_but(self.roster.workers, now)
         if now >= self._grace_until:
             self._dispose([hand for hand in self.roster.orphans() if not hand.ended], "orphaned")
         for name in [n for n, c in self.roster.newcomers.items() if now - c.asked_at > self.terms.name_timeout]:
@@ -248,15 +249,11 @@ class Dispatch:
     # The handlers, one a message.
 
     def _heard(
-        self,
-        now: float,
-        worker: Worker | None,
-        budgets: list[wire.BudgetReport],
-        said: Sequence[wire.Step | wire.End],
+        self, now: float, peer: bytes, budgets: list[wire.BudgetReport], said: Sequence[wire.Step | wire.End]
     ) -> None:
         """Budgets are believed of who is known, or speaks of a lease that is held."""
-        if worker is not None or any(one.token in self.roster.hands for one in said):
-            self.budgets.report(self.terms.service, now, budgets)
+        if peer in self.roster.workers or any(one.token in self.roster.hands for one in said):
+            self.budgets.report(self.terms.service, now, budgets, peer)
 
     def _step(self, now: float, peer: bytes, step: wire.Step) -> None:
         hand = self.roster.hands.get(step.token)

@@ -46,7 +46,7 @@ class Standby:
                 for caller in message.callers:
                     if " " not in caller.who + caller.endpoint:
                         self.budgets.of(budget_key(message.service, caller.who, caller.endpoint))
-                self.budgets.report(self.terms.service, now, message.budgets)
+                self.budgets.report(self.terms.service, now, message.budgets, peer)
                 return True
             case wire.Bye():
                 self.workers.pop(peer, None)
@@ -55,13 +55,14 @@ class Standby:
             return False
         known.heard_at = now
         if isinstance(message, (wire.Heartbeat, wire.ProgressMade, wire.Result)):
-            self.budgets.report(self.terms.service, now, message.budgets)
+            self.budgets.report(self.terms.service, now, message.budgets, peer)
         return True
 
     def tick(self, now: float) -> None:
         """Forget workers that were silent for too long."""
         for peer in [p for p, w in self.workers.items() if now - w.heard_at > self.terms.worker_timeout]:
             del self.workers[peer]
+        self.budgets.none_but(self.workers, now)
 
     def lately(self, now: float) -> int:
         """Workers that were heard in the last three heartbeats."""

@@ -319,7 +319,7 @@ _outcome = OneOf(frozenset(outcome.value for outcome in Outcome) | {""})
 _pair = ArrayOf(lambda token, length: [token, length], _word, _number)
 _segments = ListOf(_pair, MAX_SEGMENTS)
 _spent = ListOf(ArrayOf(Spent, _word, _number, _number, _number))
-_budgets = ListOf(ArrayOf(BudgetReport, _word, _word, _limit, _number, _number, _number))
+_budgets = ListOf(ArrayOf(BudgetReport, _word, _word, _limit, _number, _number, _number, _number, _number, optional=2))
 _callers = ListOf(ArrayOf(Caller, _operation, _word, _word))
 _payload = Bytes(MAX_PAYLOAD_BYTES)
 _steps = ListOf(

@@ -100,6 +100,9 @@ EXAMPLES: Final[dict[str, Message]] = {
     "heartbeat of one who is counted by nobody": Heartbeat(
         "3f9c", 2, [], [BudgetReport(_WHO, "followers/ids", -1, 0, 0, 0)]
     ),
+    "heartbeat of one whose requests were not all answered": Heartbeat(
+        "3f9c", 2, [], [_BUDGET._replace(unanswered=3, counted=2)]
+    ),
     "bye": Bye("3f9c"),
     "status": Status("status"),
     "replay": Replay(["job.", "timeline."], "9c0ffee1ced6e4e5", _INCARNATION, 41, 1000),

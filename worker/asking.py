@@ -82,7 +82,7 @@ class Said:
 
 
 class Asking:
-    """One lease's way to the service. `told(spent, report)` hears of every request that is over.
+    """One lease's way to the service. `told(spent)` hears of every request that is over, when the budgets know of it.
 
     `said` reads the budget off an answer, None when there is nothing; `address()` is where the next request leaves.
     """
@@ -94,7 +94,7 @@ class Asking:
         who: str,
         address: Callable[[], str],
         said: Callable[[Answer], Said | None],
-        told: Callable[[int, BudgetReport | None], None],
+        told: Callable[[int], None],
     ) -> None:
         self._telephone, self._meter, self._who = telephone, meter, who
         self._address, self._said, self._told = address, said, told
@@ -112,16 +112,18 @@ class Asking:
             if phone.budgets.exhausted(time.monotonic(), self._who, call.endpoint):
                 raise GrantEmptyError
             self._meter.spend()
+            sent_at = time.monotonic()
             try:
                 answer = phone.http.send(call, self._address(), manners.timeout_factor_s**number)
             except NoAnswerError as error:
-                self._unanswered(call)
+                if error.sent:
+                    self._unanswered(call)
                 words = str(error)
             except TmaticError:
                 self._unanswered(call)
                 raise
             else:
-                self._answered(call, answer)
+                self._answered(call, answer, sent_at)
                 if answer.status == TOO_MANY:
                     raise GrantEmptyError
                 try:
@@ -143,17 +145,16 @@ class Asking:
             self._meter.pause(rest_s(number))
 
     def _unanswered(self, call: Call) -> None:
-        now = time.monotonic()
-        self._told(self._meter.spent, self._telephone.budgets.unanswered(now, self._who, call.endpoint))
+        self._telephone.budgets.unanswered(time.monotonic(), self._who, call.endpoint)
 
-    def _answered(self, call: Call, answer: Answer) -> None:
+    def _answered(self, call: Call, answer: Answer, sent_at: float) -> None:
         report = self._budget(call, answer)
         if report is None:
             self._unanswered(call)
             return
-        self._telephone.budgets.hear(time.monotonic(), report)
+        self._telephone.budgets.hear(time.monotonic(), report, sent_at)
         self._meter.answered()
-        self._told(self._meter.spent, report)
+        self._told(self._meter.spent)
 
     def _budget(self, call: Call, answer: Answer) -> BudgetReport | None:
         """What is to be reported after an answer, None when it was not the service's own."""

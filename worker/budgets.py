@@ -1,64 +1,116 @@
-"""What the service said of its budgets, shared by the threads of a worker: a thread need not run into a 429 that
-another one met, and a request without an answer is counted as one."""
+"""What the service said of its budgets, and what it did not answer. The threads of a worker and its loop share it: a
+thread need not run into a 429 that another one met, and what is told to the masters is told from here.
+
+A request that was sent and not answered is in doubt: the service may have counted it, now or when it gets to it. The
+doubt is over when a request on the same budget that was sent later is answered, since that answer's `remaining` has
+both; or when any window is over in which it can have been counted: it was, if ever, before the service answered what
+was sent later on another budget. Until then whoever grants must hold it back (`master.budgets`).
+"""
 
 from __future__ import annotations
 
 import threading
+from collections import deque
+from dataclasses import dataclass, field
 
 from protocol.messages import BudgetReport
 
 NOTHING_SAID = -1
 """The `limit` of a service that counts nothing that we can see."""
+LATE_S = 15.0
+"""How late a service that stands still may count a request that was given up. Where it answers nothing, its budgets
+rest as long."""
+
+
+@dataclass(slots=True)
+class _Doubt:
+    """A request that was given up, and when the service has counted it at the latest."""
+
+    given_up_at: float
+    counted_by: float
+
+
+@dataclass(slots=True)
+class _Heard:
+    """One budget. `report` was heard at `heard_at`; times are in seconds."""
+
+    report: BudgetReport
+    heard_at: float = 0.0
+    longest_s: float = 0.0
+    doubts: deque[_Doubt] = field(default_factory=deque)
+    unanswered: int = 0
+
+    def answered(self, sent_at: float) -> None:
+        """What was given up before this was sent is in no doubt any more."""
+        while self.doubts and self.doubts[0].given_up_at < sent_at:
+            self.doubts.popleft()
+
+    def alive(self, now: float, sent_at: float) -> None:
+        """The service has answered, on another budget, what was sent then."""
+        for doubt in self.doubts:
+            if doubt.given_up_at < sent_at:
+                doubt.counted_by = min(doubt.counted_by, now)
+
+    def left_ms(self, now: float) -> int:
+        """Until the reset; 0 when the window is over."""
+        return max(0, self.report.reset_in_ms - int((now - self.heard_at) * 1000))
+
+    def told(self, now: float) -> BudgetReport | None:
+        """What a master is to hear, None when there is nothing to say."""
+        while self.doubts and self.doubts[0].counted_by + self.longest_s < now:
+            self.doubts.popleft()
+        left_ms = self.left_ms(now)
+        if self.report.limit != NOTHING_SAID and not left_ms and not self.unanswered:
+            return None
+        counted = self.unanswered - len(self.doubts)
+        return self.report._replace(reset_in_ms=left_ms, unanswered=self.unanswered, counted=counted)
 
 
 class HeardBudgets:
     """The lowest word on each budget in its newest window. Times are seconds of the monotonic clock."""
 
     def __init__(self) -> None:
-        self._heard: dict[tuple[str, str], tuple[BudgetReport, float]] = {}
-        self._longest_ms: dict[tuple[str, str], int] = {}
+        self._heard: dict[tuple[str, str], _Heard] = {}
         self._lock = threading.Lock()
 
-    def hear(self, now: float, report: BudgetReport) -> None:
-        """The service said so at `now`; answers may overtake one another."""
-        key = report.who, report.endpoint
+    def hear(self, now: float, report: BudgetReport, sent_at: float) -> None:
+        """The service said so at `now`, to a request of `sent_at`; answers may overtake one another."""
         with self._lock:
-            self._longest_ms[key] = max(report.reset_in_ms, self._longest_ms.get(key, 0))
-            known = self._heard.get(key)
-            if known is None or (report.window, -report.remaining) > (known[0].window, -known[0].remaining):
-                self._heard[key] = report, now
+            heard = self._of(report.who, report.endpoint)
+            heard.longest_s = max(heard.longest_s, report.reset_in_ms / 1000)
+            heard.answered(sent_at)
+            for other in self._heard.values():
+                other.alive(now, sent_at)
+            if (report.window, -report.remaining) >= (heard.report.window, -heard.report.remaining):
+                heard.report, heard.heard_at = report, now
+
+    def unanswered(self, now: float, who: str, endpoint: str) -> None:
+        """A request that was sent is given up."""
+        with self._lock:
+            heard = self._of(who, endpoint)
+            heard.unanswered += 1
+            heard.doubts.append(_Doubt(now, now + LATE_S))
 
     def last(self, now: float, who: str, endpoint: str) -> BudgetReport | None:
         """The last word as it is at `now`, None when there is none or its window is over."""
-        known = self._metered(who, endpoint)
-        if known is None:
-            return None
-        left = known[0].reset_in_ms - int((now - known[1]) * 1000)
-        return known[0]._replace(reset_in_ms=left) if left > 0 else None
-
-    def unanswered(self, now: float, who: str, endpoint: str) -> BudgetReport | None:
-        """What is to be reported after a request that nobody answered: the service may have counted it.
-
-        When the last window is over, the request may have been the first in the next one, of which nothing is known
-        but that it ends later: it is named so that whatever the service will say of it counts more.
-        """
-        report = self.last(now, who, endpoint)
-        known = self._metered(who, endpoint)
-        if known is None:
-            return None
-        if report is None:
-            length_ms = self._longest_ms[who, endpoint]
-            report = known[0]._replace(remaining=known[0].limit, window=known[0].window + 1, reset_in_ms=length_ms)
-        report = report._replace(remaining=max(0, report.remaining - 1))
-        self.hear(now, report)
-        return report
+        with self._lock:
+            heard = self._heard.get((who, endpoint))
+            if heard is None or heard.report.limit == NOTHING_SAID or not (left_ms := heard.left_ms(now)):
+                return None
+            return heard.report._replace(reset_in_ms=left_ms)
 
     def exhausted(self, now: float, who: str, endpoint: str) -> bool:
         """Whether nothing is left in the window that runs."""
         known = self.last(now, who, endpoint)
         return known is not None and known.remaining == 0
 
-    def _metered(self, who: str, endpoint: str) -> tuple[BudgetReport, float] | None:
+    def reports(self, now: float) -> list[BudgetReport]:
+        """What a master is to hear of each, as it is at `now`."""
         with self._lock:
-            known = self._heard.get((who, endpoint))
-        return None if known is None or known[0].limit == NOTHING_SAID else known
+            return [told for heard in self._heard.values() if (told := heard.told(now)) is not None]
+
+    def _of(self, who: str, endpoint: str) -> _Heard:
+        heard = self._heard.get((who, endpoint))
+        if heard is None:
+            heard = self._heard[who, endpoint] = _Heard(BudgetReport(who, endpoint, 0, 0, 0, 0))
+        return heard

@@ -73,6 +73,7 @@ def work(name: str, settings: Settings) -> int:
         settings.concurrency,
         source.callers(),
         heartbeat=settings.heartbeat_s,
+        budgets=source.budgets,
     )
     mailbox = Mailbox()
     places = settings.master or local_pair(settings.host, settings.port)

@@ -27,7 +27,14 @@ _WHOLE_WITHIN = 20
 
 
 class NoAnswerError(TmaticError):
-    """The service did not answer, or not to the end: time-out, reset, truncated body. Worth another try."""
+    """The service did not answer, or not to the end: time-out, reset, truncated body. Worth another try.
+
+    `sent` is False when there was no connection, so that the service cannot have counted the request.
+    """
+
+    def __init__(self, words: str, *, sent: bool = True) -> None:
+        super().__init__(words)
+        self.sent = sent
 
 
 class TooLargeError(TmaticError):
@@ -88,7 +95,7 @@ class Http:
                 body = _body(response.raw, time.monotonic() + within, within)
                 return Answer(response.status_code, response.headers, body, time.time())
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise NoAnswerError(_words(error, timeout_s)) from error
+            raise NoAnswerError(_words(error, timeout_s), sent=not _unconnected(error)) from error
 
     def _session(self, address: str) -> requests.Session:
         sessions: dict[str, requests.Session] | None = getattr(self._kept, "sessions", None)
@@ -136,6 +143,12 @@ def _body(raw: urllib3.HTTPResponse, deadline: float, within: float) -> bytes:
         if time.monotonic() > deadline:
             raise NoAnswerError(f"the answer was not whole after {within:.0f} s")
     return b"".join(parts)
+
+
+def _unconnected(error: Exception) -> bool:
+    """Whether no connection came about."""
+    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    return isinstance(reason, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError)
 
 
 def _words(error: Exception, timeout_s: float) -> str:

@@ -23,6 +23,7 @@ from enum import Enum
 from typing import TypeVar
 
 from protocol import messages as wire
+from worker.budgets import HeardBudgets
 
 REMEMBERED = 10_000
 """Tokens of leases that are over, kept to know a frame that comes late."""
@@ -116,13 +117,13 @@ class Keeping:
     hands: dict[str, Hand] = field(default_factory=dict)
     epoch: int = 0
     leader: int | None = None
+    budgets: HeardBudgets = field(default_factory=HeardBudgets)
     _incarnation: str = ""
     _heard_at: float = float("-inf")
     _beat_at: float = float("-inf")
     _greeted_at: dict[int, float] = field(default_factory=dict)
     _known: set[int] = field(default_factory=set)
     _over: OrderedDict[str, None] = field(default_factory=OrderedDict)
-    _budgets: dict[tuple[str, str], tuple[wire.BudgetReport, float]] = field(default_factory=dict)
 
     def may_ask(self, now: float) -> bool:
         """Whether a leader was heard lately: else the service is left alone."""
@@ -238,23 +239,13 @@ class Keeping:
             hand.sent_at = float("-inf")
 
     def spent(self, token: str, requests: int) -> None:
-        """So many requests of this lease are answered so far, or given up, and `heard_budget` knows it.
+        """So many requests of this lease are answered so far, and the budgets know it.
 
         Not those under way: the service's word on them is still to come, and until then the grant must hold them.
         """
         hand = self.hands.get(token)
         if hand is not None:
             hand.spent = max(hand.spent, requests)
-
-    def heard_budget(self, now: float, report: wire.BudgetReport) -> None:
-        """What the service said of a budget, at `now`. Answers may overtake one another: the lowest word counts."""
-        key = report.who, report.endpoint
-        known = self._budgets.get(key)
-        if known is not None and report.window < known[0].window:
-            return
-        if known is not None and report.window == known[0].window and report.remaining > known[0].remaining:
-            return
-        self._budgets[key] = report, now
 
     def flush(self, now: float) -> None:
         """Send what waits to be sent."""
@@ -291,10 +282,10 @@ class Keeping:
         hello = wire.Hello(
             self.name, self.run, self.service, self.operations, self.room, self.callers, self._held(now), []
         )
-        self.outbox.append((master, hello._replace(budgets=self._reports(now))))
+        self.outbox.append((master, hello._replace(budgets=self.budgets.reports(now))))
 
     def _beat(self, now: float, masters: list[int]) -> None:
-        beat = wire.Heartbeat(self.run, self.room, self._held(now), self._reports(now))
+        beat = wire.Heartbeat(self.run, self.room, self._held(now), self.budgets.reports(now))
         self.outbox += [(master, beat) for master in masters]
 
     def _send_unsure(self, now: float) -> None:
@@ -311,7 +302,7 @@ class Keeping:
                 steps.append(hand.unsure)
             else:
                 ends.append(hand.unsure)
-        reports = self._reports(now) if steps or ends else []
+        reports = self.budgets.reports(now) if steps or ends else []
         for some in _loads(steps):
             self.outbox.append((self.leader, wire.ProgressMade(some, reports)))
         for others in _loads(ends):
@@ -322,17 +313,6 @@ class Keeping:
             wire.Spent(token, hand.granted, hand.spent, max(0, int((now - hand.moved_at) * 1000)))
             for token, hand in self.hands.items()
         ]
-
-    def _reports(self, now: float) -> list[wire.BudgetReport]:
-        """The budgets as last heard, their reset times counted from now; windows that are over are dropped."""
-        reports = []
-        for key, (report, heard_at) in list(self._budgets.items()):
-            left = report.reset_in_ms - int((now - heard_at) * 1000)
-            if report.limit >= 0 and left <= 0:
-                del self._budgets[key]
-                continue
-            reports.append(report._replace(reset_in_ms=max(0, left)))
-        return reports
 
     def _remember(self, token: str) -> None:
         self._over[token] = None

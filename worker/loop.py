@@ -200,9 +200,7 @@ class Loop:
     def _take_reports(self, now: float) -> None:
         for told in self._mailbox.empty():
             match told:
-                case Asked(token, spent, report, at):
-                    if report is not None:
-                        self._keeping.heard_budget(at, report)
+                case Asked(token, spent):
                     self._keeping.spent(token, spent)
                 case wire.Step():
                     self._keeping.stored(now, told)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,12 +30,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request is over: `spent` of the lease's are by now, and this is what the service said of its budget at `at`."""
+    """A request is answered: `spent` of the lease's are by now, and the budgets of the source know of it."""
 
     token: str
     spent: int
-    report: wire.BudgetReport | None
-    at: float
 
 
 Told = Asked | wire.Step | wire.End
@@ -180,8 +177,8 @@ class Work:
         short = words.encode(errors="replace")[: wire.MAX_WORDS].decode(errors="ignore")
         return wire.End(self.job.token, how, 0, self._records, "", [], self.meter.spent, short)
 
-    def _told(self, spent: int, report: wire.BudgetReport | None) -> None:
-        self._tools.tell(Asked(self.job.token, spent, report, time.monotonic()))
+    def _told(self, spent: int) -> None:
+        self._tools.tell(Asked(self.job.token, spent))
 
     def _about(self, **more: object) -> dict[str, object]:
         return fields(operation=self.job.operation, user=self.job.user, token=self.job.token, **more)

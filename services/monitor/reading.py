@@ -162,7 +162,7 @@ def _masters(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _budgets(given: Any, most: int) -> list[list[Any]]:
-    """Rows of [key, available, limit, outstanding, seconds until it resets or None]."""
+    """Rows of [key, available, limit, outstanding, seconds until it resets or None, in doubt]."""
     if isinstance(given, dict):
         pairs = [(str(key), of) for key, of in list(given.items())[:most]]
     elif isinstance(given, list):
@@ -176,6 +176,7 @@ def _budgets(given: Any, most: int) -> list[list[Any]]:
             maybe(of, "limit"),
             number(of, "outstanding"),
             maybe(of, "resets_in_s"),
+            number(of, "in_doubt"),
         ]
         for key, of in pairs
     ]

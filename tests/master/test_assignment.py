@@ -36,7 +36,7 @@ class House:
         for letter, left in remaining.items():
             self.budgets.of(budget_key("service", name, letter))
             said = BudgetReport(name, letter, -1 if left < 0 else MANY, max(0, left), 1, 10**6)
-            self.budgets.report("service", 0, [said])
+            self.budgets.report("service", 0, [said], b"peer")
         self.handed[name] = []
         return self.roster.join(name.encode(), hello, 0)
 

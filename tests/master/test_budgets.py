@@ -28,7 +28,7 @@ def called_on(*endpoints: str) -> Budgets:
 
 def told(budgets: Budgets, now: float, said: BudgetReport) -> int:
     """What is available once this was said."""
-    budgets.report("service", now, [said])
+    budgets.report("service", now, [said], b"peer")
     return budgets.available(KEY, now)
 
 
@@ -92,7 +92,7 @@ class Service(RuleBasedStateMachine):
         speaking = [holder for holder in self.holders if holder.said]
         holder = speaking[which % len(speaking)]
         spent, said = holder.said.pop(word % len(holder.said))
-        self.budgets.report("service", self.now, [said])
+        self.budgets.report("service", self.now, [said], b"peer")
         self.settle(holder, spent)
 
     def settle(self, holder: Holder, spent: int) -> None:
@@ -103,7 +103,7 @@ class Service(RuleBasedStateMachine):
     @precondition(lambda self: self.late)
     @rule(which=st.integers(0, 50))
     def deliver_late(self, which: int) -> None:
-        self.budgets.report("service", self.now, [self.late.pop(which % len(self.late))])
+        self.budgets.report("service", self.now, [self.late.pop(which % len(self.late))], b"peer")
 
     @precondition(lambda self: self.holders)
     @rule(which=st.integers(0, 50))
@@ -111,7 +111,7 @@ class Service(RuleBasedStateMachine):
         holder = self.holders.pop(which % len(self.holders))
         if holder.said:
             spent, said = holder.said.pop()
-            self.budgets.report("service", self.now, [said])
+            self.budgets.report("service", self.now, [said], b"peer")
             self.settle(holder, spent)
         self.late += [said for _, said in holder.said]
         self.budgets.settle(KEY, holder.granted - holder.known)
@@ -240,14 +240,14 @@ def test_the_next_reset_is_the_earliest_that_is_to_come() -> None:
     budgets = called_on("other")
     assert budgets.next_reset(0) is None
     told(budgets, 0, report(1))
-    budgets.report("service", 0, [BudgetReport("who", "other", 15, 1, 1000, 5000)])
+    budgets.report("service", 0, [BudgetReport("who", "other", 15, 1, 1000, 5000)], b"peer")
     assert budgets.next_reset(0) == 5
     assert budgets.next_reset(6) == 10
 
 
 def test_a_budget_on_which_no_worker_calls_is_not_kept() -> None:
     budgets = Budgets()
-    budgets.report("service", 0, [report(10)])
+    budgets.report("service", 0, [report(10)], b"peer")
     assert not budgets.by_key
 
 

@@ -49,11 +49,11 @@ def test_jobs_in_hand_are_told_with_page_and_idleness() -> None:
     hand = {"operation": "F", "user": "12", "page": 3, "records": 500, "idle_s": 0.4}
     said = {
         "workers": [{"name": "w", "jobs": ["F 12"], "in_hand": [hand], "budgets": ["s"]}],
-        "budgets": {"s": {"limit": 9}},
+        "budgets": {"s": {"limit": 9, "in_doubt": 2}},
     }
     row = workers(said)[0]
     assert row[6] == [["F", "12", 3, 0.4]]
-    assert row[7] == [["s", None, 9, 0, None]]
+    assert row[7] == [["s", None, 9, 0, None, 2]]
 
 
 def test_lists_and_texts_are_cut() -> None:

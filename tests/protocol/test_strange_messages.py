@@ -39,7 +39,7 @@ accounts = st.lists(st.one_of(st.sampled_from(["1", "2", "x" * 255]), st.text(mi
 operations = st.sampled_from(["T", "F", "A", "U"])
 spents = st.lists(st.builds(wire.Spent, tokens, numbers, numbers, numbers), max_size=4)
 reports = st.lists(
-    st.builds(wire.BudgetReport, words, words, st.one_of(st.just(-1), numbers), numbers, numbers, numbers), max_size=3
+    st.builds(wire.BudgetReport, words, words, st.one_of(st.just(-1), numbers), *[numbers] * 5), max_size=3
 )
 callers = st.lists(st.builds(wire.Caller, operations, words, words), max_size=3)
 services = st.one_of(st.just("twitter"), words)

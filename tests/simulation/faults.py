@@ -35,6 +35,7 @@ def _faults(cluster: Simulation) -> list[Callable[[], None]]:
         lambda: _cut_reply(cluster, "after"),
         lambda: _cut_reply(cluster, "late"),
         lambda: _service_fails(cluster),
+        lambda: _answers_are_lost(cluster),
     ]
     if cluster.gentle:
         return gentle
@@ -76,6 +77,12 @@ def _frames(cluster: Simulation, what: str) -> None:
 def _service_fails(cluster: Simulation) -> None:
     cluster.coverage["fault service"] += 1
     cluster.service.fail_next += cluster.chance.randint(1, 5)
+
+
+def _answers_are_lost(cluster: Simulation) -> None:
+    """The service counts what it is asked, and its answers do not arrive."""
+    cluster.coverage["fault answer lost"] += 1
+    cluster.service.lose_next += cluster.chance.randint(1, 5)
 
 
 def _cut_reply(cluster: Simulation, when: str) -> None:

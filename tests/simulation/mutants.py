@@ -145,6 +145,15 @@ class GrantsForgotten(Dispatch):
         self.budgets.of(hand.budget).outstanding = max(0, self.budgets.of(hand.budget).outstanding - spent)
 
 
+class DoubtsForgotten(Dispatch):
+    """A request without an answer is taken for one that was never sent."""
+
+    def receive(self, now: float, peer: bytes, message: wire.Message) -> None:
+        super().receive(now, peer, message)
+        for budget in self.budgets.by_key.values():
+            budget.doubts.clear()
+
+
 SCRIPT_MUTANTS = {
     "token not checked": without_token_check,
     "incarnation not checked": without_incarnation_check,
@@ -159,6 +168,8 @@ PAIR_SCRIPT_MUTANTS = {
 }
 PAIR_MEMBER_MUTANTS: dict[str, type[Member]] = {"standby dispatches": StandbyDispatches}
 PAIR_DISPATCH_MUTANTS: dict[str, type[Dispatch]] = {"grants forgotten": GrantsForgotten}
+GENTLE_MUTANTS: dict[str, type[Dispatch]] = {"doubts forgotten": DoubtsForgotten}
+"""Caught where nobody dies: only there not one request may be refused."""
 DISPATCH_MUTANTS: dict[str, type[Dispatch]] = {
     "answer before commit": AnswersBeforeCommit,
     "discoveries committed after the result": DiscoveriesAfterResult,

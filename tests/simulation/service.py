@@ -47,7 +47,8 @@ class Graph:
 
 @dataclass
 class Answer:
-    """One answer of the service. `page` is None where it failed; `refused` where the window was spent."""
+    """One answer of the service. `page` is None where it failed; `refused` where the window was spent; `lost` where it
+    never arrives."""
 
     page: list[str] | None
     cursor: str
@@ -55,6 +56,7 @@ class Answer:
     window: int
     reset_in: float
     refused: bool = False
+    lost: bool = False
 
 
 @dataclass
@@ -67,6 +69,7 @@ class Service:
     windows: dict[tuple[str, str], tuple[float, int]] = field(default_factory=dict)
     refused: int = 0
     fail_next: int = 0
+    lose_next: int = 0
 
     def ask(self, now: float, who: str, operation: Operation, user: str, cursor: str) -> Answer:
         key = (who, operation.value)
@@ -79,6 +82,10 @@ class Service:
         answer = Answer(None, cursor, left, int(ends * 1000), ends - now, refused)
         if refused:
             self.refused += 1
+            return answer
+        if self.lose_next:
+            self.lose_next -= 1
+            answer.lost = True
             return answer
         if self.fail_next:
             self.fail_next -= 1

@@ -15,6 +15,7 @@ import redis
 from tests.simulation.cluster import Simulation
 from tests.simulation.mutants import (
     DISPATCH_MUTANTS,
+    GENTLE_MUTANTS,
     PAIR_DISPATCH_MUTANTS,
     PAIR_MEMBER_MUTANTS,
     PAIR_SCRIPT_MUTANTS,
@@ -102,9 +103,10 @@ def test_a_fault_in_the_script_is_caught(mutant: str, valkey: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mutant", DISPATCH_MUTANTS)
+@pytest.mark.parametrize("mutant", [*DISPATCH_MUTANTS, *GENTLE_MUTANTS])
 def test_a_fault_in_the_dispatch_is_caught(mutant: str, valkey: str) -> None:
-    seed = caught_by(redis.Redis.from_url(valkey), make_dispatch=DISPATCH_MUTANTS[mutant])
+    make = (DISPATCH_MUTANTS | GENTLE_MUTANTS)[mutant]
+    seed = caught_by(redis.Redis.from_url(valkey), make_dispatch=make, gentle=mutant in GENTLE_MUTANTS)
     assert seed is not None, f"{SEEDS} seeds did not notice: {mutant}"
     print(f"{mutant}: caught by seed {seed}")
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tests.simulation.cluster import Simulation
 
 OPERATIONS = ["T", "F", "A"]
+TIMEOUT_S = 1.0
 
 
 @dataclass
@@ -126,13 +127,22 @@ class SimulatedWorker:
         self.cluster.fetched(operation, task.job.user, task.cursor)
         task.sent += 1
         task.fetching = task.cursor
+        sent_at = self.now
         answer = self.cluster.service.ask(self.cluster.now, task.job.who, operation, task.job.user, task.cursor)
+
+        def given_up() -> None:
+            if not self.alive or run != self.runs or self.keeping is None:
+                return
+            self.keeping.budgets.unanswered(self.now, task.job.who, operation.value)
+            if task.job.token in self.tasks:
+                self._next(task)
+            self._act()
 
         def answered() -> None:
             if not self.alive or run != self.runs or self.keeping is None:
                 return
             limit = self.cluster.service.limit
-            self.keeping.heard_budget(
+            self.keeping.budgets.hear(
                 self.now,
                 wire.BudgetReport(
                     task.job.who,
@@ -142,8 +152,9 @@ class SimulatedWorker:
                     answer.window,
                     max(1, int((answer.reset_in - latency) * 1000) + 1),
                 ),
+                sent_at,
             )
-            task.spent += 1
+            task.spent = task.sent
             self.keeping.spent(task.job.token, task.spent)
             if task.job.token not in self.tasks:
                 return
@@ -156,7 +167,7 @@ class SimulatedWorker:
             self._act()
 
         latency = 0.01 + self.cluster.chance.random() * 0.1
-        self.cluster.after(latency, answered)
+        self.cluster.after(*((TIMEOUT_S, given_up) if answer.lost else (latency, answered)))
 
     def _stored(self, task: Task, page: list[str], cursor: str, run: int) -> None:
         """The page is durable; the process may die before it says so."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from protocol.messages import BudgetReport
-from worker.budgets import HeardBudgets
+from worker.budgets import LATE_S, HeardBudgets
 
 WHO, ENDPOINT = "host:here", "things"
 
@@ -15,40 +15,65 @@ def report(remaining: int, window: int = 1000, reset_in_ms: int = 10_000, limit:
 def test_the_lowest_word_in_the_newest_window_counts() -> None:
     budgets = HeardBudgets()
     for said in (report(9), report(5), report(7), report(15, window=900)):
-        budgets.hear(0.0, said)
+        budgets.hear(0.0, said, 0.0)
     assert budgets.last(1.0, WHO, ENDPOINT) == report(5, reset_in_ms=9_000)
-    budgets.hear(1.0, report(14, window=1010))
+    budgets.hear(1.0, report(14, window=1010), 1.0)
     assert budgets.last(1.0, WHO, ENDPOINT) == report(14, window=1010)
 
 
 def test_a_window_that_is_over_says_nothing() -> None:
     budgets = HeardBudgets()
-    budgets.hear(0.0, report(0))
+    budgets.hear(0.0, report(0), 0.0)
     assert budgets.exhausted(9.9, WHO, ENDPOINT)
     assert not budgets.exhausted(10.0, WHO, ENDPOINT)
     assert budgets.last(10.0, WHO, ENDPOINT) is None
 
 
-def test_unanswered_requests_are_counted_one_by_one() -> None:
-    budgets = HeardBudgets()
-    assert budgets.unanswered(0.0, WHO, ENDPOINT) is None
-    budgets.hear(0.0, report(1))
-    assert budgets.unanswered(1.0, WHO, ENDPOINT) == report(0, reset_in_ms=9_000)
-    assert budgets.unanswered(2.0, WHO, ENDPOINT) == report(0, reset_in_ms=8_000)
+def doubt(budgets: HeardBudgets, now: float) -> tuple[int, int, int]:
+    """Requests without an answer, those of them that are counted, and the time to the reset, as a master hears it."""
+    [told] = budgets.reports(now)
+    return told.unanswered, told.counted, told.reset_in_ms
 
 
-def test_a_request_that_was_lost_at_the_beginning_of_a_window_is_counted_in_it() -> None:
+def test_a_request_without_an_answer_is_in_doubt_until_a_later_one_is_answered() -> None:
     budgets = HeardBudgets()
-    budgets.hear(0.0, report(3))
-    budgets.hear(6.0, report(2, reset_in_ms=4_000))
-    assert budgets.unanswered(11.0, WHO, ENDPOINT) == report(14, window=1001)
-    assert budgets.unanswered(12.0, WHO, ENDPOINT) == report(13, window=1001, reset_in_ms=9_000)
-    budgets.hear(12.0, report(11, window=1011))
-    assert budgets.last(12.0, WHO, ENDPOINT) == report(11, window=1011), "the service's own word counts more"
+    budgets.unanswered(0.0, WHO, ENDPOINT)
+    assert doubt(budgets, 0.0) == (1, 0, 0), "also where nothing is known of a limit"
+    budgets.hear(1.0, report(5), sent_at=1.0)
+    budgets.unanswered(2.0, WHO, ENDPOINT)
+    budgets.unanswered(3.0, WHO, ENDPOINT)
+    assert doubt(budgets, 3.0) == (3, 1, 8_000)
+    budgets.hear(4.0, report(4, reset_in_ms=7_000), sent_at=2.5)
+    assert doubt(budgets, 4.0) == (3, 2, 7_000), "the second was given up after this one was sent"
+    assert doubt(budgets, 11.0) == (3, 2, 0), "the service may count it in the next window"
+    budgets.hear(12.0, report(14, window=1010), sent_at=11.0)
+    assert doubt(budgets, 12.0) == (3, 3, 10_000)
+
+
+def test_a_doubt_is_over_when_every_window_is_in_which_it_can_have_been_counted() -> None:
+    budgets = HeardBudgets()
+    budgets.unanswered(0.0, WHO, ENDPOINT)
+    assert doubt(budgets, LATE_S) == (1, 0, 0)
+    assert doubt(budgets, LATE_S + 1) == (1, 1, 0), "it is told, since only that ends it for a master"
+    budgets.hear(100.0, report(5, reset_in_ms=900_000), sent_at=100.0)
+    budgets.unanswered(101.0, WHO, ENDPOINT)
+    assert doubt(budgets, 101.0 + LATE_S + 900.0) == (2, 1, 0)
+    assert doubt(budgets, 102.0 + LATE_S + 900.0) == (2, 2, 0)
+
+
+def test_an_answer_on_another_budget_says_when_a_doubt_was_counted_at_the_latest() -> None:
+    budgets = HeardBudgets()
+    budgets.hear(0.0, report(5), sent_at=0.0)
+    budgets.unanswered(1.0, WHO, ENDPOINT)
+    budgets.hear(3.0, BudgetReport(WHO, "others", 15, 9, 1000, 9_000), sent_at=0.5)
+    assert budgets.reports(14.0)[0][-2:] == (1, 0), "that one was sent before"
+    budgets.hear(4.0, BudgetReport(WHO, "others", 15, 8, 1000, 9_000), sent_at=2.0)
+    assert budgets.reports(14.0)[0][-2:] == (1, 0), "a window that began at 4 runs until 14"
+    assert budgets.reports(14.1)[0][-2:] == (1, 1)
 
 
 def test_a_service_that_counts_nothing_is_never_exhausted() -> None:
     budgets = HeardBudgets()
-    budgets.hear(0.0, BudgetReport(WHO, ENDPOINT, -1, 0, 0, 0))
+    budgets.hear(0.0, BudgetReport(WHO, ENDPOINT, -1, 0, 0, 0), 0.0)
     assert not budgets.exhausted(0.0, WHO, ENDPOINT)
-    assert budgets.unanswered(0.0, WHO, ENDPOINT) is None
+    assert budgets.reports(9.0) == [BudgetReport(WHO, ENDPOINT, -1, 0, 0, 0)]

@@ -28,7 +28,7 @@ def short_rests(monkeypatch: pytest.MonkeyPatch) -> None:
 def reader(service: Scripted, who: str = "", *, proven: bool = True, **settings: Any) -> TwitterReader:
     twitter = Twitter(Settings(base_url=service.url, **settings))
     twitter._telephone.proven = proven
-    return twitter.reader(who or twitter.callers()[0].who, Meter(100), lambda *told: None)
+    return twitter.reader(who or twitter.callers()[0].who, Meter(100), lambda told: None)
 
 
 def error(status: int, code: int, message: str = "words") -> Reply:
@@ -168,7 +168,7 @@ def test_with_a_credential_it_is_the_caller_and_calls_leave_in_turn(service: Scr
     [who] = {one.who for one in twitter.callers()}
     assert who.startswith("credential:")
     assert "s3cret" not in who
-    line = twitter.reader(who, Meter(9), lambda *told: None)
+    line = twitter.reader(who, Meter(9), lambda told: None)
     for _ in range(4):
         line.posts("12", "", "")
     assert [question.address for question in service.asked] == ["127.0.0.2", "127.0.0.3"] * 2

@@ -20,6 +20,7 @@ from storage.files import FileDataset
 from tests.dataset.pages import draft, posts
 from tests.waiting import until
 from worker.asking import ServiceError
+from worker.budgets import HeardBudgets
 from worker.grants import GrantEmptyError, Meter
 from worker.modules.module import Fetched
 from worker.sources.source import Profile, Reader
@@ -53,6 +54,9 @@ class Pages:
 class NoSource:
     service = "none"
     profiles_at_once = 1
+
+    def __init__(self) -> None:
+        self.budgets = HeardBudgets()
 
     def callers(self) -> list[wire.Caller]:
         return []

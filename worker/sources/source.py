@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from protocol.messages import BudgetReport, Caller
+from protocol.messages import Caller
 from storage.dataset import Record
+from worker.budgets import HeardBudgets
 from worker.grants import Meter
 
 
@@ -50,13 +51,14 @@ class Reader(Protocol):
 
 
 class Source(Protocol):
-    """One service."""
+    """One service. `budgets` holds what it says of its limits."""
 
     service: str
     profiles_at_once: int
+    budgets: HeardBudgets
 
     def callers(self) -> list[Caller]:
         """Whom the service counts, for each operation."""
 
-    def reader(self, who: str, meter: Meter, told: Callable[[int, BudgetReport | None], None]) -> Reader:
+    def reader(self, who: str, meter: Meter, told: Callable[[int], None]) -> Reader:
         """The calls of a lease that is to be counted for `who`. Raises ServiceError when that is nobody of ours."""

@@ -22,7 +22,7 @@ from typing import Any
 
 from protocol.errors import MalformedError, UsageError
 from protocol.jobs import Operation, Outcome
-from protocol.messages import BudgetReport, Caller
+from protocol.messages import Caller
 from protocol.settings import Settings
 from storage.dataset import Record
 from worker.asking import Asking, Manners, Said, ServiceError, Telephone, TroubleError
@@ -58,6 +58,7 @@ class Twitter:
         self._headers = _credential_header(settings.bearer_token)
         manners = Manners(settings.max_attempts, settings.timeout_factor_s, settings.toomany_sleep_s)
         self._telephone = Telephone(Http(user_agent(settings.contact)), manners)
+        self.budgets = self._telephone.budgets
         self._addresses = dict.fromkeys(settings.bind_ip)
         for address in self._addresses:
             _check_address(address)
@@ -74,7 +75,7 @@ class Twitter:
             counted = [f"address:{address}" for address in self._addresses] or [f"host:{socket.gethostname()}"]
         return [Caller(operation.value, who, ENDPOINTS[operation]) for operation in Operation for who in counted]
 
-    def reader(self, who: str, meter: Meter, told: Callable[[int, BudgetReport | None], None]) -> TwitterReader:
+    def reader(self, who: str, meter: Meter, told: Callable[[int], None]) -> TwitterReader:
         """The calls of a lease, from the address that the service counts as `who`."""
         kind, _, name = who.partition(":")
         if kind == "address" and name in self._addresses and not self._credential:

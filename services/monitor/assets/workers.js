@@ -298,14 +298,15 @@ export function gauge(share) {
   return h("span", { class: `gauge${share <= 0 ? " spent" : ""}`, "aria-hidden": "true" }, bar);
 }
 
-/** A budget: [key, available, limit, outstanding, resets in s]. */
-export function budget_row([key, available, limit, outstanding, resets]) {
+/** A budget: [key, available, limit, outstanding, resets in s, in doubt]. */
+export function budget_row([key, available, limit, outstanding, resets, doubtful]) {
+  const held = [outstanding ? `${count(outstanding)} granted` : "", doubtful ? `${count(doubtful)} not answered` : ""].filter(Boolean).join(" · ");
   const known = limit > 0 && available !== null;
   return h(
     "div",
     { class: "budget" },
     h("div", { class: "budget-name" }, h("span", { title: key }, key), h("span", { class: "quiet" }, resets === null ? "" : resets > 0 ? `resets in ${span(resets)}` : "resets now")),
     known ? gauge(available / limit) : null,
-    h("div", { class: "budget-under" }, h("span", {}, known ? `${count(available)} of ${count(limit)} left` : available === null ? "not known yet" : `${count(available)} left, no limit told`), h("span", {}, outstanding ? `${count(outstanding)} granted` : "")),
+    h("div", { class: "budget-under" }, h("span", {}, known ? `${count(available)} of ${count(limit)} left` : available === null ? "not known yet" : `${count(available)} left, no limit told`), h("span", {}, held)),
   );
 }
