@@ -33,6 +33,7 @@ import redis
 from master.intake import targets
 from master.traversal import Traversal
 from protocol.jobs import Operation
+from storage import allocator
 from storage.ledger import Ledger
 from storage.valkey import server_binary
 
@@ -60,7 +61,9 @@ def server(folder: Path) -> Iterator[int]:
     folder.mkdir()
     port = free_port()
     words = [chosen_server(), "--port", str(port), "--dir", str(folder), "--save", "", "--loglevel", "warning"]
-    process = subprocess.Popen([*words, "--appendonly", "yes", "--appendfsync", "always"], stdout=subprocess.DEVNULL)
+    words += ["--appendonly", "yes", "--appendfsync", "always"]
+    environment = dict(os.environ) if "--server" in sys.argv[1:] else allocator.environment()  # as the embedded one's
+    process = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL)
     try:
         with redis.Redis(port=port) as client:
             while True:

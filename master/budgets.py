@@ -7,8 +7,8 @@ Rules it keeps:
   * A grant whose holder vanished counts as spent until the window resets. If it vanished between two windows, it may
     have begun one that nobody told of, and which lasts no longer than the longest that was seen.
   * When a window is over the whole limit is there again, less what may still be spent.
-  * A request that was sent and not answered is in doubt as long as its worker says so: it may be counted in any window.
-    What a worker that vanished was in doubt of counts as a grant that vanished.
+  * A request that was sent and not answered is in doubt as long as its worker says so, or until every window is over in
+    which it can have been counted. What a worker that vanished was in doubt of counts as a grant that vanished.
 
 `remaining` comes only from the service. A request that was answered leaves `outstanding` when its holder says so, and
 the service's own count, in the same message, has it by then; nothing is counted twice, and doubt is on the safe side.
@@ -16,26 +16,44 @@ the service's own count, in the same message, has it by then; nothing is counted
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Container, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 from protocol.messages import BudgetReport
 
-
-class Doubt(NamedTuple):
-    """Requests of one run of a worker that got no answer, and those of them that `remaining` has by now."""
-
-    unanswered: int
-    counted: int
-
-    @property
-    def requests(self) -> int:
-        """Those that the service may count or not."""
-        return max(0, self.unanswered - self.counted)
+LATE_S = 15.0
+"""How late a service that stands still may count a request that was given up. Where it answers nothing, its budgets
+rest as long."""
 
 
-_NO_DOUBT = Doubt(0, 0)
+@dataclass(slots=True)
+class Doubts:
+    """Requests of one run of a worker that got no answer, in all, and those of them that `remaining` has by now.
+
+    `heard` are the totals and when they were heard; what was heard of long ago is `aged`, and in no doubt any more.
+    """
+
+    unanswered: int = 0
+    counted: int = 0
+    aged: int = 0
+    heard: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def hear(self, now: float, unanswered: int, counted: int) -> None:
+        """Take in the worker's totals. They only grow: what comes late changes nothing."""
+        if unanswered > self.unanswered:
+            self.unanswered = unanswered
+            self.heard.append((now, unanswered))
+        self.counted = max(self.counted, counted)
+
+    def requests(self, before: float) -> int:
+        """Those that the service may count or not, when what was heard of before that is counted or never will be."""
+        while self.heard and self.heard[0][0] < before:
+            self.aged = self.heard.popleft()[1]
+        return max(0, self.unanswered - max(self.counted, self.aged))
+
+
 UNMETERED = 1 << 30
 """What is available where the service counts nothing that we can see."""
 MOST_BUDGETS = 50_000
@@ -59,7 +77,7 @@ class Budget:
     unmetered: bool = False
     longest: float = 0.0
     guessed: bool = False
-    doubts: dict[bytes, Doubt] = field(default_factory=dict)
+    doubts: dict[bytes, Doubts] = field(default_factory=dict)
 
     def available(self, now: float) -> int:
         """Requests that may be granted now."""
@@ -70,41 +88,41 @@ class Budget:
             return max(0, 1 - self.outstanding)
         if self.forfeited and self.resets_at is None:
             self.resets_at, self.guessed = now + self.longest, True
-        return max(0, self.remaining - self.outstanding - self.in_doubt)
+        return max(0, self.remaining - self.outstanding - self.in_doubt(now))
 
-    @property
-    def in_doubt(self) -> int:
+    def in_doubt(self, now: float) -> int:
         """Requests of which nobody knows whether the service counts them."""
-        return self.forfeited + sum(doubt.requests for doubt in self.doubts.values())
+        if not self.doubts:
+            return self.forfeited
+        before = now - LATE_S - self.longest
+        return self.forfeited + sum(doubts.requests(before) for doubts in self.doubts.values())
 
     @property
     def in_use(self) -> bool:
         """Whether something of it is granted, or may be spent."""
-        return bool(self.outstanding or self.in_doubt)
+        return bool(self.outstanding or self.forfeited or self.doubts)
 
     def pass_time(self, now: float) -> None:
         """A window that is over leaves the whole limit."""
         if self.resets_at is not None and now >= self.resets_at:
             self.remaining, self.resets_at, self.forfeited, self.guessed = self.limit, None, 0, False
 
-    def doubt(self, peer: bytes, said: BudgetReport) -> None:
-        """Take in what a worker has no answer to. Its totals only grow: what comes late changes nothing."""
-        known = self.doubts.get(peer, _NO_DOUBT)
-        doubt = Doubt(max(known.unanswered, said.unanswered), max(known.counted, said.counted))
-        if doubt.requests:
-            self.doubts[peer] = doubt
-        else:
-            self.doubts.pop(peer, None)
+    def doubt(self, now: float, peer: bytes, said: BudgetReport) -> None:
+        """Take in what a worker has no answer to."""
+        doubts = self.doubts.setdefault(peer, Doubts())
+        doubts.hear(now, said.unanswered, said.counted)
+        if doubts.counted >= doubts.unanswered:
+            del self.doubts[peer]
 
     def report(self, now: float, said: BudgetReport) -> None:
         """Take in what the service said, however late or out of order it comes."""
         if said.limit < 0:
             self.unmetered = self.unmetered or self.limit is None
             return
-        self.unmetered = False
         resets_at = now + said.reset_in_ms / 1000
-        if said.window < self.window or said.reset_in_ms == 0:
+        if said.window < self.window or said.reset_in_ms == 0:  # of a window that is over, or of none
             return
+        self.unmetered = False
         self.longest = max(self.longest, said.reset_in_ms / 1000)
         self.pass_time(now)
         between = self.resets_at is None or self.guessed
@@ -164,7 +182,7 @@ class Budgets:
             kept = self.of(key)
             outstanding = kept.outstanding
             forfeited = old.forfeited + vanished.get(key, 0)
-            self.by_key[key] = replace(old, outstanding=outstanding, forfeited=forfeited, doubts=dict(old.doubts))
+            self.by_key[key] = replace(old, outstanding=outstanding, forfeited=forfeited, doubts=deepcopy(old.doubts))
             if old.doubts:
                 self._doubtful.add(key)
 
@@ -177,7 +195,7 @@ class Budgets:
                 continue
             budget.report(now, one)
             if one.unanswered != one.counted or budget.doubts:
-                budget.doubt(peer, one)
+                budget.doubt(now, peer, one)
                 self._doubtful.add(key)
 
     def none_but(self, peers: Container[bytes], now: float) -> None:
@@ -186,7 +204,7 @@ class Budgets:
             budget = self.of(key)
             for peer in [peer for peer in budget.doubts if peer not in peers]:
                 budget.pass_time(now)
-                budget.forfeited += budget.doubts.pop(peer).requests
+                budget.forfeited += budget.doubts.pop(peer).requests(now - LATE_S - budget.longest)
             if not budget.doubts:
                 self._doubtful.discard(key)
 

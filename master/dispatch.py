@@ -41,10 +41,12 @@ from protocol.events import Announcement
 from storage.ledger import AGAIN, GAP, MAX_DISCOVERIES, MAX_TRANSITIONS, OK, STALE, Lead, Reply, Transition
 from storage.records import unpack_job
 
-MAX_LEASES = 256
+MAX_LEASES = 512
 """Jobs handed out in one commit."""
-RESERVED = 32
+RESERVED = 64
 """Transitions of a batch that are kept for handing out, so that a flood of results does not idle the workers."""
+ORPHANS_S = 1.0
+"""How often orphans are looked for: thousands of leases are gone through."""
 MOST_PENDING = 20_000
 """Transitions that wait before words on leases that are over are not taken any more."""
 
@@ -148,6 +150,7 @@ class Dispatch:
             self.cut(worker.peer)
         self.budgets.none_but(self.roster.workers, now)
         if now >= self._grace_until:
+            self._grace_until = now + ORPHANS_S
             self._dispose([hand for hand in self.roster.orphans() if not hand.ended], "orphaned")
         for name in [n for n, c in self.roster.newcomers.items() if now - c.asked_at > self.terms.name_timeout]:
             self._admission.replace(now, name)

@@ -111,7 +111,7 @@ def document(
                 "available": budget.available(now),
                 "limit": budget.limit,
                 "outstanding": budget.outstanding,
-                "in_doubt": budget.in_doubt,
+                "in_doubt": budget.in_doubt(now),
                 "resets_in_s": None if budget.resets_at is None else round(max(0.0, budget.resets_at - now), 1),
             }
             for key, budget in dispatch.budgets.by_key.items()

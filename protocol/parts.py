@@ -25,7 +25,7 @@ class BudgetReport(NamedTuple):
     `window` is the reset time as the service wrote it, the name of the window; `reset_in_ms` is how long from the
     sending of this message until then, by the worker's monotonic clock, 0 when it is over. `unanswered` are the
     requests of this run of the worker that were sent and got no answer, `counted` those among them that are in
-    `remaining` by now, or too old to matter.
+    `remaining` by now.
     """
 
     who: str

@@ -39,7 +39,7 @@ from protocol.errors import FencedError, LedgerError
 from protocol.jobs import Job
 from storage.records import unpack_job
 
-MAX_TRANSITIONS = 256
+MAX_TRANSITIONS = 512
 """Transitions in one commit, so that no commit keeps the server from others for long."""
 MAX_DISCOVERIES = 4096
 """Discoveries in one commit; more become several commits of the same step."""

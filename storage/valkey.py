@@ -35,6 +35,7 @@ from redis.retry import Retry
 
 from protocol.errors import LedgerError, UsageError
 from protocol.logs import fields
+from storage import allocator
 from storage.locks import locked
 
 log = logging.getLogger(__name__)
@@ -267,6 +268,7 @@ class EmbeddedValkey:
                 child = subprocess.Popen(
                     [str(server_binary()), *flags],
                     cwd=self.directory,
+                    env=allocator.environment(),
                     stdin=subprocess.DEVNULL,
                     stdout=words,
                     stderr=words,

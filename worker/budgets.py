@@ -3,8 +3,7 @@ thread need not run into a 429 that another one met, and what is told to the mas
 
 A request that was sent and not answered is in doubt: the service may have counted it, now or when it gets to it. The
 doubt is over when a request on the same budget that was sent later is answered, since that answer's `remaining` has
-both; or when any window is over in which it can have been counted: it was, if ever, before the service answered what
-was sent later on another budget. Until then whoever grants must hold it back (`master.budgets`).
+both. Until then whoever grants must hold it back, or know that it is too old to matter (`master.budgets`).
 """
 
 from __future__ import annotations
@@ -17,39 +16,21 @@ from protocol.messages import BudgetReport
 
 NOTHING_SAID = -1
 """The `limit` of a service that counts nothing that we can see."""
-LATE_S = 15.0
-"""How late a service that stands still may count a request that was given up. Where it answers nothing, its budgets
-rest as long."""
-
-
-@dataclass(slots=True)
-class _Doubt:
-    """A request that was given up, and when the service has counted it at the latest."""
-
-    given_up_at: float
-    counted_by: float
 
 
 @dataclass(slots=True)
 class _Heard:
-    """One budget. `report` was heard at `heard_at`; times are in seconds."""
+    """One budget. `report` was heard at `heard_at`; `doubts` are when requests were given up; times in seconds."""
 
     report: BudgetReport
     heard_at: float = 0.0
-    longest_s: float = 0.0
-    doubts: deque[_Doubt] = field(default_factory=deque)
+    doubts: deque[float] = field(default_factory=deque)
     unanswered: int = 0
 
     def answered(self, sent_at: float) -> None:
         """What was given up before this was sent is in no doubt any more."""
-        while self.doubts and self.doubts[0].given_up_at < sent_at:
+        while self.doubts and self.doubts[0] < sent_at:
             self.doubts.popleft()
-
-    def alive(self, now: float, sent_at: float) -> None:
-        """The service has answered, on another budget, what was sent then."""
-        for doubt in self.doubts:
-            if doubt.given_up_at < sent_at:
-                doubt.counted_by = min(doubt.counted_by, now)
 
     def left_ms(self, now: float) -> int:
         """Until the reset; 0 when the window is over."""
@@ -57,8 +38,6 @@ class _Heard:
 
     def told(self, now: float) -> BudgetReport | None:
         """What a master is to hear, None when there is nothing to say."""
-        while self.doubts and self.doubts[0].counted_by + self.longest_s < now:
-            self.doubts.popleft()
         left_ms = self.left_ms(now)
         if self.report.limit != NOTHING_SAID and not left_ms and not self.unanswered:
             return None
@@ -77,10 +56,7 @@ class HeardBudgets:
         """The service said so at `now`, to a request of `sent_at`; answers may overtake one another."""
         with self._lock:
             heard = self._of(report.who, report.endpoint)
-            heard.longest_s = max(heard.longest_s, report.reset_in_ms / 1000)
             heard.answered(sent_at)
-            for other in self._heard.values():
-                other.alive(now, sent_at)
             if (report.window, -report.remaining) >= (heard.report.window, -heard.report.remaining):
                 heard.report, heard.heard_at = report, now
 
@@ -89,7 +65,7 @@ class HeardBudgets:
         with self._lock:
             heard = self._of(who, endpoint)
             heard.unanswered += 1
-            heard.doubts.append(_Doubt(now, now + LATE_S))
+            heard.doubts.append(now)
 
     def last(self, now: float, who: str, endpoint: str) -> BudgetReport | None:
         """The last word as it is at `now`, None when there is none or its window is over."""

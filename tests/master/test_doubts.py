@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from master.budgets import Budgets, budget_key
+from master.budgets import LATE_S, UNMETERED, Budgets, budget_key
 from protocol.messages import BudgetReport
-from worker.budgets import LATE_S, HeardBudgets
+from worker.budgets import HeardBudgets
 
 WHO, ENDPOINT = "address:1", "ids"
 KEY = budget_key("service", WHO, ENDPOINT)
@@ -156,15 +156,12 @@ class Doubts(RuleBasedStateMachine):
         self.serve(len(self.queue), cut=False)
         for lease in self.leases:
             lease.ended = True
-        self.wait(0)
-        self.now += LATE_S + 2 * self.window + 1
         for worker in range(len(WORKERS)):
             self.tell(worker)
-        while self.post:
-            self.deliver()
+        self.wait(0)
+        self.now += LATE_S + 2 * self.window + 1
         budget = self.budgets.of(KEY)
-        assert budget.outstanding == 0
-        assert not budget.doubts
+        assert (budget.outstanding, budget.in_doubt(self.now)) == (0, 0)
         assert self.budgets.available(KEY, self.now) == self.limit, "doubts are over, and the budget idles"
 
 
@@ -191,6 +188,26 @@ def test_what_two_workers_are_in_doubt_of_adds_up() -> None:
     assert budgets.available(KEY, 10.0) == 12, "they may be counted in the next window"
     budgets.report("service", 10.0, [unanswered(2, 2)], b"one")
     assert budgets.available(KEY, 10.0) == 14
+
+
+def test_a_doubt_is_over_when_every_window_is_in_which_it_can_have_been_counted() -> None:
+    budgets = budgets_with(10)
+    budgets.report("service", 1.0, [unanswered(1)], b"one")
+    budgets.report("service", 3.0, [unanswered(3)], b"one")
+    assert budgets.available(KEY, 1.0 + LATE_S + 10.0) == 12
+    assert budgets.available(KEY, 3.0 + LATE_S + 10.0) == 13
+    budgets.report("service", 40.0, [unanswered(3)], b"one")
+    assert budgets.available(KEY, 40.0) == 15, "the same doubts again"
+    budgets.report("service", 40.0, [unanswered(4)], b"one")
+    assert budgets.available(KEY, 40.0) == 14
+
+
+def test_a_worker_without_an_answer_does_not_make_a_service_metered() -> None:
+    budgets = Budgets()
+    budgets.of(KEY)
+    budgets.report("service", 0.0, [BudgetReport(WHO, ENDPOINT, -1, 0, 0, 0)], b"one")
+    budgets.report("service", 0.0, [unanswered(1)], b"two")
+    assert budgets.available(KEY, 0.0) == UNMETERED
 
 
 def test_words_of_doubt_that_come_late_change_nothing() -> None:

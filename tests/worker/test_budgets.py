@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from protocol.messages import BudgetReport
-from worker.budgets import LATE_S, HeardBudgets
+from worker.budgets import HeardBudgets
 
 WHO, ENDPOINT = "host:here", "things"
 
@@ -48,28 +48,6 @@ def test_a_request_without_an_answer_is_in_doubt_until_a_later_one_is_answered()
     assert doubt(budgets, 11.0) == (3, 2, 0), "the service may count it in the next window"
     budgets.hear(12.0, report(14, window=1010), sent_at=11.0)
     assert doubt(budgets, 12.0) == (3, 3, 10_000)
-
-
-def test_a_doubt_is_over_when_every_window_is_in_which_it_can_have_been_counted() -> None:
-    budgets = HeardBudgets()
-    budgets.unanswered(0.0, WHO, ENDPOINT)
-    assert doubt(budgets, LATE_S) == (1, 0, 0)
-    assert doubt(budgets, LATE_S + 1) == (1, 1, 0), "it is told, since only that ends it for a master"
-    budgets.hear(100.0, report(5, reset_in_ms=900_000), sent_at=100.0)
-    budgets.unanswered(101.0, WHO, ENDPOINT)
-    assert doubt(budgets, 101.0 + LATE_S + 900.0) == (2, 1, 0)
-    assert doubt(budgets, 102.0 + LATE_S + 900.0) == (2, 2, 0)
-
-
-def test_an_answer_on_another_budget_says_when_a_doubt_was_counted_at_the_latest() -> None:
-    budgets = HeardBudgets()
-    budgets.hear(0.0, report(5), sent_at=0.0)
-    budgets.unanswered(1.0, WHO, ENDPOINT)
-    budgets.hear(3.0, BudgetReport(WHO, "others", 15, 9, 1000, 9_000), sent_at=0.5)
-    assert budgets.reports(14.0)[0][-2:] == (1, 0), "that one was sent before"
-    budgets.hear(4.0, BudgetReport(WHO, "others", 15, 8, 1000, 9_000), sent_at=2.0)
-    assert budgets.reports(14.0)[0][-2:] == (1, 0), "a window that began at 4 runs until 14"
-    assert budgets.reports(14.1)[0][-2:] == (1, 1)
 
 
 def test_a_service_that_counts_nothing_is_never_exhausted() -> None:

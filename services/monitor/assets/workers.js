@@ -300,7 +300,7 @@ export function gauge(share) {
 
 /** A budget: [key, available, limit, outstanding, resets in s, in doubt]. */
 export function budget_row([key, available, limit, outstanding, resets, doubtful]) {
-  const held = [outstanding ? `${count(outstanding)} granted` : "", doubtful ? `${count(doubtful)} not answered` : ""].filter(Boolean).join(" · ");
+  const held = [outstanding ? `${count(outstanding)} granted` : "", doubtful ? `${count(doubtful)} in doubt` : ""].filter(Boolean).join(" · ");
   const known = limit > 0 && available !== null;
   return h(
     "div",
