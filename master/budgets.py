@@ -28,6 +28,10 @@ LATE_S = 15.0
 rest as long."""
 
 
+MOST_HEARD = 1000
+"""Times at which a worker told of new doubts; what is not kept ages with the next one."""
+
+
 @dataclass(slots=True)
 class Doubts:
     """Requests of one run of a worker that got no answer, in all, and those of them that `remaining` has by now.
@@ -38,7 +42,7 @@ class Doubts:
     unanswered: int = 0
     counted: int = 0
     aged: int = 0
-    heard: deque[tuple[float, int]] = field(default_factory=deque)
+    heard: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=MOST_HEARD))
 
     def hear(self, now: float, unanswered: int, counted: int) -> None:
         """Take in the worker's totals. They only grow: what comes late changes nothing."""

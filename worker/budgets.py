@@ -16,6 +16,8 @@ from protocol.messages import BudgetReport
 
 NOTHING_SAID = -1
 """The `limit` of a service that counts nothing that we can see."""
+MOST_DOUBTS = 100_000
+"""Requests in doubt on one budget; no window holds more."""
 
 
 @dataclass(slots=True)
@@ -24,7 +26,7 @@ class _Heard:
 
     report: BudgetReport
     heard_at: float = 0.0
-    doubts: deque[float] = field(default_factory=deque)
+    doubts: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_DOUBTS))
     unanswered: int = 0
 
     def answered(self, sent_at: float) -> None:

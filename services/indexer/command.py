@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
+from collections.abc import Callable
 
 import click
 import orjson
@@ -29,6 +31,17 @@ _MASTERS = ("master", "host", "port", "key", "insecure")
 _ALONE = ("-h", "--help", "--version")
 
 
+def rest_until(stopped: threading.Event) -> Callable[[float], None]:
+    """A rest of so many seconds that ends the process when it is told to stop: nobody knows when the server will be
+    back, and every step can be repeated."""
+
+    def rest(seconds: float) -> None:
+        if stopped.wait(seconds):
+            raise KeyboardInterrupt
+
+    return rest
+
+
 class _FollowByDefault(click.Group):
     """Without the name of a command, `follow` is meant."""
 
@@ -51,22 +64,22 @@ def commands() -> None:
 def follow_command(settings: Settings) -> None:
     """Follow the crawl: store its posts in the index as they come, until stopped.
 
-    Ctrl-C, or SIGTERM, lets what is under way come to its end; a second one does not.
+    Ctrl-C, or SIGTERM, lets what is under way come to its end, unless that waits for a search server; a second one does
+    not.
     """
     # Whoever only asks the index needs no sockets.
     import signal
-    import threading
 
     from services.subscriber.subscriber import Subscriber
 
     set_up("tmatic-indexer", settings)
     dataset = FileDataset(settings.output_directory)
-    home = home_of(settings)
+    stopped = threading.Event()
+    home = home_of(settings, rest_until(stopped))
     with home.lock():
         index = opened(home, dataset)
         log.info("the index is open", extra=fields(place=home.present(), posts=index.count()))
         try:
-            stopped = threading.Event()
 
             def stop(*_: object) -> None:
                 if stopped.is_set():  # the second time at once: every step can be repeated

@@ -248,8 +248,9 @@ def engine_of(settings: Settings) -> str:
     return "elasticsearch" if settings.elasticsearch_url else settings.index_engine
 
 
-def home_of(settings: Settings) -> Home:
-    """The place that the settings name: the server if there is a URL, else the folder."""
+def home_of(settings: Settings, wait: Callable[[float], None] | None = None) -> Home:
+    """The place that the settings name: the server if there is a URL, else the folder. `wait` is how a writer rests, in
+    seconds, while the server is away."""
     if settings.elasticsearch_url:
-        return ElasticHome(settings.elasticsearch_url, settings.crawl, settings.index_directory)
+        return ElasticHome(settings.elasticsearch_url, settings.crawl, settings.index_directory, wait)
     return LocalHome(settings.index_directory, settings.index_engine)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
 import pytest
 
+from services.indexer.command import rest_until
 from services.indexer.elastic_http import AwayError, Server
 from services.indexer.elastic_index import MOST_ACTIONS, ElasticReader, ElasticWriter
 from services.indexer.home import ElasticHome, index_name
@@ -223,6 +225,25 @@ def test_a_server_that_is_killed_loses_nothing_and_is_waited_for(search_server: 
     index.commit({**posts(600), "1": None}, "two")
     assert index.count() == 599
     assert index.mark() == "two"
+
+
+@pytest.mark.slow
+def test_whoever_waits_for_a_server_stops_when_told_to_and_can_go_on_later(
+    search_server: OpenSearch, tmp_path: Path
+) -> None:
+    stopped = threading.Event()
+    home = ElasticHome(search_server.url, "main", tmp_path, wait=rest_until(stopped))
+    index = opened(home, dataset_in(tmp_path / "data"))
+    index.commit(posts(5), "one")
+    search_server.kill()
+    threading.Timer(0.5, stopped.set).start()
+    with pytest.raises(KeyboardInterrupt):
+        index.commit(posts(6), "two")
+    search_server.start()
+    again = ElasticHome(search_server.url, "main", tmp_path).open()
+    assert again.mark() == "one"
+    again.commit(posts(6), "two")
+    assert again.count() == 6
 
 
 @pytest.mark.slow
