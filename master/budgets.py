@@ -23,11 +23,13 @@ from dataclasses import dataclass, field, replace
 
 from protocol.messages import BudgetReport
 
+UNMETERED = 1 << 30
+"""What is available where the service counts nothing that we can see."""
+MOST_BUDGETS = 50_000
+"""When more are spoken of, those of which nothing is granted are forgotten: a worker's HELLO names what it likes."""
 LATE_S = 15.0
 """How late a service that stands still may count a request that was given up. Where it answers nothing, its budgets
 rest as long."""
-
-
 MOST_HEARD = 1000
 """Times at which a worker told of new doubts; what is not kept ages with the next one."""
 
@@ -56,12 +58,6 @@ class Doubts:
         while self.heard and self.heard[0][0] < before:
             self.aged = self.heard.popleft()[1]
         return max(0, self.unanswered - max(self.counted, self.aged))
-
-
-UNMETERED = 1 << 30
-"""What is available where the service counts nothing that we can see."""
-MOST_BUDGETS = 50_000
-"""When more are spoken of, those of which nothing is granted are forgotten: a worker's HELLO names what it likes."""
 
 
 @dataclass(slots=True)
