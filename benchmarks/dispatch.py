@@ -49,10 +49,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def chosen_server() -> str:
-    """The binary that --server names, else the embedded one."""
+def chosen_server() -> tuple[str, dict[str, str]]:
+    """The binary that --server names, else the embedded one, and the environment that it runs in."""
     words = sys.argv[1:]
-    return words[words.index("--server") + 1] if "--server" in words else str(server_binary())
+    if "--server" in words:
+        return words[words.index("--server") + 1], dict(os.environ)
+    return str(server_binary()), allocator.environment()
 
 
 @contextlib.contextmanager
@@ -60,9 +62,9 @@ def server(folder: Path) -> Iterator[int]:
     """A server that syncs every write; its port."""
     folder.mkdir()
     port = free_port()
-    words = [chosen_server(), "--port", str(port), "--dir", str(folder), "--save", "", "--loglevel", "warning"]
+    binary, environment = chosen_server()
+    words = [binary, "--port", str(port), "--dir", str(folder), "--save", "", "--loglevel", "warning"]
     words += ["--appendonly", "yes", "--appendfsync", "always"]
-    environment = dict(os.environ) if "--server" in sys.argv[1:] else allocator.environment()  # as the embedded one's
     process = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL)
     try:
         with redis.Redis(port=port) as client:

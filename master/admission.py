@@ -106,8 +106,7 @@ class Admission:
             if hand.peer != worker.peer:
                 self._roster.give(hand, worker)
                 hand.sent_at = now
-            if item.spent > hand.spent:
-                self._spent(hand, item.spent)
+            self._spent(hand, item.spent)
             if item.idle_ms > self._terms.progress_timeout * 1000 and not hand.ended:
                 unknown.append(item.token)
                 self._count("revoked", 1)

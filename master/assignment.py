@@ -89,7 +89,7 @@ class Assigner:
         waiting = {op: sum(reply.lengths.get(queue, 0) for queue in queues) for op, queues in sources.items()}
         if not any(waiting.values()):
             return []
-        workers = [worker for worker in roster.workers.values() if worker.room > len(worker.tokens)]
+        workers = [worker for worker in roster.workers.values() if worker.free > 0]
         if not workers:
             return []
         self._turn = (self._turn + 1) % len(workers)

@@ -28,8 +28,8 @@ UNMETERED = 1 << 30
 MOST_BUDGETS = 50_000
 """When more are spoken of, those of which nothing is granted are forgotten: a worker's HELLO names what it likes."""
 LATE_S = 15.0
-"""How late a service that stands still may count a request that was given up. Where it answers nothing, its budgets
-rest as long."""
+"""How late a service that stands still may count a request that was given up. Where it answers nothing, a budget that
+is all in doubt rests as long, and then for the longest window."""
 MOST_HEARD = 1000
 """Times at which a worker told of new doubts; what is not kept ages with the next one."""
 

@@ -394,7 +394,8 @@ class Dispatch:
         self.outbox.append((peer, message))
 
     def _spent(self, hand: Hand, spent: int) -> None:
-        self.budgets.settle(hand.budget, hand.spend(spent))
+        if more := hand.spend(spent):
+            self.budgets.settle(hand.budget, more)
 
     def _count(self, what: str, by: int = 1) -> None:
         self.counted[what] = self.counted.get(what, 0) + by

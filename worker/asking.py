@@ -82,7 +82,7 @@ class Said:
 
 
 class Asking:
-    """One lease's way to the service. `told(spent)` hears of every request that is over, when the budgets know of it.
+    """One lease's way to the service. `told(spent)` hears of every request that is answered, once the budgets know.
 
     `said` reads the budget off an answer, None when there is nothing; `address()` is where the next request leaves.
     """

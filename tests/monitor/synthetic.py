@@ -107,6 +107,7 @@ def document(
                 "available": dice.randrange(0, 1 + limit) if number else 0,
                 "limit": limit,
                 "outstanding": dice.randrange(0, 12),
+                "in_doubt": 0 if number % 3 else 2,
                 "resets_in_s": round(dice.random() * 900, 1),
             }
             for number in range(min(12, 1 + workers // 4))
