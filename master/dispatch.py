@@ -70,9 +70,8 @@ class Dispatch:
         self._confirmed = False
         self._committed_at = now
         self._grace_until = now + terms.grace
-        self._outages = Outages()
-        self.notices = list[str]()
-        self._assigner = Assigner(self.budgets, traversal, self._outages)
+        self.outages = Outages()
+        self._assigner = Assigner(self.budgets, traversal, self.outages)
         self._transitions = Transitions(traversal, terms)
         self._admission = Admission(
             lead, terms, self.roster, self.budgets, self._send, self._dispose, self._spent, self._count
@@ -289,14 +288,11 @@ class Dispatch:
                 after = hand.job.lapsed().restarted()
                 self._pending.append(self._transitions.failed(peer, hand, after, end.words))
             case _:
-                if self._outages.spares(hand.budget):
+                if self.outages.spares(hand.budget):
                     self._pending.append(self._transitions.back(peer, hand, "outage"))
                 else:
                     self._pending.append(self._transitions.failed(peer, hand, hand.job.failed(), end.words))
-                rest_s = self._outages.failed(now, hand.budget, hand.job.user)
-                if rest_s is not None:
-                    where = f"{hand.budget} fails for every account"
-                    self.notices.append(f"{where}, and is left alone for {rest_s:g} s: {end.words}")
+                self.outages.failed(now, hand.budget, hand.job.user, end.words)
 
     def _dispose(self, hands: list[Hand], reason: str) -> None:
         """Leases that nobody works on go back to the front of their queues."""
@@ -342,10 +338,10 @@ class Dispatch:
             hand.job, hand.moved_at = pending.after, now
             hand.granted += pending.topped_up
             granted = hand.granted
-            self._well(hand)
+            self.outages.succeeded(hand.budget)
         elif status == OK and kind in "DBRK":
             if kind == "D":
-                self._well(hand)
+                self.outages.succeeded(hand.budget)
             self._over(now, pending, hand)
         elif status == AGAIN and kind != "D":
             granted = hand.granted
@@ -383,10 +379,6 @@ class Dispatch:
 
     def _ungrant(self, hand: Hand, pending: Pending) -> None:
         self.budgets.settle(hand.budget, pending.topped_up)
-
-    def _well(self, hand: Hand) -> None:
-        if self._outages.succeeded(hand.budget):
-            self.notices.append(f"{hand.budget} answers again")
 
     # Small things.
 

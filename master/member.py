@@ -393,8 +393,8 @@ class Member:
         if self.dispatch is not None:
             self.outbox += self.dispatch.outbox
             self.dispatch.outbox = []
-            self.notices += self.dispatch.notices
-            self.dispatch.notices = []
+            self.notices += self.dispatch.outages.notices
+            self.dispatch.outages.notices = []
 
 
 _WHO = wire.Refused("who", "this master does not know you: say HELLO first")

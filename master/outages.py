@@ -32,28 +32,31 @@ class _Trouble:
 
 @dataclass(slots=True)
 class Outages:
-    """By the key of a budget: one caller's way to one endpoint."""
+    """By the key of a budget: one caller's way to one endpoint. `notices` are for the operator."""
 
     by_key: dict[str, _Trouble] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
 
-    def succeeded(self, key: str) -> bool:
-        """Something was got there. True when it had been out."""
+    def succeeded(self, key: str) -> None:
+        """Something was got there."""
         trouble = self.by_key.pop(key, None)
-        return trouble is not None and trouble.rest_s > 0
+        if trouble is not None and trouble.rest_s > 0:
+            self.notices.append(f"{key} answers again")
 
-    def failed(self, now: float, key: str, account: str) -> float | None:
-        """A job failed there. The seconds for which it is left alone now, None when it is not to blame."""
+    def failed(self, now: float, key: str, account: str, words: str) -> None:
+        """A job failed there, for the reason `words`. Where the service is to blame, it is left alone from now on."""
         trouble = self.by_key.setdefault(key, _Trouble())
         if len(trouble.accounts) < ACCOUNTS:
             trouble.accounts.add(account)
         if len(trouble.accounts) < ACCOUNTS:
-            return None
+            return
         if trouble.rest_s and not trouble.probing:  # one of those that were under way when it went out
-            return None
+            return
         trouble.probing = False
         trouble.rest_s = min(LONGEST_REST_S, trouble.rest_s * 2 or FIRST_REST_S)
         trouble.until = now + trouble.rest_s
-        return trouble.rest_s
+        where = f"{key} fails for every account"
+        self.notices.append(f"{where}, and is left alone for {trouble.rest_s:g} s: {words}")
 
     def spares(self, key: str) -> bool:
         """Whether a failure there now is the service's, and costs its job no try."""

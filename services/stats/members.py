@@ -111,9 +111,12 @@ def text_of(handle: int, header: Header) -> bytes:
     if len(raw) != wanted:
         raise MalformedError("a member is cut short")
     try:
-        text = zlib.decompressobj(-zlib.MAX_WBITS).decompress(raw[: header.deflated], header.plain + 1)
+        inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+        text = inflate.decompress(raw[: header.deflated], header.plain + 1)
     except zlib.error as error:
         raise MalformedError(f"a member cannot be decompressed: {error}") from error
+    if not inflate.eof or inflate.unused_data:
+        raise MalformedError("a member's lines do not end where they must")
     if (zlib.crc32(text), len(text)) != _TRAILER.unpack(raw[header.deflated :]) or len(text) != header.plain:
         raise MalformedError("a member's lines are not what its trailer says")
     return text

@@ -7,17 +7,20 @@ from hypothesis import given, strategies as st
 from master.outages import ACCOUNTS, FIRST_REST_S, LONGEST_REST_S, Outages
 
 KEY = "twitter host:a statuses/user_timeline"
+WORDS = "no answer within 30 s"
 
 
 def out(outages: Outages, now: float = 0.0) -> None:
     for number in range(ACCOUNTS):
-        outages.failed(now, KEY, str(number))
+        outages.failed(now, KEY, str(number), WORDS)
 
 
 def test_one_account_that_fails_is_its_own_trouble() -> None:
     outages = Outages()
-    assert [outages.failed(float(now), KEY, "1") for now in range(100)] == [None] * 100
+    for now in range(100):
+        outages.failed(float(now), KEY, "1", WORDS)
     assert outages.room(100.0, KEY) is None
+    assert not outages.notices
 
 
 def test_a_service_that_fails_for_many_is_left_alone_and_then_asked_by_one() -> None:
@@ -33,15 +36,26 @@ def test_a_service_that_fails_for_many_is_left_alone_and_then_asked_by_one() -> 
 def test_a_success_ends_it() -> None:
     outages = Outages()
     out(outages)
-    assert outages.succeeded(KEY)
-    assert not outages.succeeded(KEY)
+    outages.succeeded(KEY)
+    outages.succeeded(KEY)
     assert outages.room(0.1, KEY) is None
+
+
+def test_the_operator_is_told_when_a_service_goes_out_and_when_it_is_back_once_each() -> None:
+    outages = Outages()
+    out(outages)
+    assert outages.notices == [f"{KEY} fails for every account, and is left alone for {FIRST_REST_S:g} s: {WORDS}"]
+    outages.failed(0.5, KEY, "99", WORDS)
+    assert len(outages.notices) == 1
+    outages.succeeded(KEY)
+    outages.succeeded(KEY)
+    assert outages.notices[1:] == [f"{KEY} answers again"]
 
 
 def test_failures_that_were_under_way_when_it_went_out_do_not_lengthen_it() -> None:
     outages = Outages()
     out(outages)
-    assert outages.failed(0.5, KEY, "99") is None
+    outages.failed(0.5, KEY, "99", WORDS)
     assert outages.room(FIRST_REST_S, KEY) == 1
 
 
@@ -63,7 +77,8 @@ def test_an_hour_of_failures_costs_few_tries(probes: int) -> None:
         assert outages.room(now, KEY) == 1
         outages.tried(now, KEY)
         assert outages.room(now, KEY) == 0
-        longer = outages.failed(now + 0.1, KEY, "1")
+        outages.failed(now + 0.1, KEY, "1", WORDS)
+        longer = outages.by_key[KEY].rest_s
         assert longer == min(LONGEST_REST_S, 2 * rest), "each failure of the one that tries doubles the rest"
         rest = longer
     assert probes < 18 or now > 3600
