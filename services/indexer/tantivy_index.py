@@ -28,6 +28,8 @@ _MOST_TAGS: Final = 50_000
 """Different hashtags of one segment that are counted exactly; beyond, the rarest of them may be missed."""
 
 _LARGEST_META: Final = 64 << 20
+_PARTS: Final = ("fast", "fieldnorm", "idx", "pos", "store", "term")
+"""The files of every segment, by suffix. tantivy takes one without positions for one that never had any."""
 _FACTS: Final = ("id", "account", "user", "screen_name", "lang", "hashtags", "has", "mark")
 
 
@@ -159,6 +161,9 @@ class TantivyWriter(TantivyReader):
         self._seal = Seal(folder)
         self._seal.check()
         super().__init__(folder)
+        for missing in (f"{segment}.{part}" for segment in self._segments() for part in _PARTS):
+            if not (folder / missing).exists():
+                raise TornError(f"the index {folder} lacks {missing}")
         try:
             self._writer = self._index.writer(_HEAP_BYTES, 1)
         except ValueError as error:
@@ -198,11 +203,15 @@ class TantivyWriter(TantivyReader):
         """Wait for the joining of segments to end, and let go of the index."""
         self._writer.wait_merging_threads()
 
-    def _committed(self) -> list[str]:
-        """The files that the table of contents names: whatever else is there is still being written, or going."""
+    def _segments(self) -> set[str]:
+        """The segments that the table of contents names."""
         with (self.folder / "meta.json").open("rb") as file:
             meta = orjson.loads(file.read(_LARGEST_META))
-        segments = {segment["segment_id"].replace("-", "") for segment in meta["segments"]}
+        return {segment["segment_id"].replace("-", "") for segment in meta["segments"]}
+
+    def _committed(self) -> list[str]:
+        """The files of these segments: whatever else is there is still being written, or going."""
+        segments = self._segments()
         return [path.name for path in self.folder.iterdir() if path.name.partition(".")[0] in segments]
 
 

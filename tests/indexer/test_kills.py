@@ -179,6 +179,20 @@ def test_a_torn_index_is_found_kept_aside_and_built_anew(
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_an_index_that_lacks_any_of_its_files_is_torn(engine: str, tmp_path: Path) -> None:
+    """Also one that its engine does without, to its answers' harm."""
+    dataset, home = crawled(tmp_path), LocalHome(tmp_path / "index", engine)
+    torn = indexed(home, dataset)
+    for name in json.loads((torn / "seal.json").read_bytes())["files"]:
+        content = (torn / name).read_bytes()
+        (torn / name).unlink()
+        with pytest.raises(TornError):
+            home.open()
+        (torn / name).write_bytes(content)
+    home.open().close()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("lost", ["all", "table", "seal and more"])
 def test_what_is_left_of_an_index_does_not_matter(engine: str, lost: str, tmp_path: Path) -> None:
     dataset, home = crawled(tmp_path), LocalHome(tmp_path / "index", engine)
