@@ -145,6 +145,7 @@ def test_an_adopted_server_takes_the_durability_of_its_new_owner(tmp_path: Path)
             assert len(items(server.start())) == 10
 
 
+@pytest.mark.slow
 def test_a_server_that_is_still_loading_is_adopted_and_waited_for(tmp_path: Path) -> None:
     with EmbeddedValkey(tmp_path / "ledger", "always") as server:
         fill(server.url, 5_000)
@@ -167,6 +168,7 @@ def test_a_server_that_is_still_loading_is_adopted_and_waited_for(tmp_path: Path
             pass
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_while_it_starts_is_started_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

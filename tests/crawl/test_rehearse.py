@@ -68,6 +68,7 @@ def test_a_mishap_that_never_came_is_told_and_is_no_success(tmp_path: Path) -> N
     assert "The audit is clean" in drill.stdout and "kill worker:1" in drill.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "says"),
     [

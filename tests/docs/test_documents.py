@@ -124,6 +124,7 @@ def test_the_diagram_of_the_election_is_that_of_its_table() -> None:
     assert election_diagram.with_diagram(page) == page, "say: python -m tests.docs.election_diagram"
 
 
+@pytest.mark.slow
 def test_the_commands_own_words_are_up_to_date() -> None:
     text = reference_page.PAGE.read_text()
     assert reference_page.page(text) == text, "say python -m tests.docs.reference_page"

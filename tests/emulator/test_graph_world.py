@@ -41,6 +41,7 @@ def assert_equal(world: GraphWorld, edges: list[Edge]) -> None:
         assert world.friend_count(account) == len(set(friends[user]))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     edges=st.lists(st.tuples(st.integers(0, 30), st.sampled_from([1, 2, 7, (1 << 63) - 1])), min_size=1, max_size=60),

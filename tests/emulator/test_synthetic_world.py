@@ -40,6 +40,7 @@ def test_in_degrees_fall_off_with_the_exponent_of_the_real_graph(world: Syntheti
     assert 0 in degrees
 
 
+@pytest.mark.slow
 def test_the_share_of_mutual_pairs_is_that_of_the_real_graph(world: SyntheticWorld) -> None:
     edges = {
         (follower, account.id)
@@ -156,6 +157,7 @@ def test_screen_names_lead_back_to_their_account(world: SyntheticWorld) -> None:
     assert world.find_name("_") is None
 
 
+@pytest.mark.slow
 def test_a_million_accounts_start_quickly_and_stay_small() -> None:
     program = (
         "import time; t = time.monotonic(); from services.emulator.synthetic import SyntheticWorld as W;"

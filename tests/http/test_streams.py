@@ -6,6 +6,8 @@ import socket
 import threading
 from collections.abc import Callable
 
+import pytest
+
 from services.http import Streams
 from services.http.streams import encoded
 from tests.http.applications import Trial
@@ -102,6 +104,7 @@ def test_streams_end_when_they_are_told_to() -> None:
         until(lambda: not len(trial.streams), PATIENCE_S)
 
 
+@pytest.mark.slow
 def test_hundreds_of_streams_are_open_and_each_gets_each_event() -> None:
     trial = Trial(streams=Streams(most=400))
     with served(trial.app) as (host, port, _):

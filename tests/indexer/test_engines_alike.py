@@ -128,6 +128,7 @@ def distinct(posts: dict[str, Document]) -> bool:
     return len({post.rank for post in posts.values()}) == len(posts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(posts=WORLDS.filter(distinct), questions=st.lists(QUESTIONS, min_size=1, max_size=8))

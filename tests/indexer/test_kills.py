@@ -98,6 +98,7 @@ def test_a_second_writer_is_refused_in_words(engine: str, tmp_path: Path) -> Non
     home.lock().release()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_reader_sees_the_commits_of_a_writer_in_another_process(engine: str, tmp_path: Path) -> None:
     home = LocalHome(tmp_path, engine)
@@ -147,6 +148,7 @@ def held(home: LocalHome) -> dict[str, Document]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(

@@ -88,6 +88,7 @@ def said(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=60)
 
 
+@pytest.mark.slow
 def test_the_shell_rebuilds_and_asks(tmp_path: Path) -> None:
     crawled(tmp_path)
     built = said(tmp_path, "rebuild")
@@ -107,6 +108,7 @@ def test_the_shell_rebuilds_and_asks(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

@@ -33,6 +33,7 @@ def put(scribe: Scribe, ids: list[int]) -> int:
     return new
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_large_set_stays_compact_and_holds_each_once(
     kind: str, scribe: Scribe, ledger: Ledger, client: redis.Redis

@@ -335,6 +335,7 @@ def many_events() -> Iterator[Event]:
         yield done_event(3 * user + 3, f"u{user}", 150, pages[2])
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_it_ends_with_what_the_files_say(tmp_path: Path) -> None:
     dataset = dataset_in(tmp_path / "data")
     for user in range(USERS):

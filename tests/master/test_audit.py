@@ -212,6 +212,7 @@ def test_what_is_nowhere_gets_a_job_again_once(crawl: Crawl) -> None:
     assert repair(resting_at(crawl), after.missing) == 0
 
 
+@pytest.mark.slow
 def test_a_crawl_that_is_led_is_not_repaired(crawl: Crawl) -> None:
     leading = threading.Event()
 

@@ -79,6 +79,7 @@ def test_requeue_and_drop_name_the_job_and_a_no_is_told(master: tuple[str, list[
     assert "a job is an operation" in told[2]
 
 
+@pytest.mark.slow
 def test_no_master_is_said_in_words() -> None:
     with pytest.raises(LedgerError, match="no master answers"):
         AskedMaster(["127.0.0.1:1"]).dead(0, 10)

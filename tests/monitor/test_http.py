@@ -61,6 +61,7 @@ def test_whoever_has_the_token_may_requeue_and_drop(monitor: Running) -> None:
     assert "no dead letter" in again.json()["results"][0]["why_not"]
 
 
+@pytest.mark.slow
 def test_an_action_without_a_master_is_told_once_and_changes_nothing(tmp_path: Path) -> None:
     with running(tmp_path, master=AskedMaster(["127.0.0.1:1"])) as served:
         jobs = [["T", str(user)] for user in range(200)]

@@ -72,6 +72,7 @@ class Heard:
         self.connection.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_gzip", [False, True])
 def test_a_stream_begins_with_all_that_a_page_needs(monitor: Running, in_gzip: bool) -> None:
     heard = Heard(monitor, in_gzip=in_gzip)
@@ -104,6 +105,7 @@ def test_after_a_restart_of_the_monitor_a_page_gets_all_lines(monitor: Running) 
     assert lines[0][0] == 1
 
 
+@pytest.mark.slow
 def test_streams_are_bounded_and_closed_ones_make_room(tmp_path: Path) -> None:
     with running(tmp_path) as served:
         heard = [Heard(served) for _ in range(MOST_STREAMS)]

@@ -73,6 +73,7 @@ def test_the_cluster_keeps_its_promises_in_a_few_seeds(valkey: str) -> None:
     run_seeds(0, SEEDS_QUICK, redis.Redis.from_url(valkey))
 
 
+@pytest.mark.slow
 def test_no_request_is_refused_while_nobody_dies(valkey: str) -> None:
     client = redis.Redis.from_url(valkey)
     for seed in range(SEEDS_QUICK):

@@ -136,6 +136,7 @@ def test_after_a_lost_connection_everything_that_is_not_settled_comes_again(ear:
     assert ear.points()[1] == names(range(12))
 
 
+@pytest.mark.slow
 def test_what_is_settled_does_not_come_again(ear: Ear) -> None:
     row, settled = Row(5), list[int]()
     row.closed = False

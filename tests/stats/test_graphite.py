@@ -52,6 +52,7 @@ def read(path: Path) -> list[Point]:
     return list(points_of(path, Oddities()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pickle", [False, True], ids=["plaintext", "pickle"])
 def test_whisper_has_what_the_file_has_live_and_replayed(new_carbon: NewCarbon, tmp_path: Path, pickle: bool) -> None:
     live_one, later_one, moved_one = new_carbon("live"), new_carbon("later"), new_carbon("moved")
@@ -116,6 +117,7 @@ def test_carbon_killed_for_half_a_minute_loses_nothing(new_carbon: NewCarbon, tm
     killed_in_the_middle(new_carbon("carbon"), tmp_path / "crawl.gz", pickle=pickle, away_s=30)
 
 
+@pytest.mark.slow
 def test_what_was_recorded_while_carbon_and_we_were_away_is_sent_at_the_next_start(
     new_carbon: NewCarbon, tmp_path: Path
 ) -> None:
@@ -134,6 +136,7 @@ def test_what_was_recorded_while_carbon_and_we_were_away_is_sent_at_the_next_sta
     carbon.has(read(path), since)
 
 
+@pytest.mark.slow
 def test_a_replay_outlives_a_carbon_that_is_killed_in_its_middle(new_carbon: NewCarbon, tmp_path: Path) -> None:
     carbon = new_carbon("carbon")
     carbon.start()

@@ -283,6 +283,7 @@ def test_killed_again_and_again_each_result_is_there_once(tmp_path: Path) -> Non
     assert recording.counts.leads == len(values) >= 150
 
 
+@pytest.mark.slow
 def test_a_reader_may_come_at_any_moment(tmp_path: Path) -> None:
     path = tmp_path / "crawl.gz"
     with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.DEVNULL) as writer:
@@ -323,6 +324,7 @@ def test_lines_of_the_original_are_points() -> None:
     assert point(b"load 0.25 1340000000.75") == Point("load", "0.25", 1340000000)
 
 
+@pytest.mark.slow
 def test_plain_files_and_one_long_member_are_read_too_and_oddities_counted(tmp_path: Path) -> None:
     lines = b"".join(b"a.b %d %d\n" % (n, START + n) for n in range(50_000))
     for content in (lines, gzip.compress(lines), gzip.compress(lines[:100]) + gzip.compress(lines[100:])):

@@ -125,6 +125,7 @@ def _is_none(frames: list[bytes]) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_heartbeats_go_on_while_a_job_waits_for_its_service(tmp_path: Path, service: Scripted) -> None:
     service.answers(Reply(wait_s=2.0))
     with master() as led, worker(tmp_path, led.port, service.url) as process:
