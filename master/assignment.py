@@ -11,6 +11,7 @@ Rules it keeps:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -47,6 +48,7 @@ class Assigner:
         self._budgets, self._outages = budgets, outages
         self._traversal = traversal
         self._turn = 0
+        self._promised = Counter[bytes]()
         self._idle_until = float("-inf")
         self._silent: dict[str, set[bytes]] = {}
         self._word_until = float("-inf")
@@ -89,20 +91,20 @@ class Assigner:
         waiting = {op: sum(reply.lengths.get(queue, 0) for queue in queues) for op, queues in sources.items()}
         if not any(waiting.values()):
             return []
-        workers = [worker for worker in roster.workers.values() if worker.free > 0]
+        promised = self._promised
+        workers = [worker for worker in roster.workers.values() if worker.free > promised[worker.peer]]
         if not workers:
             return []
         self._turn = (self._turn + 1) % len(workers)
         workers = workers[self._turn :] + workers[: self._turn]
         wishes: list[Wish] = []
-        planned: dict[bytes, int] = {}
         for last in (False, True):
             for left, worker in zip(range(len(workers), 0, -1), workers, strict=True):
                 made = self._for_worker(
-                    now, worker, worker.free - planned.get(worker.peer, 0), sources, waiting, most, 1 if last else left
+                    now, worker, worker.free - promised[worker.peer], sources, waiting, most, 1 if last else left
                 )
                 for wish in made:
-                    planned[worker.peer] = planned.get(worker.peer, 0) + wish.wanted
+                    promised[worker.peer] += wish.wanted
                     most -= wish.wanted
                 wishes += made
                 if most <= 0 or len(wishes) + len(Operation) > transitions:
@@ -150,6 +152,9 @@ class Assigner:
 
     def leased(self, wish: Wish, jobs: int) -> None:
         """The ledger gave so many: what was granted for the others comes back."""
+        self._promised[wish.peer] -= wish.wanted
+        if not self._promised[wish.peer]:
+            del self._promised[wish.peer]
         self._budgets.settle(wish.budget, (wish.wanted - jobs) * wish.granted)
 
     def top_up(self, now: float, hand: Hand) -> int:

@@ -4,8 +4,8 @@ No socket, no clock, no Redis in here: `now` is the caller's monotonic time in s
 
     receive(now, peer, message)     for each frame that waits
     tick(now)
-    batch = next_batch(now)         when no commit is under way; committed by the ledger
-    committed(now, reply)           its answer
+    batch = next_batch(now)         when no commit is under way, or one and this is `full`; committed by the ledger
+    committed(now, reply)           the answer to the first that is under way
     outbox                          messages to send, emptied by the loop
     events                          what was announced, to publish, emptied by the loop
 
@@ -33,6 +33,7 @@ from master.outages import Outages
 from master.readers import Readers
 from master.resting import Resting
 from master.roster import Hand, Roster, assignment
+from master.standby import STRANGER
 from master.terms import Terms
 from master.transitions import Pending, Transitions
 from master.traversal import COLLECTED, Traversal, front_of
@@ -65,8 +66,9 @@ class Dispatch:
         self.intake: Iterator[Transition] | None = None
         self.draining = False
         self.counted: dict[str, int] = {}
+        self.filled_by = MAX_TRANSITIONS - RESERVED
         self._pending: deque[Pending] = deque()
-        self._flying: list[Pending] | None = None
+        self._flying: deque[list[Pending]] = deque()
         self._confirmed = False
         self._committed_at = now
         self._grace_until = now + terms.grace
@@ -122,7 +124,7 @@ class Dispatch:
             case _:
                 self._count(f"unexpected {wire.TYPES[type(message)].decode()}")
         if worker is None and not isinstance(message, (wire.Hello, wire.Bye)):
-            self._send(peer, wire.Refused("who", "this master does not know you: say HELLO first"))
+            self._send(peer, STRANGER)
 
     def also(self, transition: Transition, *, peer: bytes | None = None, hand: Hand | None = None) -> None:
         """One more transition, which is no result: what tools and readers ask for, and questions about leases that are
@@ -183,6 +185,12 @@ class Dispatch:
         return self.traversal.queues(self.reply.levels)
 
     @property
+    def full(self) -> bool:
+        """Whether the next commit is full already, and need not wait for the answer to the one that is under way. Never
+        while targets are read: the ledger's thread reads ahead then."""
+        return len(self._pending) >= self.filled_by and self.intake is None
+
+    @property
     def eager(self) -> bool:
         """Whether something waits for the next commit that needs no further message."""
         return bool(self._pending) or self.intake is not None
@@ -194,7 +202,7 @@ class Dispatch:
         return self._confirmed and self._over_by_memory()
 
     def _over_by_memory(self) -> bool:
-        if self._pending or self._flying or self.roster.hands:
+        if self._pending or any(self._flying) or self.roster.hands:
             return False
         if self.draining:
             return True
@@ -206,7 +214,6 @@ class Dispatch:
 
     def next_batch(self, now: float) -> list[Transition] | None:
         """The next commit: what waits, then what is to be handed out. None when there is nothing and no beat is due."""
-        assert self._flying is None, "one commit is under way at a time"
         batch: list[Pending] = []
         weight = 0
         while self._pending and len(batch) < MAX_TRANSITIONS - RESERVED:
@@ -228,13 +235,12 @@ class Dispatch:
         due = now - self._committed_at >= self.terms.beat or (not self._confirmed and self._over_by_memory())
         if not batch and not due:
             return None
-        self._flying = batch
+        self._flying.append(batch)
         return [pending.transition for pending in batch]
 
     def committed(self, now: float, reply: Reply) -> None:
         """The ledger has the batch: take over what it says, and tell those whom it concerns."""
-        assert self._flying is not None
-        batch, self._flying = self._flying, None
+        batch = self._flying.popleft()
         self.reply, self._committed_at = reply, now
         self._confirmed = not batch
         self.events += announcements(batch, reply.announced)

@@ -32,6 +32,8 @@ LATE_S = 0.25
 PATIENCE_S = 5.0
 YIELD_S = 1.0
 PEER_SILENCE_S = 0.3
+MOST_EPOCHS_AHEAD = 1_000_000
+"""How far the word of a peer can raise the epoch: numbers must not run out for a stranger's word."""
 CUT_OFF_S = 3.0
 """How long a leader whom no worker reaches waits, while workers reach its peer."""
 
@@ -128,6 +130,10 @@ class Peer:
     def silent(self, now: float) -> bool:
         """Whether the link to it is dead, or it is."""
         return now - self.heard_at > PEER_SILENCE_S
+
+    def witness(self, epoch: int) -> int:
+        """The highest epoch that it spoke of, for a ledger that speaks of this one."""
+        return min(self.epoch, epoch + MOST_EPOCHS_AHEAD)
 
     def could_lead(self, now: float) -> bool:
         """Whether the lead can be left to it."""

@@ -1,7 +1,7 @@
 """The master's loop: the sockets, the ledger's thread and the clock around the decisions of `master.member`.
 
-The ledger is asked one thing at a time, in its own thread; the loop waits for frames, answers and signals at once, and
-never for one of them. Beats go on until the lead is given back, also while the manifest is written.
+The ledger is asked one thing after the other, in its own thread; the loop waits for frames, answers and signals at
+once, and never for one of them. Beats go on until the lead is given back, also while the manifest is written.
 """
 
 from __future__ import annotations
@@ -76,7 +76,6 @@ class Loop:
         self._refusal = ""
         self._router, self._peer, self.member, self._leading, self._finish = router, peer, member, leading, finish
         self._thread = LedgerThread()
-        self._answered: Callable[[Any], None] = lambda _: None
         self.totals: dict[str, int] = {}
         self.events_at = ""
         """Where events are published, for whoever asks by STATUS."""
@@ -132,7 +131,7 @@ class Loop:
         leadership = self.member.leadership
         if leadership is not None and self.member.election.role is Role.LEADING and not self._thread.busy:
             lead, beat = leadership.lead, leadership.beat
-            self._ask(lambda: self._leading.opened.ledger.release(lead.incarnation, beat), lambda _: None)
+            self._thread.ask(lambda: self._leading.opened.ledger.release(lead.incarnation, beat), lambda _: None)
         self._thread.close(LAST_QUESTION_S)
 
     def _signalled(self, _number: int, _frame: FrameType | None) -> None:
@@ -159,6 +158,8 @@ class Loop:
         self.member.tick(now)
         if not self._thread.busy:
             self._ask_next(now)
+        elif (further := self.member.further(now)) is not None:
+            self._put(now, further, None)
         self._send()  # after the question: what the last commit has to say is sent while the ledger does the next
         if self._publisher.watched:
             self._inquiries.look(now)
@@ -173,23 +174,25 @@ class Loop:
         if question is not None:
             self._put(now, question, read_ahead)
         elif read_ahead is not None:
-            self._ask(read_ahead, lambda _: None)
+            self._thread.ask(read_ahead, lambda _: None)
 
     def _put(self, now: float, question: Question, read_ahead: Callable[[], None] | None) -> None:
         ledger = self._leading.opened.ledger
         match question:
             case Observe():
-                self._ask(self._leading.observe, self._member_answered)
+                self._thread.ask(self._leading.observe, self._member_answered)
             case Take():
-                self._ask(lambda: self._leading.take(question), self._member_answered)
+                self._thread.ask(lambda: self._leading.take(question), self._member_answered)
             case GiveBack():
                 give = question
-                self._ask(lambda: ledger.release(give.incarnation, give.beat, ended=give.ended), self._member_answered)
+                self._thread.ask(
+                    lambda: ledger.release(give.incarnation, give.beat, ended=give.ended), self._member_answered
+                )
             case Commit():
                 summary = now >= self._summary_at
                 if summary:
                     self._summary_at = now + SUMMARY_S
-                self._ask(lambda: self._commit(question, read_ahead, summary), self._committed)
+                self._thread.ask(lambda: self._commit(question, read_ahead, summary), self._committed)
 
     def _commit(
         self, question: Commit, read_ahead: Callable[[], None] | None, summary: bool
@@ -250,17 +253,15 @@ class Loop:
 
     # What the ledger answers.
 
-    def _ask(self, question: Callable[[], Any], answered: Callable[[Any], None]) -> None:
-        self._answered = answered
-        self._thread.ask(question)
-
     def _take_answer(self) -> None:
         try:
-            self._answered(self._thread.answer())
+            taken, answer = self._thread.answer()
         except BugError as bug:
             raise bug.error from bug
         except LedgerError as error:
             self.member.failed(time.monotonic(), error)
+        else:
+            taken(answer)
         self._tell_of_role()
 
     def _member_answered(self, answer: Any) -> None:

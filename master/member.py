@@ -1,12 +1,13 @@
 """One master of a crawl, alone or one of a pair: standby, leader, and the ways between. No socket, no clock, no Redis.
 
-Messages, ticks and the ledger's answers go in; messages to send and one question at a time to the ledger come out.
-The loop around it, real or simulated,
+Messages, ticks and the ledger's answers go in; messages to send and questions to the ledger come out. The loop around
+it, real or simulated,
 
     receive(now, peer, message)     for each frame that waits
     tick(now)
     question = question(now)        when none is under way; put to the ledger
-    answered(now, answer)           or failed(now, error)
+    further(now)                    when one is: the next commit, to be put behind it
+    answered(now, answer)           or failed(now, error), for each question in its turn
     outbox, to_peer                 messages to send, emptied by the loop
     ending                          set when this master is to leave
 
@@ -24,7 +25,7 @@ from master.dispatch import Dispatch
 from master.election import Act, Election, Event, Peer, Role
 from master.loaded import InconsistentError, LedElsewhereError
 from master.questions import Commit, Ending, GiveBack, Leadership, Observe, Question, Take
-from master.standby import Standby
+from master.standby import STRANGER, Pair, Standby
 from master.terms import Terms
 from protocol import messages as wire
 from protocol.errors import FencedError, TmaticError
@@ -46,17 +47,6 @@ AGAIN_S = 0.1
 """How long a master of a pair leaves a ledger alone that did not serve."""
 AGAIN_ALONE_S = 0.5
 """How long a master without a peer does."""
-MOST_EPOCHS_AHEAD = 1_000_000
-"""How far the word of a peer can raise the epoch: numbers must not run out for a stranger's word."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A master's place in a pair: its number, where it listens, and where the other one does."""
-
-    number: int
-    address: str
-    peer: str
 
 
 @dataclass(slots=True)
@@ -83,7 +73,7 @@ class Member:
     standby: Standby = field(init=False)
     takeovers: list[tuple[float, int, str]] = field(default_factory=list)
     """When this master took the lead, in which epoch, and why."""
-    _under_way: Question | None = None
+    _under_way: deque[Question] = field(default_factory=deque)
     _asked_at: float = 0.0
     _ask_at: float = float("-inf")
     _word_at: float = float("-inf")
@@ -122,7 +112,7 @@ class Member:
         if self.dispatch is not None and self.election.role is Role.LEADING:
             self.dispatch.receive(now, peer, message)
         elif self.dispatch is None and self.pair is not None and not isinstance(message, wire.Bye):
-            self.outbox.append((peer, self._standby_word() if known else _WHO))
+            self.outbox.append((peer, self._standby_word() if known else STRANGER))
 
     def unreachable(self, now: float, peer: bytes) -> None:
         """A message could not be sent: nobody is connected under that routing id any more."""
@@ -148,9 +138,9 @@ class Member:
                     self._give_way = "its workers reach only the other master"
             if self.election.outranked(self.leadership.lead.epoch):
                 self._do(now, self.election.step(now, Event.OUTRANKED))
-        if self._leave is not None and self._under_way is None and role in (Role.STANDBY, Role.LEADING, Role.YIELDING):
+        if self._leave is not None and not self._under_way and role in (Role.STANDBY, Role.LEADING, Role.YIELDING):
             self._do(now, self.election.step(now, Event.LEAVE, "told to stop"))
-        elif self._give_way and self._under_way is None and role is Role.LEADING:
+        elif self._give_way and not self._under_way and role is Role.LEADING:
             self._do(now, self.election.step(now, Event.GIVE_WAY, self._give_way))
         if self.pair is not None and now - self._word_at >= PEER_WORD_S:
             self._say_to_peer(now)
@@ -185,18 +175,31 @@ class Member:
 
     def question(self, now: float) -> Question | None:
         """What to ask the ledger next. None while there is nothing to ask, or an answer is still to come."""
-        if self._under_way is not None:
+        if self._under_way:
             return None
         asked = self._next(now)
         if asked is not None:
-            self._under_way, self._asked_at = asked, now
+            self._under_way.append(asked)
+            self._asked_at = now
         self._empty_outbox()
         return asked
+
+    def further(self, now: float) -> Commit | None:
+        """A full commit to put behind the one that is under way, so that the ledger need not wait for this master. Its
+        beat is the one that the first writes, so it is refused where that one is. None while there is none to put."""
+        match list(self._under_way):
+            case [Commit(closing=False) as first] if self._is_mine(first) and self.election.role is Role.LEADING:
+                if self.dispatch is not None and self.dispatch.full and not (self._leave or self._give_way):
+                    asked = self._next_commit(now)
+                    assert asked is not None, "a batch that is full is one"
+                    self._under_way.append(asked)
+                    return asked
+        return None
 
     @property
     def eager(self) -> bool:
         """Whether the next question waits for nothing."""
-        if self._under_way is not None:
+        if self._under_way:
             return False
         if self.election.role is Role.LEADING:
             return self.dispatch is not None and self.dispatch.eager
@@ -211,8 +214,7 @@ class Member:
                 assert seen is not None, "the lead is taken from what was seen of it"
                 incarnation = self.new_incarnation()
                 self.election.use(incarnation)
-                witness = min(self.election.peer.epoch, seen.epoch + MOST_EPOCHS_AHEAD)
-                return Take(seen, incarnation, witness, self.election.why)
+                return Take(seen, incarnation, self.election.peer.witness(seen.epoch), self.election.why)
             case Role.LEADING:
                 return self._next_commit(now)
             case Role.YIELDING | Role.LEAVING:
@@ -237,12 +239,12 @@ class Member:
             return None
         plan = leadership.plan
         newcomers = plan.widening_family if plan.widening else ""
-        lead, passed = leadership.lead, self.dispatch.readers.passed
-        return Commit(lead.incarnation, leadership.beat, batch, self.dispatch.queues, newcomers, closing, passed)
+        beat, passed = leadership.beat + len(self._under_way), self.dispatch.readers.passed
+        return Commit(leadership.lead.incarnation, beat, batch, self.dispatch.queues, newcomers, closing, passed)
 
     def answered(self, now: float, answer: Any) -> None:
-        """The ledger answered the question under way."""
-        asked, self._under_way = self._under_way, None
+        """The ledger answered the first question under way."""
+        asked = self._under_way.popleft() if self._under_way else None
         self.trouble, self._answered_at = "", now
         match asked:
             case Observe():
@@ -275,7 +277,7 @@ class Member:
 
     def failed(self, now: float, error: TmaticError) -> None:
         """The ledger did not do what was asked: it refused, or it did not serve."""
-        asked, self._under_way = self._under_way, None
+        asked = self._under_way.popleft() if self._under_way else None
         refused = isinstance(error, FencedError)
         if not refused:
             self.trouble, self._answered_at = str(error), float("-inf")
@@ -395,6 +397,3 @@ class Member:
             self.dispatch.outbox = []
             self.notices += self.dispatch.outages.notices
             self.dispatch.outages.notices = []
-
-
-_WHO = wire.Refused("who", "this master does not know you: say HELLO first")

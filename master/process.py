@@ -19,10 +19,11 @@ from master.frontier import write_frontier
 from master.leading import Leading, Wish
 from master.log_reader import LogReader
 from master.loop import Loop
-from master.member import Member, Pair
+from master.member import Member
 from master.opening import Opened, open_crawl
 from master.publishing import Publisher, Tail
 from master.questions import Ending
+from master.standby import Pair
 from master.terms import Terms
 from protocol.authentication import Authentication, Authorised
 from protocol.door import Door

@@ -12,8 +12,19 @@ from master.budgets import Budgets, budget_key
 from master.terms import Terms
 from protocol import messages as wire
 
+STRANGER = wire.Refused("who", "this master does not know you: say HELLO first")
+"""The answer to a worker that never said HELLO."""
 MOST_UNKNOWN = 100_000
 """Workers that are remembered; whoever comes later says HELLO again when this master leads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A master's place in a pair: its number, where it listens, and where the other one does."""
+
+    number: int
+    address: str
+    peer: str
 
 
 @dataclass(slots=True)

@@ -212,3 +212,17 @@ def test_another_ledger_than_the_datasets_own_is_refused(tmp_path: Path, server:
     assert code == 2
     assert "belongs to ledger" in said.splitlines()[-1]
     assert "--adopt" in said.splitlines()[-1]
+
+
+def test_a_second_master_without_a_peer_is_told_so_and_leaves(tmp_path: Path, server: OwnRedis, ledger: Ledger) -> None:
+    with master(tmp_path, "--redis", server.url) as leading:
+        leading.until_said("took the lead")
+        same = ["-T", "--stream", str(tmp_path / "targets.txt"), "--output", str(tmp_path / "data")]
+        command = master_command(*same, "--port", str(free_port()), "--redis", server.url)
+        second = subprocess.run(
+            command, cwd=ROOT, env=environment(tmp_path), capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        )
+        assert second.returncode == 1
+        said = second.stderr.splitlines()[-1]
+        assert "is led by master" in said and "start both as a pair by --ha" in said
+        beats(ledger)

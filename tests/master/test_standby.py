@@ -8,10 +8,10 @@ from typing import Any
 from master.dispatch import Dispatch
 from master.election import Role
 from master.loaded import Loaded
-from master.member import Member, Pair
+from master.member import Member
 from master.plan import Plan
 from master.questions import Commit, Ending, GiveBack, Leadership, Observe, Take
-from master.standby import Standby
+from master.standby import Pair, Standby
 from master.terms import Terms
 from master.traversal import Traversing
 from protocol import messages as wire
@@ -250,3 +250,87 @@ def test_who_was_told_to_stop_leaves_though_the_ledger_would_not_take_the_lead_b
     table.member.failed(table.now, LedgerError("it is away"))
     table.member.tick(table.now)
     assert table.member.ending is Ending.STOPPED
+
+
+def ends(count: int) -> wire.Result:
+    """As many ends as make a commit full, of leases that nobody holds: what becomes of them is the ledger's to say."""
+    return wire.Result([wire.End(f"t{n}", wire.DONE, 1, 200, "complete", [], 0, "") for n in range(count)], [])
+
+
+def full(table: Table) -> Commit:
+    """A leader with one commit under way and more to come than the next one holds."""
+    table.member.receive(table.now, b"one", hello())
+    table.lead()
+    table.now += 0.2
+    first: Commit = table.ask(Commit)
+    assert table.member.dispatch is not None
+    table.member.receive(table.now, b"one", ends(2 * table.member.dispatch.filled_by))
+    return first
+
+
+def test_a_full_commit_is_put_behind_the_one_that_is_under_way_and_no_third_behind_it() -> None:
+    table = Table()
+    first = full(table)
+    assert table.member.question(table.now) is None
+    second = table.member.further(table.now)
+    assert second is not None and second.beat == first.beat + 1, "refused, if the first did not count"
+    assert table.member.further(table.now) is None
+    table.member.answered(table.now, Reply([1] * len(first.batch), {}, {}, 0, 0, 0, 1))
+    third = table.member.further(table.now)
+    assert third is not None and third.beat == second.beat + 1
+
+
+def test_a_commit_that_is_not_full_waits_for_the_one_that_is_under_way() -> None:
+    table = Table()
+    full(table)
+    assert table.member.dispatch is not None
+    table.member.dispatch.filled_by = 10_000
+    assert table.member.further(table.now) is None
+
+
+def test_while_targets_are_read_one_commit_is_under_way_at_a_time() -> None:
+    table = Table()
+    full(table)
+    assert table.member.dispatch is not None
+    table.member.dispatch.intake = iter([])
+    assert table.member.further(table.now) is None
+
+
+def test_who_is_to_leave_or_to_give_way_puts_nothing_more_behind() -> None:
+    table = Table()
+    full(table)
+    table.member.leave(Ending.STOPPED)
+    assert table.member.further(table.now) is None
+    table = Table()
+    full(table)
+    table.peer(wants=1)
+    assert table.member.further(table.now) is None
+
+
+def test_two_commits_under_way_fail_together_and_the_lead_is_sought_once() -> None:
+    table = Table()
+    full(table)
+    assert table.member.further(table.now) is not None
+    table.member.failed(table.now, LedgerError("the server is loading"))
+    assert table.member.election.role is Role.STANDBY and table.member.dispatch is None
+    table.now += 0.2
+    assert table.member.question(table.now) is None, "an answer is still to come"
+    table.member.failed(table.now, LedgerError("the server is loading"))
+    table.now += 0.2
+    table.ask(Observe)
+
+
+def test_nobody_is_handed_more_than_there_is_room_for_by_two_commits_under_way() -> None:
+    table = Table()
+    table.member.receive(table.now, b"one", hello())
+    table.lead(waiting=100)
+    dispatch = table.member.dispatch
+    assert dispatch is not None
+    table.member.receive(table.now, b"one", beat())
+    dispatch.filled_by = 1
+    first: Commit = table.ask(Commit)
+    asked = sum(t[2] for t in first.batch if t[0] == "L")
+    assert asked == 4, "a worker with room for four"
+    table.member.receive(table.now, b"one", ends(1))
+    second = table.member.further(table.now)
+    assert second is not None and [t[0] for t in second.batch] == ["X"]

@@ -85,6 +85,7 @@ class Simulation:
             job_tries=50,
             job_lapses=50,
         )
+        self.filled_by = self.chance.choice([1, 3, 1000])  # so many transitions make a commit behind another
         self.acknowledged: set[tuple[Operation, str, str]] = set()
         self.trusted_from = 0.0
         self.kills = self.rollbacks = 0

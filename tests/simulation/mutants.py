@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 from master.dispatch import Dispatch
@@ -17,7 +18,7 @@ class AnswersBeforeCommit(Dispatch):
 
     def next_batch(self, now: float) -> list[Transition] | None:
         batch = super().next_batch(now)
-        for pending in self._flying or []:
+        for pending in self._flying[-1] if batch is not None else ():
             if pending.transition[0] in "PD" and pending.peer is not None and pending.hand is not None:
                 step = pending.transition[2]
                 verdict = wire.Verdict(pending.transition[1], step, wire.ACCEPTED, pending.hand.granted)
@@ -28,23 +29,29 @@ class AnswersBeforeCommit(Dispatch):
 class DiscoveriesAfterResult(Dispatch):
     """Commits the result, and what it led to in a commit of its own later, as the first twittomatic did."""
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._later = deque[list[Transition]]()
+
     def next_batch(self, now: float) -> list[Transition] | None:
         batch = super().next_batch(now)
+        if batch is None:
+            return None
         later: list[Transition] = []
-        for pending in self._flying or []:
+        for pending in self._flying[-1]:
             kind = pending.transition[0]
             if kind in "PD" and pending.hand is not None:
                 at = 5 if kind == "P" else 9
                 found, pending.transition[at] = pending.transition[at], None
                 if found:
                     later.append(self._as_intake(found))
-        self._later = later
+        self._later.append(later)
         return batch
 
     def committed(self, now: float, reply: Reply) -> None:
         super().committed(now, reply)
         kept = self.intake
-        later, self._later = self._later, []
+        later = self._later.popleft()
         self.intake = iter([*later, *(kept or [])]) if later or kept is not None else None
 
     def _as_intake(self, found: list[Any]) -> Transition:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from master.dispatch import Dispatch
 from master.election import Role
 from master.loaded import InconsistentError, Loaded
-from master.member import Member, Pair
+from master.member import Member
 from master.plan import Plan
 from master.questions import Commit, Ending, GiveBack, Leadership, Observe, Question, Take
+from master.standby import Pair
 from protocol import messages as wire
 from protocol.errors import FencedError, LedgerError, TmaticError
 from protocol.jobs import Operation
@@ -38,7 +40,7 @@ class SimulatedMaster:
         self.stopped_until = 0.0
         self.incarnations = 0
         self.member: Member = None  # type: ignore[assignment]
-        self._busy = False
+        self._asked: deque[Question] = deque()
 
     @property
     def now(self) -> float:
@@ -59,7 +61,8 @@ class SimulatedMaster:
         if self.over or self.alive:
             return
         self.life += 1
-        self.alive, self._busy, self.stopped_until = True, False, 0.0
+        self.alive, self.stopped_until = True, 0.0
+        self._asked.clear()
         pair = Pair(self.number, f"{self.name}:1", f"m{1 - self.number}:1") if self.paired else None
         self.member = self.cluster.make_member(
             self.cluster.terms, self._dispatch, lambda _leadership: [], self._incarnation, pair
@@ -112,6 +115,7 @@ class SimulatedMaster:
             job = cluster.traversal.first_job(target)
             jobs += [target, cluster.traversal.queue(job), pack_job(job), cluster.traversal.level(job)]
         dispatch.intake = iter([["I", "seen", cluster.traversal.front, jobs]])
+        dispatch.filled_by = cluster.filled_by
         return dispatch
 
     def _tick(self) -> None:
@@ -129,14 +133,15 @@ class SimulatedMaster:
             return
         if self.member.finished:
             self.member.leave(Ending.DONE)
-        if self._busy:
-            return
-        question = self.member.question(self.now)
+        question = self.member.further(self.now) if self._asked else self.member.question(self.now)
         if not self._send():
             return
         if question is not None:
-            self._busy = True
-            self._put(question)
+            self._asked.append(question)
+            if len(self._asked) == 1:
+                self._put(question)
+            else:
+                self.cluster.coverage["commit behind a commit"] += 1
 
     def _send(self) -> bool:
         """Empty both outboxes. False if the process died over it."""
@@ -253,7 +258,9 @@ class SimulatedMaster:
             self.cluster.coverage["late commit refused"] += 1
 
     def _answered(self, question: Question, answer: Any) -> None:
-        self._busy = False
+        self._asked.popleft()
+        if self._asked:  # The thread goes on before the loop hears of it.
+            self._put(self._asked[0])
         before = len(self.member.notices)
         self.member.answered(self.now, answer)
         if isinstance(question, Take):
@@ -264,7 +271,8 @@ class SimulatedMaster:
         self._pump()
 
     def _failed(self, error: TmaticError) -> None:
-        self._busy = False
         assert not isinstance(error, InconsistentError)
-        self.member.failed(self.now, error)
+        while self._asked:  # What was put behind it is not asked any more.
+            self._asked.popleft()
+            self.member.failed(self.now, error)
         self._pump()
