@@ -22,6 +22,23 @@ local function fenced(why)
   return redis.error_reply('FENCED ' .. why)
 end
 
+-- A script that fails half way has written half. So it asks before its first write whether its user may do all of it; a
+-- server before Redis 7 cannot say so.
+local COMMANDS = {}
+for words in string.gmatch('DEL k, HDEL k f, HGET k f, HGETALL k, HINCRBY k f 1, HLEN k, HMGET k f, HSET k f v, LLEN k, '
+  .. 'LPOP k 1, LPUSH k v, LRANGE k 0 1, LTRIM k 0 1, RPUSH k v, SADD k v, SISMEMBER k v, SMEMBERS k', '[^,]+') do
+  local one = {}
+  for word in string.gmatch(words, '%S+') do one[#one + 1] = word == 'k' and P .. 'queue:T' or word end
+  COMMANDS[#COMMANDS + 1] = one
+end
+local function refused()
+  for _, one in ipairs(redis.acl_check_cmd and COMMANDS or {}) do
+    if not redis.acl_check_cmd(unpack(one)) then
+      return redis.error_reply('NOPERM its user may not ' .. one[1] .. ' the keys that begin with ' .. P)
+    end
+  end
+end
+
 -- Taking the lead: compare-and-set on what the candidate saw. {'take', incarnation, seen incarnation, seen beat,
 -- highest epoch witnessed elsewhere, ledger id, name}
 if req[1] == 'take' then
@@ -29,6 +46,8 @@ if req[1] == 'take' then
   if (now[1] or '') ~= req[3] or (now[2] or '0') ~= whole(req[4]) then
     return redis.error_reply('FENCED another incarnation leads, or the beat went on')
   end
+  local forbidden = refused()
+  if forbidden then return forbidden end
   local epoch = math.max(tonumber(now[3] or '0'), req[5]) + 1
   call('HSET', LEAD, 'incarnation', req[2], 'beat', '1', 'epoch', whole(epoch), 'id', now[4] or req[6], 'name', req[7],
     'ended', '')
@@ -51,7 +70,9 @@ local incarnation = req[2]
 local lead = call('HMGET', LEAD, 'incarnation', 'beat')
 if lead[1] ~= incarnation then return fenced('another incarnation leads') end
 if lead[2] ~= whole(req[3]) then return fenced('the beat is not the one that was written last') end
--- A script that fails half way has written half: so what it writes is known to be of its kind before.
+local forbidden = refused()
+if forbidden then return forbidden end
+-- For the same reason what it writes is known to be of its kind before.
 for name in string.gmatch('held totals sets levels heads retry dead crawl readers dropped', '%a+') do call('HLEN', P .. name) end
 call('LLEN', LOG); call('LLEN', P .. 'reigns'); for _, name in ipairs(req[5]) do call('LLEN', P .. 'queue:' .. name) end
 local transitions, max_users = req[4], req[6]

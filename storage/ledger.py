@@ -27,6 +27,7 @@ import redis
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
+    NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -355,6 +356,10 @@ def in_words(error: Exception) -> LedgerError:
         return LedgerError("the ledger's server cannot write to its disk: make room there; it goes on by itself")
     if isinstance(error, AuthenticationError):
         return LedgerError("the ledger's server wants another password: give it in the URL by TMATIC_REDIS")
+    if isinstance(error, NoPermissionError):
+        return LedgerError(
+            f"the ledger's server refused: {said}; give its user the right to all commands on these keys"
+        )
     if isinstance(error, ResponseError):
         return LedgerError(f"the ledger's server refused: {said}")
     return LedgerError(f"the ledger's server does not answer: {said}")

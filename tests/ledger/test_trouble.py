@@ -215,3 +215,18 @@ def test_nobody_listens_there(tmp_path: Path) -> None:
     words = r"^the ledger's server does not answer: .*nothing.sock"
     with redis.Redis.from_url(address) as client, pytest.raises(LedgerError, match=words):
         Ledger(client, "test").observe()
+
+
+@pytest.mark.parametrize("command", ["hdel", "lpop", "sadd", "ltrim"])
+def test_a_user_that_may_not_do_all_of_it_does_nothing(scribe: Scribe, server: OwnRedis, command: str) -> None:
+    """A script that the server stops half way has written half."""
+    token = scribe.leased()
+    with server.client() as owner:
+        owner.execute_command("ACL", "SETUSER", "crawler", "on", ">word", "~*", "+@all", f"-{command}")
+        with server.client(username="crawler", password="word") as client:
+            limited = Scribe(Ledger(client, "test"), scribe.lead, scribe.beat)
+            refused(limited, token, rf"its user may not {command.upper()} the keys that begin with \S+; give its user")
+            with pytest.raises(LedgerError, match="may not"):
+                limited.ledger.take("second", scribe.ledger.observe(), witness=0, ledger_id="x", name="another")
+            owner.execute_command("ACL", "SETUSER", "crawler", f"+{command}")
+            goes_on(limited, token)
