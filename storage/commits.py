@@ -26,12 +26,9 @@ from pathlib import Path
 
 from protocol.errors import DatasetError, MalformedError
 from storage.dataset import RecordKind
-from storage.durable import StrPath, in_words, make_directory, sync_directory, write_new
+from storage.durable import PRIVATE, StrPath, in_words, make_directory, sync_directory, write_new
 from storage.naming import bucket, directory, escaped
 from storage.receipts import MAX_RECORD_BYTES, FileRecord, pack_record, unpack_record
-
-PRIVATE = ".tmatic"
-"""The directory below the output that is ours alone."""
 
 _RECORD = re.compile(r"(?P<stem>[^.]+)\.(?P<kind>twt|fws|inf)\.(?P<generation>\d{10})\.json")
 _PENDING = re.compile(

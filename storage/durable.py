@@ -12,6 +12,11 @@ from protocol.errors import DatasetError
 
 StrPath = str | os.PathLike[str]
 
+PRIVATE = ".tmatic"
+"""The directory in an output directory that makes it a dataset: receipts, segments, and whatever is not finished."""
+_begun: set[Path] = set()
+"""Such directories that this process has found or made."""
+
 _WORDS = {
     errno.ENOSPC: "the disk is full; make room, and the crawl goes on",
     errno.EDQUOT: "the disk quota is used up; make room, and the crawl goes on",
@@ -50,7 +55,15 @@ def sync_directory(path: StrPath) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Create a directory and what is missing above it, durably. One that is there already is fine."""
+    """Create a directory and what is missing above it, durably. One that is there already is fine.
+
+    Raises DatasetError where a dataset's own would be made a second time: whoever put a new one in the place of one
+    that is gone would take the rest of a crawl for the whole.
+    """
+    if path.name == PRIVATE:
+        if path in _begun and not path.is_dir():
+            raise DatasetError(f"there is no dataset in {path.parent} any more: is its volume mounted?")
+        _begun.add(path)
     try:
         os.mkdir(path)
     except FileExistsError:

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from protocol.errors import DatasetError, MalformedError
 from protocol.jobs import Operation, Segment
-from storage.commits import PRIVATE, Commits, Place
+from storage.commits import Commits, Place
 from storage.contents import Contents
 from storage.dataset import Counts, NoListError, Page, RecordKind, SegmentLostError, record_id
-from storage.durable import in_words
+from storage.durable import PRIVATE, in_words
 from storage.members import Chunk, ForeignError, Row, encode_page
 from storage.merging import count, union
 from storage.receipts import CursorChain, FileRecord, FileState, Receipt, ReceiptDraft

@@ -34,6 +34,7 @@ def write_manifest(
     What JSON cannot say (a path) is written as its text; whoever calls sees to it that no secret is among the
     settings. Raises DatasetError when the disk refuses.
     """
+    dataset.require_there()
     path = dataset.output / NAME
     temporary = path.with_name(f"{NAME}.{os.urandom(4).hex()}.tmp")
     head = {"format": _FORMAT, "counts": counts, "seeds": seeds, "settings": settings, "versions": versions}

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from protocol.errors import DatasetError, MalformedError
-from storage.commits import PRIVATE
 from storage.dataset import RecordKind, record_id
-from storage.durable import in_words
+from storage.durable import PRIVATE, in_words
 from storage.files import FileDataset
 from storage.naming import is_number
 from storage.receipts import FileRecord, FileState

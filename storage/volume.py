@@ -7,8 +7,15 @@ import os
 from pathlib import Path
 
 from protocol.errors import DatasetError
-from storage.commits import PRIVATE
-from storage.durable import create, in_words, make_directory, replace_file, sync_directory, write_new
+from storage.durable import (
+    PRIVATE,
+    create,
+    in_words,
+    make_directory,
+    replace_file,
+    sync_directory,
+    write_new,
+)
 
 _REMOTE = frozenset(
     (
@@ -113,6 +120,7 @@ class Volume:
         name = f"probe.{os.urandom(8).hex()}"
         first, second = pending / name, pending / f"{name}.link"
         with in_words(f"use {self._output} as the output directory"):
+            make_directory(self._private)
             write_new(first, b"probe")
         try:
             with in_words(f"use {self._output}: its file system must have hard links, and says of one"):

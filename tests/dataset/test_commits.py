@@ -64,9 +64,9 @@ def dying_before(act: int, work: Callable[[], object]) -> bool:
 
 @pytest.mark.parametrize("first", [True, False], ids=["the first merge of a file", "a merge onto a file"])
 def test_a_process_may_die_before_any_system_call(tmp_path: Path, first: bool) -> None:
-    home = tmp_path / "home"
     before = [] if first else ["5", "4"]
     for act in itertools.count(1):
+        home = tmp_path / f"home{act}"
         dataset = FileDataset(home)
         dataset.recover()
         if not first:
@@ -76,7 +76,8 @@ def test_a_process_may_die_before_any_system_call(tmp_path: Path, first: bool) -
         dataset.close("lease")
 
         def merge() -> Receipt:
-            return FileDataset(home).merge(USER, U, [Segment("lease", length)], posts([7]), draft("lease"))  # noqa: B023
+            segments = [Segment("lease", length)]  # noqa: B023
+            return FileDataset(home).merge(USER, U, segments, posts([7]), draft("lease"))  # noqa: B023
 
         died = dying_before(act, merge)
         for _ in range(2):

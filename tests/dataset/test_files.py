@@ -270,3 +270,26 @@ def test_an_id_that_json_says_as_a_number_is_the_same_id(tmp_path: Path) -> None
     dataset.merge(USER, T, (), Page((Record("5", b'{"id":5,"text":"old"}'),)), draft("t"))
     dataset.merge(USER, U, (), posts([5], "new"), draft("u"))
     assert list(dataset.lines(USER, RecordKind.TIMELINE)) == [post("5", "new").line]
+
+
+def test_a_dataset_that_goes_away_in_the_middle_is_not_begun_anew(tmp_path: Path) -> None:
+    """Its volume is gone: a new one in its place would take the rest of the crawl for the whole."""
+    here, away = tmp_path / "out", tmp_path / "away"
+    dataset = FileDataset(here)
+    dataset.check()
+    length = dataset.append(USER, T, "one", 0, posts([1]))
+    here.rename(away)
+    for write in (
+        lambda: dataset.append(USER, T, "two", 0, posts([2])),
+        lambda: dataset.merge("7", F, (), followers([5]), draft("f")),
+        lambda: dataset.witness_epoch(3),
+        lambda: dataset.set_ledger_id("main", "a"),
+        lambda: write_manifest(dataset, settings={}, seeds=[], versions={}, counts={}),
+    ):
+        with pytest.raises(DatasetError, match="is its volume mounted"):
+            write()
+    assert [path.name for path in tmp_path.iterdir()] == ["away"]
+    away.rename(here)
+    dataset.append(USER, T, "two", 0, posts([2]))
+    dataset.merge(USER, T, [Segment("one", length)], posts([]), draft("one"))
+    assert stored_ids(dataset) == ["1"]

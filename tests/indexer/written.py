@@ -13,8 +13,8 @@ from isal import igzip
 from protocol.jobs import Operation, Outcome
 from services.indexer.posts import Document, document
 from services.subscriber.consumer import Event
-from storage.commits import PRIVATE
 from storage.dataset import Page, Record, RecordKind
+from storage.durable import PRIVATE
 from storage.files import FileDataset
 from storage.receipts import ReceiptDraft
 
