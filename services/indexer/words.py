@@ -56,5 +56,6 @@ def words_of(text: str) -> list[str]:
 
 
 def keyword(text: str) -> str:
-    """A name, a tag or a language as it is compared: one word, whatever stands in it; it may be empty."""
-    return folded(text[: 4 * LONGEST_KEYWORD]).strip()[:LONGEST_KEYWORD]
+    """A name, a tag or a language as it is compared: one word, whatever stands in it but NUL, which ends a tag in a
+    column of Whoosh; it may be empty."""
+    return folded(text[: 4 * LONGEST_KEYWORD].replace("\0", "")).strip()[:LONGEST_KEYWORD]
