@@ -16,6 +16,7 @@ from services.indexer.home import home_of
 from services.indexer.index import Answer, Reader, TornError
 from services.indexer.posts import Document
 from services.indexer.query import Unit, parse
+from services.indexer.words import is_text
 from storage.dataset import RecordKind, record_id
 from storage.files import FileDataset
 
@@ -57,6 +58,8 @@ class Search:
 
     def post(self, identifier: str) -> Document | None:
         """The post with this id."""
+        if not is_text(identifier):
+            return None
         return self._ask(lambda reader: reader.post(identifier))
 
     def whole(self, identifier: str) -> bytes | None:
