@@ -37,12 +37,15 @@ def accounts(dataset: FileDataset) -> Iterator[str]:
 
 
 def documents(lines: Iterator[bytes], account: str) -> Iterator[Document]:
-    """The posts of an account's lines. A line that is none of a post is told of and left out."""
+    """The posts of an account's lines. Lines that are no posts are left out, and told of in one sentence at the end."""
+    left_out, why = 0, ""
     for line in lines:
         try:
             yield document(line, account)
         except MalformedError as error:
-            log.error("a stored line is no post, and is left out", extra=fields(account=account, why=error))
+            left_out, why = left_out + 1, why or str(error)
+    if left_out:
+        log.error("stored lines are no posts, and are left out", extra=fields(account=account, lines=left_out, why=why))
 
 
 class Reading:

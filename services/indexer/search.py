@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from protocol.errors import MalformedError
 from protocol.settings import Settings
 from services.indexer.home import home_of
 from services.indexer.index import Answer, Reader, TornError
@@ -21,6 +22,14 @@ from storage.dataset import RecordKind, record_id
 from storage.files import FileDataset
 
 T = TypeVar("T")
+
+
+def _is_post(line: bytes, identifier: str) -> bool:
+    """Whether a stored line is the post with this id. One that is no post, of which the indexer tells, is not."""
+    try:
+        return record_id(RecordKind.TIMELINE, line) == identifier
+    except MalformedError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +77,7 @@ class Search:
         if post is None:
             return None
         for line in self._dataset.lines(post.account, RecordKind.TIMELINE):
-            if record_id(RecordKind.TIMELINE, line) == identifier:
+            if _is_post(line, identifier):
                 return line
         return None
 
