@@ -47,7 +47,13 @@ class Indexer:
         return self._progress.position
 
     def apply(self, events: Sequence[Event], position: Position) -> None:
-        """Store the posts that the events bring, and the position."""
+        """Store the posts that the events bring, and the position.
+
+        An index that has no position was made of a dataset, and nothing tells whether of this one but its accounts.
+        """
+        if self._progress.position is None and self._dataset.is_there and strays(self._dataset, self._index):
+            self.resynchronise(position)  # what the events tell of is on file, or is when its job ends
+            return
         progress = Progress(position, dict(self._progress.open))
         changes = self._changes(events, progress)
         last: dict[str, Document | None] = {}
@@ -69,10 +75,10 @@ class Indexer:
         found = strays(self._dataset, self._index)
         others = {account: posts for account, posts in found.items() if account not in begun}
         before, progress = self._progress.position, Progress(position)
-        if self._anew is not None and others and before is not None and before.ledger != position.ledger:
+        if self._anew is not None and others and (before is None or before.ledger != position.ledger):
             log.warning(
                 "the index is of another crawl, and is kept; another one is built from the dataset",
-                extra=fields(its_ledger=before.ledger, ledger=position.ledger, accounts=len(others)),
+                extra=fields(its_position=before, position=position, accounts=len(others)),
             )
             former, self._index = self._index, self._anew(position)
             former.close()

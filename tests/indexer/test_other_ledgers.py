@@ -78,6 +78,22 @@ def test_an_index_of_another_crawl_is_kept_and_another_one_is_built(
     indexer.close()
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_index_of_another_crawl_that_followed_nothing_is_kept_too(engine: str, tmp_path: Path) -> None:
+    home = LocalHome(tmp_path / "index", engine)
+    opened(home, crawled(tmp_path / "data", "12", "34")).close()
+    shutil.rmtree(tmp_path / "data")
+    dataset = crawled(tmp_path / "data", "12", word="snow")
+    indexer = Indexer(opened(home, dataset), dataset, anew=lambda position: another(home, dataset, position))
+    open_job = page(2, "56", 1, [line("56002", "56")])
+    indexer.apply([done(1, "12", 20, None), open_job], Position("another", "second", 2))
+    store(dataset, "56", [line("56002", "56"), line("56001", "56")])
+    indexer.apply([done(3, "56", 2, [line("56001", "56")])], Position("another", "second", 3))
+    indexer.close()
+    assert held(home) == on_file(dataset)
+    assert home.present() == str(tmp_path / "index" / f"{engine}-000002")
+
+
 def check_lost_files(home: Home, folder: Path) -> None:
     dataset = crawled(folder / "data", "12", "34", "a/b")
     indexer = following(home, dataset)
