@@ -19,7 +19,7 @@ from services.indexer.consumer import Indexer
 from services.indexer.home import engine_of, home_of
 from services.indexer.posts import Document
 from services.indexer.query import MOST_HITS
-from services.indexer.rebuilding import opened, rebuild
+from services.indexer.rebuilding import another, opened, rebuild
 from services.indexer.search import Search
 from storage.files import FileDataset
 
@@ -79,6 +79,8 @@ def follow_command(settings: Settings) -> None:
     with home.lock():
         index = opened(home, dataset)
         log.info("the index is open", extra=fields(place=home.present(), posts=index.count()))
+        name = f"indexer-{engine_of(settings)}"
+        indexer = Indexer(index, dataset, name, anew=lambda position: another(home, dataset, position))
         try:
 
             def stop(*_: object) -> None:
@@ -88,9 +90,9 @@ def follow_command(settings: Settings) -> None:
 
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, stop)
-            Subscriber(settings, Indexer(index, dataset, f"indexer-{engine_of(settings)}")).run(stopped)
+            Subscriber(settings, indexer).run(stopped)
         finally:
-            index.close()
+            indexer.close()
 
 
 @commands.command("rebuild")

@@ -9,12 +9,12 @@ Rules:
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from protocol.errors import MalformedError
 from protocol.logs import fields
-from services.indexer.filling import again, compared, documents
+from services.indexer.filling import again, compared, documents, strays
 from services.indexer.index import Writer, bounded
 from services.indexer.posts import Document
 from services.indexer.progress import Progress, Step, step
@@ -24,17 +24,22 @@ from storage.files import FileDataset
 
 log = logging.getLogger(__name__)
 
+Anew = Callable[[Position], Writer]
+"""Builds another index from the dataset, under a position, in the place of the present one, which is kept."""
+
 
 class Indexer:
     """The index of a crawl, following its events."""
 
     topics: tuple[str, ...] = ("timeline.", "job.")
 
-    def __init__(self, index: Writer, dataset: FileDataset, name: str = "indexer") -> None:
-        """`name` is what the masters know it by; two indexes of one crawl have two names."""
+    def __init__(self, index: Writer, dataset: FileDataset, name: str = "indexer", *, anew: Anew | None = None) -> None:
+        """`name` is what the masters know it by; two indexes of one crawl have two names. Without `anew` an index of
+        another crawl is emptied of what is not in the dataset, and not put aside."""
         self.name = name
         self._index = index
         self._dataset = dataset
+        self._anew = anew
         self._progress = Progress.unpacked(index.mark())
 
     def position(self) -> Position | None:
@@ -42,7 +47,13 @@ class Indexer:
         return self._progress.position
 
     def apply(self, events: Sequence[Event], position: Position) -> None:
-        """Store the posts that the events bring, and the position."""
+        """Store the posts that the events bring, and the position.
+
+        An index that has no position was made of a dataset, and nothing tells whether of this one but its accounts.
+        """
+        if self._progress.position is None and self._dataset.is_there and strays(self._dataset, self._index):
+            self.resynchronise(position)  # what the events tell of is on file, or is when its job ends
+            return
         progress = Progress(position, dict(self._progress.open))
         changes = self._changes(events, progress)
         last: dict[str, Document | None] = {}
@@ -54,15 +65,39 @@ class Indexer:
         self._progress = progress
 
     def resynchronise(self, position: Position) -> None:
-        """Compare the whole index with the dataset, and go on from the position."""
+        """Compare the whole index with the dataset, and go on from the position.
+
+        An index of another ledger with posts of accounts that the dataset does not have is another crawl's: it is left
+        as it is, and another one is built. That alone is not enough: a ledger may be new to a dataset that is the same.
+        """
         log.info("comparing the index with the dataset")
-        # Posts go ahead of the last commit: from now on no job may be taken for whole that is open, kill or not.
-        self._progress = self._progress.with_all_broken()
-        self._index.commit({}, self._progress.packed())
-        progress = Progress(position)
-        again(self._dataset, self._index, self._progress.accounts(), progress.packed())
+        begun = self._progress.accounts()
+        found = strays(self._dataset, self._index)
+        others = {account: posts for account, posts in found.items() if account not in begun}
+        before, progress = self._progress.position, Progress(position)
+        if self._anew is not None and others and (before is None or before.ledger != position.ledger):
+            log.warning(
+                "the index is of another crawl, and is kept; another one is built from the dataset",
+                extra=fields(its_position=before, position=position, accounts=len(others)),
+            )
+            former, self._index = self._index, self._anew(position)
+            former.close()
+        else:
+            # Posts go ahead of the last commit: from now on no job may be taken for whole that is open, kill or not.
+            self._progress = self._progress.with_all_broken()
+            self._index.commit({}, self._progress.packed())
+            if others:
+                log.warning(
+                    "accounts of the index have no file in the dataset; their posts are taken out of the index",
+                    extra=fields(accounts=len(others), posts=sum(others.values())),
+                )
+            again(self._dataset, self._index, begun | others.keys(), progress.packed())
         self._progress = progress
         log.info("the index holds what the dataset holds", extra=fields(posts=self._index.count()))
+
+    def close(self) -> None:
+        """Let go of the index, whichever it is by now."""
+        self._index.close()
 
     def hear(self, topic: str, body: Any) -> None:
         """Gauges and lines of logs are nothing that is searched here."""

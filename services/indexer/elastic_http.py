@@ -15,11 +15,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote_to_bytes, urlsplit, urlunsplit
 
 import orjson
 import requests
+from requests.auth import HTTPBasicAuth
+from urllib3.exceptions import LocationValueError
 
+from protocol.errors import UsageError
 from protocol.logs import fields
 from services.indexer.index import IndexingError
 
@@ -69,12 +72,14 @@ class Server:
     """A search server at a URL, which may hold a name and a password. `patient`: wait while it is away."""
 
     def __init__(self, url: str, *, patient: bool, wait: Callable[[float], None] = time.sleep) -> None:
-        self._url = url.rstrip("/")
-        parts = urlsplit(self._url)
-        self.shown = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+        parts = _parts(url)
+        self._url = self.shown = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
         self._patient = patient
         self._wait = wait
         self._session = requests.Session()
+        if parts.username or parts.password:
+            name, password = (unquote_to_bytes(said or "") for said in (parts.username, parts.password))
+            self._session.auth = HTTPBasicAuth(name, password)  # as bytes: text would have to be Latin-1
         self._away = False
         self.version = ""
 
@@ -135,7 +140,7 @@ class Server:
                 why = f"it answers {status}"
             except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
                 status, why = 503, _why(error)
-            except requests.RequestException as error:
+            except (requests.RequestException, LocationValueError) as error:
                 raise IndexingError(f"{self.shown} cannot be asked: {_why(error)}") from error
             if status not in _LATER:
                 self._is_back()
@@ -171,6 +176,19 @@ class Server:
             words = orjson.dumps(said).decode()[:_ENOUGH]
             raise IndexingError(f"{self.shown} answers {status} to {path[:80]}: {words}")
         return Reply(status, value)
+
+
+def _parts(url: str) -> SplitResult:
+    """The parts of a URL. Raises UsageError when nothing can be asked there; a password is not shown."""
+    try:
+        parts = urlsplit(url.rstrip("/"))
+        usable = parts.port != 0 and bool((parts.hostname or "").encode("idna")) and url.isprintable()
+    except ValueError:  # a bracket without its other one, a port that is no number, a host that can be none
+        usable = False
+    if not usable:
+        shown = url.rpartition("@")[2]
+        raise UsageError(f"elasticsearch_url must be a URL such as http://HOST:9200, not {shown[:80]!r}")
+    return parts
 
 
 def _limited(answer: requests.Response, shown: str) -> bytes:

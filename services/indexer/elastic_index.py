@@ -164,6 +164,18 @@ class ElasticWriter(ElasticReader):
                 body["search_after"] = hits[-1]["sort"]
         return found
 
+    def accounts(self) -> set[str]:
+        """The accounts of all posts."""
+        self.refresh()
+        found: set[str] = set()
+        pages: dict[str, Any] = {"size": _PAGE, "sources": [{"account": {"terms": {"field": "account"}}}]}
+        body = {"size": 0, "query": {"term": {"has": "post"}}, "aggs": {"accounts": {"composite": pages}}}
+        with self._understood():
+            while buckets := (page := self._search(body)["aggregations"]["accounts"])["buckets"]:
+                found.update(str(one["key"]["account"]) for one in buckets)
+                pages["after"] = page["after_key"]
+        return found
+
     def count(self) -> int:
         """How many posts there are, as of the last commit."""
         self.refresh()

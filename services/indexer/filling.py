@@ -11,6 +11,7 @@ from protocol.logs import fields
 from services.indexer.index import Writer, bounded
 from services.indexer.posts import Document, document
 from storage.dataset import RecordKind
+from storage.durable import in_words
 from storage.files import FileDataset
 from storage.naming import unescaped
 
@@ -36,12 +37,15 @@ def accounts(dataset: FileDataset) -> Iterator[str]:
 
 
 def documents(lines: Iterator[bytes], account: str) -> Iterator[Document]:
-    """The posts of an account's lines. A line that is none of a post is told of and left out."""
+    """The posts of an account's lines. Lines that are no posts are left out, and told of in one sentence at the end."""
+    left_out, why = 0, ""
     for line in lines:
         try:
             yield document(line, account)
         except MalformedError as error:
-            log.error("a stored line is no post, and is left out", extra=fields(account=account, why=error))
+            left_out, why = left_out + 1, why or str(error)
+    if left_out:
+        log.error("stored lines are no posts, and are left out", extra=fields(account=account, lines=left_out, why=why))
 
 
 class Reading:
@@ -89,6 +93,18 @@ def compared(
 def fill(dataset: FileDataset, index: Writer, mark: str, told: Told | None = None) -> int:
     """Store all posts on file in an empty index, and last the mark. Returns how many posts were stored."""
     return _stored(index, (_all(dataset, one) for one in accounts(dataset)), mark, told)
+
+
+def strays(dataset: FileDataset, index: Writer) -> dict[str, int]:
+    """The accounts that have no timeline on file, and how many posts of each are in the index all the same."""
+    dataset.require_there()
+    found = {}
+    for account in index.accounts():
+        path = dataset.path(account, RecordKind.TIMELINE)
+        with in_words(f"look for {path}"):
+            if not path.exists() and (posts := len(index.ids_of(account))):
+                found[account] = posts
+    return found
 
 
 def again(dataset: FileDataset, index: Writer, extra: AbstractSet[str], mark: str, told: Told | None = None) -> int:

@@ -84,6 +84,9 @@ class Writer(Reader, Protocol):
     def ids_of(self, account: str) -> set[str]:
         """The ids of all posts that stand in the timeline of an account, as of the last commit."""
 
+    def accounts(self) -> set[str]:
+        """The accounts in whose timelines posts stand, as of the last commit, and perhaps some that had posts once."""
+
 
 def bounded(changes: Iterable[tuple[str, Document | None]]) -> Iterator[dict[str, Document | None]]:
     """The changes in parts that are small enough for one commit each; of two for the same id in a part the later."""

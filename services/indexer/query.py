@@ -33,7 +33,7 @@ from typing import Final
 
 from protocol.errors import UsageError
 from services.indexer.posts import LATEST
-from services.indexer.words import keyword, words_of
+from services.indexer.words import is_text, keyword, words_of
 
 LONGEST_QUERY: Final = 1_000
 """Characters."""
@@ -130,6 +130,8 @@ def micro_degrees(degrees: float) -> int:
 
 def parse(text: str, *, limit: int = 20, offset: int = 0, unit: Unit | None = None, tags: int = 0) -> Query:
     """The query that a text means. Raises UsageError, which says what is wrong with it."""
+    if not is_text(text):
+        raise UsageError("the query holds bytes or letters that are not UTF-8, and no post has them")
     if len(text) > LONGEST_QUERY:
         raise UsageError(f"the query has {len(text):,} characters, and the limit is {LONGEST_QUERY:,}")
     if not 0 <= limit <= MOST_HITS:

@@ -47,17 +47,26 @@ def opened(home: Home, dataset: FileDataset) -> Writer:
     return index
 
 
-def rebuild(home: Home, dataset: FileDataset, told: Told | None = None) -> Rebuilt:
+def rebuild(home: Home, dataset: FileDataset, told: Told | None = None, *, position: Position | None = None) -> Rebuilt:
     """Build the index anew, and put it in the place of the former one, which is kept. The lock is held by the caller.
 
-    The position of the former index is kept if it can be read: it was read before the dataset was, so whatever was
-    announced before it is on file, but for jobs that had not ended; those are seen not to be whole when they end.
+    The position of the former index is kept if it can be read, unless another one is given: it was read before the
+    dataset was, so whatever was announced before it is on file, but for jobs that had not ended; those are seen not to
+    be whole when they end.
     """
     former = home.present()
-    mark = Progress(_position_of(home)).packed() if former else None
+    if former and position is None:
+        position = _position_of(home)
     fresh = home.begin()
-    posts = fill(dataset, fresh, mark or Progress().packed(), told)
+    posts = fill(dataset, fresh, Progress(position).packed(), told)
     return Rebuilt(home.finish(fresh), posts, former)
+
+
+def another(home: Home, dataset: FileDataset, position: Position) -> Writer:
+    """An index for another crawl than that of the present one, which is kept, and may still be open."""
+    rebuilt = rebuild(home, dataset, position=position)
+    log.info("the index of the other crawl is kept", extra=fields(kept=rebuilt.former, place=home.present()))
+    return rebuilt.index
 
 
 def _position_of(home: Home) -> Position | None:

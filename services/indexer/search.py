@@ -11,15 +11,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from protocol.errors import MalformedError
 from protocol.settings import Settings
 from services.indexer.home import home_of
 from services.indexer.index import Answer, Reader, TornError
 from services.indexer.posts import Document
 from services.indexer.query import Unit, parse
+from services.indexer.words import is_text
 from storage.dataset import RecordKind, record_id
 from storage.files import FileDataset
 
 T = TypeVar("T")
+
+
+def _is_post(line: bytes, identifier: str) -> bool:
+    """Whether a stored line is the post with this id. One that is no post, of which the indexer tells, is not."""
+    try:
+        return record_id(RecordKind.TIMELINE, line) == identifier
+    except MalformedError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,8 @@ class Search:
 
     def post(self, identifier: str) -> Document | None:
         """The post with this id."""
+        if not is_text(identifier):
+            return None
         return self._ask(lambda reader: reader.post(identifier))
 
     def whole(self, identifier: str) -> bytes | None:
@@ -65,7 +77,7 @@ class Search:
         if post is None:
             return None
         for line in self._dataset.lines(post.account, RecordKind.TIMELINE):
-            if record_id(RecordKind.TIMELINE, line) == identifier:
+            if _is_post(line, identifier):
                 return line
         return None
 

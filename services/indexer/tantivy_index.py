@@ -81,6 +81,10 @@ class TantivyReader:
         most = max(1, self._total(self._fresh(), self._term("account", account)))
         return {Document.unpacked(stored).id for stored in self._stored("account", account, most)}
 
+    def accounts(self) -> set[str]:
+        """The accounts of all posts."""
+        return {name for name, _ in self._fresh().terms_with_prefix("account", "", self._term("has", "post"))}
+
     def search(self, asked: Query) -> Answer:
         """What matches."""
         try:

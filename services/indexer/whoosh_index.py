@@ -138,6 +138,10 @@ class WhooshReader:
         """The ids of the posts in an account's timeline."""
         return {Document.unpacked(stored).id for stored in self._stored("account", account)}
 
+    def accounts(self) -> set[str]:
+        """The accounts of all posts, and of removed ones until their segment is joined with others."""
+        return set(self._fresh().reader().field_terms("account"))
+
     def search(self, asked: Query) -> Answer:
         """What matches. Whatever Whoosh stumbles over is a TornError."""
         try:

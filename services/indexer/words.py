@@ -56,5 +56,15 @@ def words_of(text: str) -> list[str]:
 
 
 def keyword(text: str) -> str:
-    """A name, a tag or a language as it is compared: one word, whatever stands in it; it may be empty."""
-    return folded(text[: 4 * LONGEST_KEYWORD]).strip()[:LONGEST_KEYWORD]
+    """A name, a tag or a language as it is compared: one word, whatever stands in it but NUL, which ends a tag in a
+    column of Whoosh; it may be empty."""
+    return folded(text[: 4 * LONGEST_KEYWORD].replace("\0", "")).strip()[:LONGEST_KEYWORD]
+
+
+def is_text(text: str) -> bool:
+    """Whether it can be written in UTF-8: what was read from bytes that are not, or half of a pair, cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from protocol.errors import UsageError
 from protocol.jobs import Operation
 from protocol.logs import fields
-from services.stats.counts import ORDER, Counts, mark, survey
+from services.stats.counts import ORDER, Counts, leadership_of, mark, survey
 from services.stats.metrics import (
     FAILED,
     INCLUDED,
@@ -89,7 +90,9 @@ class Collecting:
     def resynchronise(self, position: Position) -> None:
         """Count the receipts of the crawl: what they have more than the recording becomes one line an operation.
 
-        Jobs that are in the dataset now are not counted when they are announced later.
+        Jobs that are in the dataset now are not counted when they are announced later. Raises UsageError when the
+        recording is of another crawl. It is of this one, though the ledger is new, when the dataset has the receipts
+        of what it counted: then `--adopt` was said.
         """
         if not self._dataset.is_there:
             log.warning(
@@ -97,6 +100,14 @@ class Collecting:
                 extra=fields(output=self._dataset.output, position=position),
             )
         found = survey(self._dataset.receipts(), self._crawl)
+        before = self._recording.position
+        if before is not None and before.ledger != position.ledger:
+            if self._recording.counts.leadership not in found.leaderships:
+                raise UsageError(
+                    f"{self._recording.path} records another crawl (ledger {before.ledger}, and this one is "
+                    f"{position.ledger}): name another file"
+                )
+            log.info("the ledger is another one, and the crawl is the same", extra=fields(ledger=position.ledger))
         with self._lock:
             at, counts, lines = int(self._clock()), self._recording.counts.copy(), self._waiting
             for operation in ORDER:
@@ -107,16 +118,21 @@ class Collecting:
                     counts.records[operation] += max(0, missing)
                 counts.results[operation] = max(found.results[operation], counts.results[operation])
             counts.known = max(counts.known + 1, int(self._clock() * 1000))
+            counts.leadership = counts.leadership or min(found.leaderships, default=0)
             self._recording.recount(lines, position, counts, found.known)
             self._waiting = []
             self._grown(self._recording.end)
         log.info("counted anew from the dataset", extra=fields(jobs=len(found.known), position=position))
 
     def hear(self, topic: str, body: Any) -> None:
-        """Take in the gauges of this second."""
+        """Take in the gauges of this second, unless they are of another ledger: whether its crawl is ours is not known
+        before all is counted anew."""
         if topic != "stats.gauges" or not isinstance(body, dict):
             return
         with self._lock:
+            position, ledger = self._recording.position, body.get("ledger")
+            if position is not None and ledger and ledger != position.ledger:
+                return
             at = int(self._clock())
             if at == self._gauged_at:
                 return
@@ -167,6 +183,8 @@ class Collecting:
                 operation = Operation(letter)
                 if mark(operation, user, str(more[0]) if more else "") in self._recording.known:
                     return None  # it was in the dataset before it was announced
+                if more and (operation is not Operation.UPDATE or not counts.leadership):
+                    counts.leadership = leadership_of(str(more[0]))  # An update's receipt gives way to the next one's.
                 counts.results[operation] += 1
                 counts.records[operation] += max(0, records)
                 labels = (OPERATIONS[operation], worker)

@@ -180,7 +180,9 @@ def plot_command(path: Path, output: Path, begins: str | None, ends: str | None,
     now = time.time()
     since = unix_time(begins, "--from", now) if begins else 0
     until = unix_time(ends, "--to", now) if ends else ENDLESS
-    click.echo(draw(path, output, since, until, title or path.name))
+    if title and not all(line.isprintable() for line in title.split("\n")):
+        raise UsageError(f"--title must be text, and not {title[:80]!r}")
+    click.echo(_plain(draw(path, output, since, until, title or _plain(path.name))))
 
 
 def _address(settings: Settings, carbon: str | None = None) -> Address:
@@ -192,10 +194,16 @@ def _address(settings: Settings, carbon: str | None = None) -> Address:
         return Address(settings.carbon_server, settings.carbon_port, pickle)
     host, colon, port = carbon.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") if colon else port
+    host = host if host.isprintable() else ""
     port = port if colon else str(settings.carbon_port)
     if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16 or len(port) > 5:
         raise UsageError(f"--carbon must be HOST:PORT, not {carbon[:80]!r}")
     return Address(host, int(port), pickle)
+
+
+def _plain(text: str) -> str:
+    """A text that can be shown, also when the name of a file in it is none."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _progress() -> Callable[[str], None]:

@@ -21,13 +21,15 @@ ORDER: Final = (Operation.TIMELINE, Operation.FOLLOWER, Operation.ANALYSE, Opera
 @dataclass(slots=True)
 class Counts:
     """Sums since the recording began. `known` names the list of what was counted from the dataset, by the unix time in
-    milliseconds at which it was; 0 is none."""
+    milliseconds at which it was; 0 is none. `leadership` is the one that leased out a job that was counted, as a mark:
+    the dataset of the crawl has its receipt, whatever becomes of the ledger; 0 before there is one."""
 
     results: dict[Operation, int] = field(default_factory=lambda: dict.fromkeys(ORDER, 0))
     records: dict[Operation, int] = field(default_factory=lambda: dict.fromkeys(ORDER, 0))
     failed: dict[Operation, int] = field(default_factory=lambda: dict.fromkeys(ORDER, 0))
     leads: int = 0
     known: int = 0
+    leadership: int = 0
 
     @property
     def takeovers(self) -> int:
@@ -37,14 +39,14 @@ class Counts:
     def packed(self) -> list[int]:
         """As numbers, for a member's header."""
         sums = (self.results, self.records, self.failed)
-        return [*(by[operation] for by in sums for operation in ORDER), self.leads, self.known]
+        return [*(by[operation] for by in sums for operation in ORDER), self.leads, self.known, self.leadership]
 
     @classmethod
     def unpacked(cls, numbers: Sequence[int]) -> Counts:
         """What `packed` made; missing numbers are 0, more of them are of a later version."""
-        padded = [*numbers, *[0] * 14]
+        padded = [*numbers, *[0] * 15]
         results, records, failed = (dict(zip(ORDER, padded[at : at + 4], strict=True)) for at in (0, 4, 8))
-        return cls(results, records, failed, leads=padded[12], known=padded[13])
+        return cls(results, records, failed, leads=padded[12], known=padded[13], leadership=padded[14])
 
     def copy(self) -> Counts:
         """One that may change without this one."""
@@ -54,8 +56,16 @@ class Counts:
 def mark(operation: Operation, user: str, token: str = "") -> int:
     """By which a job is known in the list of those that were counted: 64 bits. An account is updated again and again,
     so an update is known by its lease too."""
-    name = f"{operation.value} {user} {token if operation is Operation.UPDATE else ''}"
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
+    return _mark(f"{operation.value} {user} {token if operation is Operation.UPDATE else ''}")
+
+
+def leadership_of(token: str) -> int:
+    """The mark of the leadership that gave a lease: tokens begin with its incarnation."""
+    return _mark(token.partition(":")[0])
+
+
+def _mark(name: str) -> int:
+    return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
 class Known:
@@ -85,11 +95,12 @@ class Known:
 
 @dataclass(slots=True)
 class Surveyed:
-    """What the receipts of a crawl say: how many jobs are done, with how many records, and which."""
+    """What the receipts of a crawl say: how many jobs are done, with how many records, which, and who leased them."""
 
     results: dict[Operation, int] = field(default_factory=lambda: dict.fromkeys(ORDER, 0))
     records: dict[Operation, int] = field(default_factory=lambda: dict.fromkeys(ORDER, 0))
     known: Known = field(default_factory=Known)
+    leaderships: set[int] = field(default_factory=set)
 
 
 def survey(receipts: Iterable[Receipt], crawl: str) -> Surveyed:
@@ -102,5 +113,6 @@ def survey(receipts: Iterable[Receipt], crawl: str) -> Surveyed:
         found.results[receipt.operation] += 1
         found.records[receipt.operation] += receipt.received
         marks.append(mark(receipt.operation, receipt.user, receipt.tokens[-1] if receipt.tokens else ""))
+        found.leaderships.update(map(leadership_of, receipt.tokens))
     found.known = Known(array("Q", sorted(marks)))
     return found

@@ -10,7 +10,7 @@ import click
 from protocol.asking import ask_masters
 from protocol.command import run
 from protocol.configuration import settings_options
-from protocol.errors import LedgerError
+from protocol.errors import LedgerError, UsageError
 from protocol.exposure import certificate_for
 from protocol.logs import set_up
 from protocol.places import local_pair
@@ -20,6 +20,8 @@ from services.subscriber.subscriber import Subscriber
 
 SETTINGS = ("host", "port", "master", "key", "insecure", "log_level", "log_format")
 TOPICS = ("job.", "timeline.", "followers.", "user.", "master.")
+LAST_SEQUENCE = (1 << 63) - 1
+"""What the ledger can count to."""
 
 
 @click.group()
@@ -47,6 +49,11 @@ def command() -> None:
 @settings_options(*SETTINGS)
 def tail(topics: tuple[str, ...], first: int | None, in_json: bool, settings: Settings) -> None:
     """Print events as they come, until Ctrl-C."""
+    if first is not None and first > LAST_SEQUENCE:
+        raise UsageError(f"--from must be a sequence, from 0 to {LAST_SEQUENCE}")
+    for topic in topics:
+        if not topic.isprintable():
+            raise UsageError(f"--topic must be the beginning of a topic, for instance job., and not {topic[:80]!r}")
     set_up("tmatic-events", settings)
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -65,6 +72,8 @@ def tail(topics: tuple[str, ...], first: int | None, in_json: bool, settings: Se
 @settings_options(*SETTINGS)
 def forget(name: str, settings: Settings) -> None:
     """Do not keep the log for the reader NAME any more: it was taken out of service."""
+    if not name.isprintable():
+        raise UsageError(f"no reader is called {name[:80]!r}")
     places = settings.master or local_pair(settings.host, settings.port)
     certificate = certificate_for(places, settings.key, settings.insecure)
     for place, said in ask_masters(places, "where", certificate=certificate).items():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from protocol.errors import TmaticError
 from services.subscriber.consumer import Event, Position
 
 NAMES: Final = {
@@ -21,6 +24,10 @@ NAMES: Final = {
     "master.leads": ("name", "epoch", "why"),
 }
 """What the fields of each record are called."""
+
+
+class UnprintedError(TmaticError):
+    """What is printed cannot be kept where it goes."""
 
 
 def named(event: Event) -> dict[str, Any]:
@@ -43,34 +50,45 @@ class Printing:
 
     def apply(self, events: Sequence[Event], position: Position) -> None:
         """Print them."""
-        for event in events:
-            if self._json:
-                told = {"sequence": event.sequence, "topic": event.topic, **named(event)}
-                told["payload_bytes"] = len(event.payload or b"")
-                self._print(json.dumps(told))
-            else:
-                said = "  ".join(f"{name} {_plain(value)}" for name, value in named(event).items() if value != "")
-                self._print(f"{event.sequence:>9}  {event.topic:<14}  {said}")
-        sys.stdout.flush()
+        _print(map(self._line, events))
 
     def resynchronise(self, position: Position) -> None:
         """What is gone is gone; the next line tells so."""
-        self._print(f"# events before {position.sequence} are not kept any more")
+        _print([f"# events before {position.sequence} are not kept any more"])
 
     def hear(self, topic: str, body: Any) -> None:
         """Gauges and lines of the log."""
         if self._json:
-            self._print(json.dumps({"topic": topic, "body": body}))
+            line = json.dumps({"topic": topic, "body": body})
         elif topic.startswith("log."):
             about = "  ".join(f"{name} {_plain(value)}" for name, value in body["fields"].items())
-            self._print(f"{'':>9}  {topic:<14}  {_plain(body['level'])}  {_plain(body['message'])}  {about}")
+            line = f"{'':>9}  {topic:<14}  {_plain(body['level'])}  {_plain(body['message'])}  {about}"
         else:
-            self._print(f"{'':>9}  {topic:<14}  {len(body)} values")
-        sys.stdout.flush()
+            line = f"{'':>9}  {topic:<14}  {len(body)} values"
+        _print([line])
 
-    @staticmethod
-    def _print(line: str) -> None:
-        sys.stdout.write(line + "\n")
+    def _line(self, event: Event) -> str:
+        if self._json:
+            told = {"sequence": event.sequence, "topic": event.topic, **named(event)}
+            return json.dumps({**told, "payload_bytes": len(event.payload or b"")})
+        said = "  ".join(f"{name} {_plain(value)}" for name, value in named(event).items() if value != "")
+        return f"{event.sequence:>9}  {event.topic:<14}  {said}"
+
+
+def _print(lines: Iterable[str]) -> None:
+    """Print these lines now. Raises UnprintedError when they cannot be kept, and BrokenPipeError, which the command
+    line knows, when who read them went away."""
+    try:
+        for line in lines:
+            sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        with contextlib.suppress(OSError), open(os.devnull, "wb") as nowhere:
+            # What is still in the buffer would fail once more when the interpreter ends.
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        raise UnprintedError(f"events cannot be printed: {error.strerror or error}") from error
 
 
 def _plain(value: Any) -> str:

@@ -21,6 +21,8 @@ class Scripted:
 
     port: int = 0
     asked: list[tuple[str, str, bytes]] = field(default_factory=list)
+    authorized: list[str] = field(default_factory=list)
+    """What each request said of a name and a password."""
     answers: list[Answer] = field(default_factory=list)
     default: Callable[[str, str, bytes], Answer] = lambda method, path, body: (200, {}, GREETING)
 
@@ -47,6 +49,7 @@ def scripted() -> Iterator[Scripted]:
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             script.asked.append((self.command, self.path, body))
+            script.authorized.append(self.headers.get("Authorization", ""))
             said = script.answers.pop(0) if script.answers else script.default(self.command, self.path, body)
             status, headers, content = said
             self.send_response(status)

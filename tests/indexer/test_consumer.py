@@ -62,6 +62,9 @@ class Remembered:
     def ids_of(self, account: str) -> set[str]:
         return {post.id for post in self.posts.values() if post.account == account}
 
+    def accounts(self) -> set[str]:
+        return {post.account for post in self.posts.values()}
+
     def search(self, query: Query) -> Answer:
         return model.answer(self.posts, query)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
 import pytest
 
+from protocol.errors import UsageError
 from services.indexer.command import rest_until
 from services.indexer.elastic_http import AwayError, Server
 from services.indexer.elastic_index import MOST_ACTIONS, ElasticReader, ElasticWriter
@@ -133,6 +135,40 @@ def test_what_cannot_be_spoken_to_is_refused_in_words(script: Scripted, status: 
 def test_what_can_be_spoken_to_is_told(script: Scripted, version: dict[str, str], shown: str) -> None:
     script.answers = [(200, {}, orjson.dumps({"version": version}))]
     assert Server(script.url, patient=True).greet() == shown
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[::1",
+        "http://a..b",
+        f"http://{'x' * 300}:9200",
+        "http://ada:s3cret@host:99999",
+        "http://host:0",
+        "http://host:port",
+        "http://",
+        "http://\udcff",
+        "http://host/\udcff",
+        "",
+    ],
+)
+def test_what_is_no_url_of_a_server_is_refused_in_words(url: str) -> None:
+    with pytest.raises(UsageError, match="elasticsearch_url must be a URL such as http://HOST:9200") as refused:
+        Server(url, patient=True)
+    assert "s3cret" not in str(refused.value)
+
+
+def test_a_host_that_the_library_refuses_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://a..b:3128")
+    with pytest.raises(IndexingError, match=r"http://host\.invalid:9200 cannot be asked: .*label empty or too long"):
+        Server("http://host.invalid:9200", patient=False).greet()
+
+
+def test_a_name_and_a_password_may_have_any_letters(script: Scripted) -> None:
+    Server(script.url.replace("//", "//zoë:па%40роль@"), patient=True).greet()
+    Server(script.url, patient=True).greet()
+    said = b64encode("zoë:па@роль".encode()).decode()
+    assert script.authorized == [f"Basic {said}", ""]
 
 
 def test_an_answer_without_end_is_cut_off(script: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,11 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from protocol.errors import UsageError
 from services.indexer.home import ENGINES, ElasticHome, Home, LocalHome
 from services.indexer.index import Writer
-from services.indexer.posts import Document
+from services.indexer.posts import Document, document
 from services.indexer.query import Query, Unit, parse
 from tests.indexer import model
 from tests.indexer.opensearch import OpenSearch
+from tests.indexer.written import line
 
 Opened = Callable[[], Iterator[Writer]]
 
@@ -137,6 +138,17 @@ def test_a_local_engine_answers_what_looking_at_every_post_gives(
 ) -> None:
     with TemporaryDirectory() as folder, filled(LocalHome(Path(folder), engine), posts) as index:
         check(index, posts, questions)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_tag_with_nul_is_counted_as_one_and_an_empty_one_not_at_all(engine: str, tmp_path: Path) -> None:
+    tags = [("a\0b", "mare"), ("\0", "\0\0"), ("ab",), ()]
+    lines = (line(number, "12", tags=tags[number - 1], second=1_346_000_000 + number) for number in range(1, 5))
+    posts = {post.id: post for post in (document(one, "12") for one in lines)}
+    with filled(LocalHome(tmp_path, engine), posts) as index:
+        assert index.search(parse("", tags=9)) == model.answer(posts, parse("", tags=9))
+        assert index.search(parse("", tags=9)).hashtags == (("ab", 2), ("mare", 1))
+        assert index.search(parse('hashtags:"a\0b"')).total == 2
 
 
 @pytest.mark.slow

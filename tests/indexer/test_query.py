@@ -54,6 +54,12 @@ def test_what_is_wrong_with_a_query_is_said(text: str, words: str) -> None:
         parse(text)
 
 
+@pytest.mark.parametrize("text", ["id:\udcff", "user:12\ud83d", "#\udcff", "rain \ud83d", '"\udcff"'])
+def test_what_is_not_utf_8_is_no_query(text: str) -> None:
+    with pytest.raises(UsageError, match="not UTF-8"):
+        parse(text)
+
+
 @pytest.mark.parametrize("more", [{"limit": 1_001}, {"limit": -1}, {"offset": -1}, {"offset": 9_990}, {"tags": 101}])
 def test_no_more_may_be_asked_for_than_every_engine_gives(more: dict[str, int]) -> None:
     with pytest.raises(UsageError):

@@ -83,6 +83,16 @@ def test_a_page_sees_what_is_committed_and_an_index_that_was_built_anew(engine: 
     assert search.count() == 4
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_is_not_utf_8_is_asked_of_no_index(engine: str, tmp_path: Path) -> None:
+    rebuild(LocalHome(tmp_path / "index", engine), crawled(tmp_path)).index.close()
+    search = Search(settings(tmp_path, engine))
+    with pytest.raises(UsageError, match="not UTF-8"):
+        search.search("id:\udcff")
+    assert search.post("\udcff") is None and search.whole("\udcff") is None
+    search.close()
+
+
 def said(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "services.indexer.command", *arguments]
     return subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=60)
@@ -113,6 +123,8 @@ def test_the_shell_rebuilds_and_asks(tmp_path: Path) -> None:
     ("arguments", "code", "words"),
     [
         (("query", "lang:"), 2, "must be followed by a value"),
+        (("query", "--index-engine", "tantivy", "id:\udcff"), 2, "not UTF-8"),
+        (("query", "rain", "--elasticsearch", "http://a..b"), 2, "must be a URL"),
         (("query", "rain"), 1, "there is no index in index: start tmatic-indexer to make one"),
         (("query", "rain", "--limit", "1001"), 2, "1001"),
         (("query", "rain", "--elasticsearch", "http://127.0.0.1:9"), 1, "is away"),

@@ -36,6 +36,10 @@ def test_words_hold_no_blank_are_never_too_long_and_stay_themselves(text: str) -
         assert words_of(word) == [word] or len(word) == LONGEST_WORD
 
 
+def test_a_keyword_holds_no_nul() -> None:
+    assert [keyword(text) for text in ("a\0b", "\0", " \0 ", "\0" * 9 + "Mare")] == ["ab", "", "", "mare"]
+
+
 @given(st.text())
 def test_a_keyword_is_bounded(text: str) -> None:
     assert len(keyword(text)) <= LONGEST_KEYWORD

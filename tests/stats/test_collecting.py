@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from protocol.errors import UsageError
 from protocol.jobs import Operation
 from services.stats.collecting import GATHER_S, UNHEARD, Collecting
 from services.stats.metrics import LONGEST_PART, TABLE, part, samples, shown
@@ -170,6 +171,66 @@ def test_a_history_that_was_rolled_back_and_done_again_changes_no_total(tmp_path
         consumer.resynchronise(crawl.position())
         consumer.apply([crawl.result("T", "2", 10)], crawl.position())
     assert results(path) == {"timeline": 20}
+
+
+def recorded_under_one_ledger(path: Path, crawl: Crawl, dataset: FileDataset) -> None:
+    with Recording(path) as recording:
+        consumer = collector(recording, crawl)
+        for user in ("1", "2"):
+            stored(dataset, "T", user, 10)
+            consumer.apply([crawl.result("T", user, 10, token=f"beef:{user}")], crawl.position())
+
+
+def receipt_of_a_lease(dataset: FileDataset, user: str, token: str) -> None:
+    dataset.merge(user, Operation.TIMELINE, (), posts(range(1, 11)), ReceiptDraft("main", tokens=(token,)))
+
+
+OTHER = Position("ffeeddccbbaa9988", "cafe", 3)
+
+
+@pytest.mark.parametrize("results", [1, 2, 50])
+def test_a_recording_of_another_crawl_is_refused_and_stays_as_it_is(tmp_path: Path, results: int) -> None:
+    crawl, path = Crawl(now=NOW), tmp_path / "crawl.gz"
+    recorded_under_one_ledger(path, crawl, FileDataset(tmp_path / "first"))
+    before = path.read_bytes()
+    dataset = FileDataset(tmp_path / "data")
+    for user in range(1, 1 + results):
+        receipt_of_a_lease(dataset, str(user), f"cafe:{user}")
+    with Recording(path) as recording:
+        consumer = collector(recording, crawl)
+        consumer.hear("stats.gauges", {**crawl.document(), "ledger": OTHER.ledger})
+        words = (
+            f"crawl.gz records another crawl .ledger 00112233aabbccdd, and this one is {OTHER.ledger}.: name another"
+        )
+        with pytest.raises(UsageError, match=words):
+            consumer.resynchronise(OTHER)
+        consumer.flush()
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_recording_goes_on_when_its_crawl_is_given_another_ledger(tmp_path: Path, late: bool) -> None:
+    crawl, path = Crawl(now=NOW), tmp_path / "crawl.gz"
+    dataset = FileDataset(tmp_path / "data")
+    for user in ("1", "2"):
+        receipt_of_a_lease(dataset, user, f"beef:{user}")
+    with Recording(path) as recording:
+        consumer = collector(recording, crawl)
+        if late:
+            consumer.resynchronise(crawl.position())
+        else:
+            consumer.apply([crawl.result("T", user, 10, token=f"beef:{user}") for user in "12"], crawl.position())
+    receipt_of_a_lease(dataset, "3", "cafe:3")
+    with Recording(path) as recording:
+        consumer = collector(recording, crawl)
+        consumer.resynchronise(OTHER)
+        again = [Event(n, "job.done", ["T", str(n), "complete", 10, 0, "", "w", f"cafe:{n}"]) for n in (1, 2, 3)]
+        consumer.apply(again, Position(OTHER.ledger, OTHER.incarnation, 9))
+        consumer.hear("stats.gauges", {**crawl.document(), "ledger": OTHER.ledger})
+        consumer.flush()
+        assert recording.counts.results[Operation.TIMELINE] == 3
+    assert results(path) == {"timeline": 30}
+    assert any(point.name == "stats.accounts" for point in read(path))
 
 
 def test_gauges_share_a_commit_and_wait_no_longer_than_told(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import subprocess
 import sys
@@ -127,6 +128,7 @@ def test_progress_is_for_terminals_only(ear: Ear, tmp_path: Path) -> None:  # no
     [
         (("--carbon", "x:y"), "--carbon must be HOST:PORT"),
         (("--carbon", "x:99999"), "--carbon must be HOST:PORT"),
+        (("--carbon", "x\udcff:2003"), "--carbon must be HOST:PORT"),
         ((), "where is carbon?"),
         (("--carbon", "x:1", "--speed", "fast"), "--speed must be max"),
         (("--carbon", "x:1", "--speed", "0x"), "--speed must be max"),
@@ -168,8 +170,19 @@ def test_a_chart_is_drawn_as_svg_and_png(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*.tmp"))
 
 
+def test_a_file_whose_name_is_no_text_is_drawn_as_well(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    path = recorded(tmp_path / "crawl.gz", 5)
+    path = path.rename(tmp_path / os.fsdecode(b"\xff\x01.gz"))
+    assert "5 s of ??.gz" in said("plot", path, "-o", tmp_path / "crawl.svg")
+    words = (element.text for element in ElementTree.parse(tmp_path / "crawl.svg").iter())
+    assert "??.gz" in words
+
+
 def test_a_chart_of_nothing_or_of_another_kind_is_refused(tmp_path: Path) -> None:
     path = recorded(tmp_path / "crawl.gz", 2)
+    for title in ("\udcff", "\x01"):
+        assert "--title must be text" in refused("plot", path, "-o", tmp_path / "crawl.svg", "--title", title)
     assert "must end with .svg or .png" in refused("plot", path, "-o", tmp_path / "crawl.gif")
     (tmp_path / "empty.gz").write_bytes(gzip.compress(b"a.b 1 1790000000\n"))
     assert "has no points in that time" in refused("plot", tmp_path / "empty.gz", "-o", tmp_path / "x.svg")
