@@ -26,6 +26,7 @@ import bottle  # type: ignore[import-untyped]
 from protocol.errors import TmaticError, UsageError
 from services.http import Answered, blocking, failure, json_answer, json_body
 from services.http.answers import failures_in_words
+from services.http.cookies import cookies
 from services.monitor.accounts import Accounts
 from services.monitor.feed import Feed
 from services.monitor.guard import Guard, Session
@@ -118,7 +119,8 @@ class Pages:
         return guarded
 
     def _session(self) -> Session | None:
-        return self._guard.session(bottle.request.get_cookie(self._cookie()))
+        known = (self._guard.session(value) for value in cookies(bottle.request.environ, self._cookie()))
+        return next(filter(None, known), None)
 
     @staticmethod
     def _cookie() -> str:
