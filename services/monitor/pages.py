@@ -133,8 +133,7 @@ class Pages:
     def _page(self, name: str) -> Answered:
         answer = self._asset(name)
         if self._graphite:
-            parts = urlsplit(self._graphite)
-            policy = f"default-src 'self'; img-src 'self' {parts.scheme}://{parts.netloc}; frame-ancestors 'none'"
+            policy = f"default-src 'self'; img-src 'self' {_origin(self._graphite)}; frame-ancestors 'none'"
             answer.set_header(
                 "Content-Security-Policy", f"{policy}; base-uri 'none'; form-action 'self'; object-src 'none'"
             )
@@ -265,6 +264,14 @@ _OPEN: Final = ("/assets", "/favicon", "/inspect", "/user", "/api/session", "/ap
 
 
 _NO_INDEX: Final = "there is no index to search: start tmatic-indexer, and this monitor with the same settings"
+
+
+def _origin(url: str) -> str:
+    """Where a URL leads, as a policy names it: without name and password, and in ASCII."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").encode("idna").decode()
+    port = "" if parts.port is None else f":{parts.port}"
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
 
 
 def _text(value: str) -> str:
