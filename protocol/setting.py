@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -23,10 +24,18 @@ LONGEST_TEXT: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a text must look like: in words that follow 'must be', and as the pattern that says the same."""
+    """What a text must look like: in words that follow 'must be', and as the pattern that says the same.
+
+    `holds` is asked of a text that has the pattern and is not empty, where a pattern cannot say all.
+    """
 
     words: str
     pattern: str
+    holds: Callable[[str], bool] = bool
+
+    def fits(self, text: str) -> bool:
+        """Whether a text looks like that."""
+        return re.fullmatch(self.pattern, text, re.ASCII) is not None and (not text or self.holds(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +104,7 @@ class Row:
                 right = self.least <= value <= self.most
             if self.form:
                 parts = value if isinstance(value, tuple) else (value,)
-                right = all(re.fullmatch(self.form.pattern, part, re.ASCII) for part in parts)
+                right = all(self.form.fits(part) for part in parts)
         if not right:
             said = "" if self.secret else f", not {str(raw)[:80]!r}"
             raise UsageError(f"{place} must be {self.allowed}{said}")

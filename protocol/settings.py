@@ -10,6 +10,7 @@ from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from typing import Any, Final, get_type_hints
 
+from protocol.addresses import is_place, is_service
 from protocol.setting import Form, Row, setting
 
 NAME: Final = Form(
@@ -19,9 +20,10 @@ NAME: Final = Form(
 LEDGER: Final = Form(
     "a URL with redis://, rediss://, unix:// or sentinel://, or empty", "((rediss?|unix|sentinel)://.+)?"
 )
-SERVICE: Final = Form("a URL with http:// or https://", "https?://.+")
-SERVICE_OR_NONE: Final = Form("a URL with http:// or https://, or empty", "(https?://.+)?")
-ADDRESS: Final = Form("HOST:PORT, or empty", r"((\[[0-9a-fA-F:.]+\]|[^:\s\[\]/]+):[0-9]{1,5})?")
+_URL: Final = "a URL with http:// or https://, a host and perhaps a port from 1 to 65535"
+SERVICE: Final = Form(_URL, "https?://.+", is_service)
+SERVICE_OR_NONE: Final = Form(f"{_URL}, or empty", "(https?://.+)?", is_service)
+ADDRESS: Final = Form("HOST:PORT with a port from 1 to 65535, or empty", r"(.+:[0-9]{1,5})?", is_place)
 PAIR_NUMBER: Final = Form("0 or 1, or empty", "[01]?")
 
 

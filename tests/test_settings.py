@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -69,7 +71,8 @@ def test_the_originals_names_are_understood() -> None:
         ("crawl = '../up'", "crawl must be a name of at most 64 letters"),
         ("redis = 'localhost'", "redis must be a URL with redis://, rediss://, unix:// or sentinel://, or empty, not"),
         ("base_url = 'ftp://x'", "base_url must be a URL with http:// or https://"),
-        ("master = 'x'", "master must be a list of HOST:PORT, or empty, not 'x'"),
+        ("base_url = 'http://[::1'", "base_url must be a URL with http:// or https://, a host and perhaps a port"),
+        ("master = 'x'", "master must be a list of HOST:PORT with a port from 1 to 65535, or empty, not 'x'"),
         ('contact = "a\\u0000b"', "contact must be a text"),
         ("bind_ip = [1]", "bind_ip must be a list of texts"),
         ("port = ", "tmatic.toml is not TOML"),
@@ -130,6 +133,48 @@ def test_lists_and_empty_paths_are_said_in_every_place() -> None:
     assert from_file("bind_ip = ['127.0.0.2', '127.0.0.3']").bind_ip == ("127.0.0.2", "127.0.0.3")
     assert configured(environment={"TMATIC_BIND_IP": "127.0.0.2, 127.0.0.3"}).bind_ip == ("127.0.0.2", "127.0.0.3")
     assert from_file("log_directory = ''\nbind_ip = []").log_directory is None
+
+
+URLS = ["http://[::1", "http://", "http://:80", "https://h:99999", "http://h:0", "http://h:x", "http://a b", "http://[x]",
+        "http://a;b", "http://[127.0.0.1]:80", "http://a..b", "http://" + "a" * 64, "http:///path", "http://[::1%a/b]",
+        "http://u@"]  # fmt: skip
+PLACES = ["h:0", "h:99999", "127.0.0.1:65536", "[::1]:0", "[127.0.0.1]:80", "[x]:80", "[::1:80", ":80", "h:", "a b:1",
+          "::1:80", "http://h:80", "h:80/"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["graphite_url", "elasticsearch_url", "base_url"])
+@pytest.mark.parametrize("url", URLS)
+def test_a_url_that_leads_nowhere_is_refused_in_one_sentence(name: str, url: str) -> None:
+    with pytest.raises(UsageError, match="must be a URL with http:// or https://, a host and perhaps a port"):
+        configured({name: url}, environment={})
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_place_without_a_port_to_connect_to_is_refused_in_one_sentence(place: str) -> None:
+    for name, raw in (("master", [place]), ("master", ["h:1", place]), ("peer", place)):
+        with pytest.raises(UsageError, match="HOST:PORT with a port from 1 to 65535"):
+            configured({name: raw}, environment={})
+
+
+@pytest.mark.parametrize(
+    "url", ["http://h", "https://u:p@h:65535/a?b", "http://[::1]:9200/", "http://nét.example", "http://a_b.c:1", ""]
+)
+def test_a_url_with_a_host_is_taken_as_it_is(url: str) -> None:
+    assert configured({"elasticsearch_url": url}, environment={}).elasticsearch_url == url
+
+
+def test_every_port_there_is_can_be_said() -> None:
+    assert configured({"master": ["h:1", "[::1]:65535", "10.0.0.5:08000"]}, environment={}).master[1] == "[::1]:65535"
+
+
+@pytest.mark.parametrize(
+    "flags", [["--graphite-url", "http://[::1"], ["--master", "127.0.0.1:99999"], ["--master", ":0"]]
+)
+def test_a_wrong_address_is_misuse_of_a_command(flags: list[str]) -> None:
+    command = Path(sys.executable).with_name("tmatic-monitor")
+    done = subprocess.run([command, *flags], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and f"{flags[0]} must be" in done.stderr
 
 
 @given(st.sampled_from(sorted(TABLE)), st.one_of(st.text(), st.integers(), st.floats(), st.lists(st.text()), st.none()))

@@ -25,7 +25,8 @@ For whoever writes a service:
   `.run()` in one thread, `.stop()` from any.
 * Nothing is patched: a request is a greenlet of one thread, so whatever waits (a database, a file, `time.sleep`, a
   lock) must go through `blocking(function, *arguments)`, which calls it in one of ten threads and returns its answer or
-  raises its error. Connections of SQLite belong in a `threading.local`.
+  raises its error. Connections of SQLite belong in a `threading.local`. Questions to somebody who may be slow for all
+  (a master, an index) go through a `Turns` of their own, so that they do not take all ten.
 * `Streams` holds the open event streams: `publish(event, data)` may be called from any thread, `data` being text (JSON,
   say). Who cannot keep up is cut, connects again, and is told the first events anew. More than `most` are refused with
   503. A comment every 15 s finds out who has gone.
@@ -45,13 +46,15 @@ from services.http.answers import Answered, application, failure, json_answer, j
 from services.http.limits import Limits
 from services.http.server import Server, serve
 from services.http.streams import Streams
-from services.http.threads import blocking
+from services.http.threads import CrowdedError, Turns, blocking
 
 __all__ = [
     "Answered",
+    "CrowdedError",
     "Limits",
     "Server",
     "Streams",
+    "Turns",
     "application",
     "blocking",
     "failure",

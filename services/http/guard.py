@@ -2,6 +2,7 @@
 
 Rules:
   * An application is called with a body that has arrived whole and is within its limit, or not at all.
+  * Headers are UTF-8. Cookies alone may be anything: every program on a host has its own come along (see `cookies`).
   * A page elsewhere can neither reach a service under a name of its own (DNS rebinding: `Host` must be ours) nor
     change anything from a browser (`Sec-Fetch-Site` and `Origin` of what is not GET, HEAD or OPTIONS).
   * An error that nobody expected is one line with its traceback in the log, and one sentence with status 500.
@@ -41,6 +42,7 @@ HEADERS: Final = (
 """On every answer, unless the application set one of that name."""
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_MAY_BE_BYTES: Final = "HTTP_COOKIE"
 _PIECE: Final = 64 << 10
 _EVERY: Final = frozenset({"", "0.0.0.0", "::", "*"})
 
@@ -96,6 +98,9 @@ class Guard:
             environ["PATH_INFO"].encode("latin-1").decode()
         except UnicodeDecodeError as error:  # bottle would pass over what it cannot read, and find something else
             raise Refused(400, "the address is not UTF-8") from error
+        for name, value in environ.items():
+            if (name.startswith("HTTP_") or name == "CONTENT_TYPE") and name != _MAY_BE_BYTES and not _is_utf8(value):
+                raise Refused(400, "a header is not UTF-8")  # bottle would raise where it is read
         if "HTTP_HOST" not in environ:
             raise Refused(400, "the request names no host")
         host = _host_of(environ["HTTP_HOST"])
@@ -195,7 +200,9 @@ def _host_of(header: str) -> str | None:
     header = header.strip().lower()
     if header.startswith("["):
         host, bracket, port = header[1:].partition("]")
-        port = port.removeprefix(":") if bracket else "?"
+        if not bracket or not _is_ipv6(host) or port[:1] not in ("", ":"):
+            return None
+        port = port.removeprefix(":")
     else:
         host, _, port = header.partition(":")
     host = host.removesuffix(".")
@@ -208,6 +215,20 @@ def _netloc(origin: str) -> str | None:
         return urlsplit(origin).netloc.lower()
     except ValueError:
         return None
+
+
+def _is_utf8(value: str) -> bool:
+    """Whether a header, which the server hands over as latin-1, is text."""
+    try:
+        value.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_ipv6(host: str) -> bool:
+    """Whether it may stand in brackets. A zone, behind `%`, means nothing to another machine."""
+    return ":" in host and "%" not in host and _is_address(host)
 
 
 def _is_address(host: str) -> bool:

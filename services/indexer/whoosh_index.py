@@ -13,6 +13,7 @@ an index must not be taken from somebody who is not trusted.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import os
 from collections import Counter
@@ -105,7 +106,7 @@ def _sync(path: str) -> None:
 
 
 class WhooshReader:
-    """The index in a folder, to be asked. Raises TornError when it cannot be read."""
+    """The index in a folder, to be asked. Raises TornError when it cannot be read, whatever Whoosh stumbles over."""
 
     def __init__(self, folder: Path, *, readonly: bool = True) -> None:
         self.folder = folder
@@ -120,40 +121,50 @@ class WhooshReader:
 
     def mark(self) -> str | None:
         """What the last commit left beside the posts."""
-        for stored in self._stored("has", "mark"):
-            return str(stored)
-        return None
+        with self._in_words():
+            for stored in self._stored("has", "mark"):
+                return str(stored)
+            return None
 
     def post(self, identifier: str) -> Document | None:
         """The post with this id."""
-        for stored in self._stored("id", identifier):
-            return Document.unpacked(stored)
-        return None
+        with self._in_words():
+            for stored in self._stored("id", identifier):
+                return Document.unpacked(stored)
+            return None
 
     def count(self) -> int:
         """How many posts there are."""
-        return sum(1 for _ in self._fresh().docs_for_query(query.Term("has", "post")))
+        with self._in_words():
+            return sum(1 for _ in self._fresh().docs_for_query(query.Term("has", "post")))
 
     def ids_of(self, account: str) -> set[str]:
         """The ids of the posts in an account's timeline."""
-        return {Document.unpacked(stored).id for stored in self._stored("account", account)}
+        with self._in_words():
+            return {Document.unpacked(stored).id for stored in self._stored("account", account)}
 
     def accounts(self) -> set[str]:
         """The accounts of all posts, and of removed ones until their segment is joined with others."""
         return set(self._fresh().reader().field_terms("account"))
 
     def search(self, asked: Query) -> Answer:
-        """What matches. Whatever Whoosh stumbles over is a TornError."""
-        try:
+        """What matches."""
+        with self._in_words():
             return self._search(asked)
-        except Exception as error:
-            raise TornError(f"the index {self.folder} cannot be read: {error or type(error).__name__}") from error
 
     def close(self) -> None:
         """Let go of the files."""
         if self._searcher is not None:
             self._searcher.close()
             self._searcher = None
+
+    @contextlib.contextmanager
+    def _in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            why = str(error) or type(error).__name__
+            raise TornError(f"the index {self.folder} cannot be read: {why}") from error
 
     def _search(self, asked: Query) -> Answer:
         searcher = self._fresh()

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from services.lookup.profiles import Profile, moment
+from services.lookup.profiles import LATEST, Profile, moment
 from services.lookup.reading import Held, Overview
 
 LONGEST_SHOWN: Final = 64 << 10
@@ -111,7 +111,7 @@ def _card(profile: Profile) -> str:
     if profile.posted:
         facts.append(("last post seen", _safe(_date(profile.posted))))
     listed = "".join(f"<div><dt>{label}</dt><dd>{value}</dd></div>" for label, value in facts)
-    whole = orjson.dumps(said, option=orjson.OPT_INDENT_2).decode()[:LONGEST_SHOWN]
+    whole = _indented(profile.body, said)[:LONGEST_SHOWN]
     return (
         '<article class="card">\n<div class="who">'
         f'<span class="avatar" aria-hidden="true">{_safe(name[:1].upper())}</span>'
@@ -122,6 +122,14 @@ def _card(profile: Profile) -> str:
         "<details><summary>All that is stored</summary>"
         f'<pre tabindex="0">{html.escape(whole)}</pre></details>\n</article>\n'
     )
+
+
+def _indented(body: bytes, said: dict[str, Any]) -> str:
+    """A profile in full. What is nested too deeply to be written again is shown as it came."""
+    try:
+        return orjson.dumps(said, option=orjson.OPT_INDENT_2).decode()
+    except orjson.JSONEncodeError:
+        return body.decode()
 
 
 def _history(title: str, lines: Sequence[Held], *, ids: bool) -> str:
@@ -204,7 +212,8 @@ def _day(text: str) -> str:
 
 
 def _date(when: int) -> str:
-    return datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    """A time as people read it; a file that an earlier version wrote may hold later ones than there are."""
+    return datetime.fromtimestamp(min(max(0, when), LATEST), UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _size(number: int) -> str:

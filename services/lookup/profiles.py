@@ -30,6 +30,9 @@ MOST_ID_BYTES: Final = 255
 MOST_BODY_BYTES: Final = 256 << 10
 """Of a profile. Those of real services have one to four thousand."""
 
+LATEST: Final = 253_402_300_799
+"""The last second of the year 9999 in UTC: no later one can be shown. A zone of its own may lead a text beyond it."""
+
 NAME_KEYS: Final = ("screen_name", "acct", "handle", "username")
 """Where the name stands under which an account is called, the first one present."""
 
@@ -95,7 +98,8 @@ def is_short(text: str) -> bool:
 
 
 def moment(text: object) -> int:
-    """Unix seconds of a time as services write it (`Wed Aug 27 13:08:45 +0000 2008`, ISO 8601), 0 for all else."""
+    """Unix seconds of a time as services write it (`Wed Aug 27 13:08:45 +0000 2008`, ISO 8601), 0 for all else; from 0
+    to `LATEST`."""
     if not isinstance(text, str):
         return 0
     try:
@@ -105,7 +109,7 @@ def moment(text: object) -> int:
         else:
             when = datetime.fromisoformat(text)
             when = when if when.tzinfo else when.replace(tzinfo=UTC)
-        return max(0, int(when.timestamp()))
+        return min(max(0, int(when.timestamp())), LATEST)
     except (ValueError, OverflowError):
         return 0
 

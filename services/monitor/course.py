@@ -6,8 +6,10 @@ as cheap to keep and to draw as one of an hour. A bucket holds the mean of the r
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 from services.monitor.reading import OPERATIONS
@@ -40,6 +42,9 @@ RECENT: Final = 900
 """Seconds of the last minutes that are kept one by one."""
 WHOLE: Final = 1_024
 """Buckets of the whole crawl before their width doubles."""
+
+_MOST: Final = 1e11
+"""Seconds of a time or a width, and points of a bucket, that a course may have."""
 
 Point = tuple[float, ...]
 """A value for each of `COLUMNS`."""
@@ -165,12 +170,31 @@ class Course:
         """What must be stored to go on after a restart."""
         return {"columns": list(COLUMNS), "width_s": self.width_s, "whole": [*self._whole], "counts": [*self._counts]}
 
-    def recall(self, kept: Mapping[str, Any]) -> None:
-        """Go on from what was stored. What another version stored, with other columns, is left alone."""
-        if kept.get("columns") == list(COLUMNS):
-            self._whole = [tuple(point) for point in kept["whole"]]
-            self._counts = [int(count) for count in kept["counts"]]
-            self.width_s = float(kept["width_s"])
+    def recall(self, kept: object) -> bool:
+        """Go on from what was stored, and say whether that was possible. What another version stored, with other
+        columns, and what no course can be, is left alone."""
+        if not isinstance(kept, Mapping) or kept.get("columns") != list(COLUMNS):
+            return False
+        whole, counts, width_s = (kept.get(name) for name in ("whole", "counts", "width_s"))
+        if not (
+            isinstance(whole, list)
+            and isinstance(counts, list)
+            and len(counts) == len(whole) <= self._most
+            and all(isinstance(point, list | tuple) and _is_point(point) for point in whole)
+            and all(earlier[0] <= later[0] for earlier, later in pairwise(whole))
+            and all(type(count) is int and 0 < count <= _MOST for count in counts)
+            and isinstance(width_s, int | float)
+            and 1 <= width_s <= _MOST
+        ):
+            return False
+        self._whole, self._counts, self.width_s = [tuple(point) for point in whole], list(counts), float(width_s)
+        return True
+
+
+def _is_point(values: Sequence[Any]) -> bool:
+    """Whether it is a value for each of `COLUMNS`, the first a time of ours."""
+    are_numbers = all(type(value) in (int, float) and math.isfinite(value) for value in values)
+    return len(values) == len(COLUMNS) and are_numbers and 0 <= values[0] <= _MOST
 
 
 def _merged(first: Point, first_count: int, second: Point, second_count: int) -> tuple[Point, int]:

@@ -10,6 +10,7 @@ Rules it keeps:
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -22,6 +23,8 @@ from services.monitor.course import Course, Pace, Speed, point_of
 from services.monitor.outlook import LONG_S, outlook
 from services.monitor.reading import clipped, moment, overview, text, workers
 from services.subscriber.consumer import Event, Position
+
+log = logging.getLogger(__name__)
 
 MOST_FAILURES: Final = 200
 LONGEST_LINE: Final = 2_000
@@ -88,8 +91,8 @@ class Feed:
         self._heard_at: float | None = None
         self._version = 0
         self.started_at = clock()
-        if (kept := chronicle.course()) is not None:
-            self._course.recall(kept)
+        if (kept := chronicle.course()) is not None and not self._course.recall(kept):
+            log.warning("the course that was kept is none of this version; it begins anew")
 
     # ------------------------------------------------------------------------------------------- for the subscriber
 

@@ -9,7 +9,8 @@
     /api/user?id                      an account; /api/user/timeline and /followers ?id&first&count its rows
     /api/session                      GET: who I am; POST {"token"}: sign in; DELETE: sign out
 
-Whatever waits (a master, the dataset, an index) is waited for in a thread beside, so that streams go on.
+Whatever waits (a master, the dataset, an index) is waited for in a thread beside, so that streams go on. A master or an
+index that is slow holds up nobody who asks for something else: a few at once ask it, and who waits too long is told so.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from urllib.parse import urlsplit
 import bottle  # type: ignore[import-untyped]
 
 from protocol.errors import TmaticError, UsageError
-from services.http import Answered, blocking, failure, json_answer, json_body
+from services.http import Answered, CrowdedError, Turns, blocking, failure, json_answer, json_body
 from services.http.answers import failures_in_words
+from services.http.cookies import cookies
 from services.monitor.accounts import Accounts
 from services.monitor.feed import Feed
 from services.monitor.guard import Guard, Session
@@ -69,6 +71,8 @@ class Pages:
         self._feed, self._guard, self._master = feed, guard, master
         self._accounts, self._streams, self._search = accounts, streams, search
         self._graphite = graphite_url.rstrip("/")
+        self._asking, self._acting = Turns(3, "the master"), Turns(2, "the master")
+        self._searching = Turns(2, "the index")
         self._assets = {
             path.relative_to(ASSETS).as_posix(): path for path in sorted(ASSETS.rglob("*")) if path.suffix in KINDS
         }
@@ -77,7 +81,8 @@ class Pages:
         self.app.config["catchall"] = False  # what nobody expected is logged and answered by the guard of services.http
         failures_in_words(self.app)
         for method, rule, route in self._routes():
-            self.app.route(rule, method, self._guarded(route, looking=rule != "/" and not rule.startswith(_OPEN)))
+            looking = rule != "/" and not rule.startswith(_OPEN)
+            self.app.route(rule, method, self._guarded(route, looking=looking, api=rule.startswith("/api/")))
 
     def _routes(self) -> list[tuple[str, str, Callable[..., Answered]]]:
         return [
@@ -104,12 +109,16 @@ class Pages:
 
     # ------------------------------------------------------------------------------------------------------- the guard
 
-    def _guarded(self, route: Callable[..., Answered], *, looking: bool) -> Callable[..., Answered]:
+    def _guarded(self, route: Callable[..., Answered], *, looking: bool, api: bool) -> Callable[..., Answered]:
         def guarded(**named: str) -> Answered:
             if looking and not self._guard.may_look(self._session()):
                 return failure(401, "sign in first: the token is in the line that tmatic-monitor printed at its start")
+            if api and bottle.request.get_header("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
+                return failure(403, "a page of another site may not ask this")
             try:
                 return route(**named)
+            except CrowdedError as error:
+                return failure(503, str(error), Retry_After="5")
             except UsageError as error:
                 return failure(400, str(error))
             except TmaticError as error:
@@ -118,7 +127,8 @@ class Pages:
         return guarded
 
     def _session(self) -> Session | None:
-        return self._guard.session(bottle.request.get_cookie(self._cookie()))
+        known = (self._guard.session(value) for value in cookies(bottle.request.environ, self._cookie()))
+        return next(filter(None, known), None)
 
     @staticmethod
     def _cookie() -> str:
@@ -131,8 +141,7 @@ class Pages:
     def _page(self, name: str) -> Answered:
         answer = self._asset(name)
         if self._graphite:
-            parts = urlsplit(self._graphite)
-            policy = f"default-src 'self'; img-src 'self' {parts.scheme}://{parts.netloc}; frame-ancestors 'none'"
+            policy = f"default-src 'self'; img-src 'self' {_origin(self._graphite)}; frame-ancestors 'none'"
             answer.set_header(
                 "Content-Security-Policy", f"{policy}; base-uri 'none'; form-action 'self'; object-src 'none'"
             )
@@ -180,7 +189,8 @@ class Pages:
 
     def _dead(self) -> Answered:
         first, count = _number("first", 0, 10**9), _number("count", 100, 500)
-        return json_answer(200, {"rows": blocking(self._master.dead, first, max(1, count))}, Cache_Control="no-store")
+        rows = self._asking.blocking(self._master.dead, first, max(1, count))
+        return json_answer(200, {"rows": rows}, Cache_Control="no-store")
 
     def _act(self, action: Callable[[Sequence[Job]], list[str]]) -> Answered:
         if why := self._why_not():
@@ -189,7 +199,7 @@ class Pages:
         jobs = asked.get("jobs") if isinstance(asked, Mapping) else None
         if not isinstance(jobs, list) or not 0 < len(jobs) <= MOST_ACTIONS or not all(_is_job(job) for job in jobs):
             return failure(400, f'the body is {{"jobs": [[OPERATION, USER], …]}} with 1 to {MOST_ACTIONS} jobs')
-        told = blocking(action, [(operation, user) for operation, user in jobs])
+        told = self._acting.blocking(action, [(operation, user) for operation, user in jobs])
         results = [
             {"operation": operation, "user": user, "why_not": why_not}
             for (operation, user), why_not in zip(jobs, told, strict=True)
@@ -202,13 +212,14 @@ class Pages:
         if self._search is None:
             return failure(503, _NO_INDEX)
         question = question_of({name: _asked(name) for name in bottle.request.query})
-        return json_answer(200, asdict(blocking(self._search.search, question)), Cache_Control="no-store")
+        found = self._searching.blocking(self._search.search, question)
+        return json_answer(200, asdict(found), Cache_Control="no-store")
 
     def _post(self) -> Answered:
         if user := _asked("user"):
             found = blocking(self._accounts.post, user, _asked("id"))
         elif self._search is not None:
-            found = blocking(self._search.post, _asked("id"))
+            found = self._searching.blocking(self._search.post, _asked("id"))
         else:
             return failure(503, _NO_INDEX)
         if found is None:
@@ -263,6 +274,14 @@ _OPEN: Final = ("/assets", "/favicon", "/inspect", "/user", "/api/session", "/ap
 
 
 _NO_INDEX: Final = "there is no index to search: start tmatic-indexer, and this monitor with the same settings"
+
+
+def _origin(url: str) -> str:
+    """Where a URL leads, as a policy names it: without name and password, and in ASCII."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").encode("idna").decode()
+    port = "" if parts.port is None else f":{parts.port}"
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
 
 
 def _text(value: str) -> str:

@@ -36,8 +36,9 @@ def test_an_application_may_set_a_policy_of_its_own(place: tuple[str, int]) -> N
     assert ask(*place, request("GET", "/own")).headers["content-security-policy"] == "default-src 'none'"
 
 
-OURS = ["127.0.0.1", "127.0.0.1:99", "localhost", "LOCALHOST:1", "[::1]:5", "lookup.example.org"]
+OURS = ["127.0.0.1", "127.0.0.1:99", "localhost", "LOCALHOST:1", "[::1]:5", "[::1]", "lookup.example.org"]
 STRANGE = ["evil.example", "127.0.0.1:99999", "127.0.0.1.evil.example", "localhost.evil.example:80", "[::1", "a b", ","]
+BRACKETS = ["[127.0.0.1]", "[127.0.0.1]:80", "[localhost]:80", "[::1%1]:80", "[::1]80", "[]", "[lookup.example.org]:80"]
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -45,9 +46,20 @@ def test_a_host_that_is_ours_is_answered(place: tuple[str, int], name: str) -> N
     assert ask(*place, request("GET", "/", host=name)).status == 200
 
 
-@pytest.mark.parametrize("name", STRANGE)
+@pytest.mark.parametrize("name", STRANGE + BRACKETS)
 def test_a_host_that_is_not_ours_is_refused(place: tuple[str, int], name: str) -> None:
     assert ask(*place, request("GET", "/", host=name)).status == 403
+
+
+@pytest.mark.parametrize("name", ["If_None_Match", "Accept", "Origin", "Referer", "Content_Type", "X_Other"])
+def test_a_header_that_is_no_text_is_refused(place: tuple[str, int], name: str) -> None:
+    answer = ask(*place, request("GET", "/", None, **{name: "\xff"}))
+    assert (answer.status, answer.document) == (400, {"error": "a header is not UTF-8"})
+    assert ask(*place, request("GET", "/", None, **{name: "\xc3\xa9"})).status == 200
+
+
+def test_the_cookies_of_other_programs_may_hold_any_bytes(place: tuple[str, int]) -> None:
+    assert ask(*place, request("GET", "/", Cookie="x=\xff")).status == 200
 
 
 def test_what_stands_in_the_body_of_a_refused_request_is_no_request(place: tuple[str, int]) -> None:

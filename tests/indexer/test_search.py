@@ -12,7 +12,7 @@ import pytest
 from protocol.errors import UsageError
 from protocol.settings import Settings
 from services.indexer.home import ENGINES, LocalHome
-from services.indexer.index import IndexingError
+from services.indexer.index import IndexingError, TornError
 from services.indexer.query import Unit
 from services.indexer.rebuilding import rebuild
 from services.indexer.search import Search
@@ -91,6 +91,30 @@ def test_what_is_not_utf_8_is_asked_of_no_index(engine: str, tmp_path: Path) -> 
         search.search("id:\udcff")
     assert search.post("\udcff") is None and search.whole("\udcff") is None
     search.close()
+
+
+def test_an_index_that_vanishes_under_a_reader_is_said_in_words(tmp_path: Path) -> None:
+    rebuild(LocalHome(tmp_path / "index", "whoosh"), crawled(tmp_path)).index.close()
+    search = Search(settings(tmp_path))
+    assert search.count() == 4
+    for path in (tmp_path / "index").glob("whoosh-*/*"):
+        path.unlink()
+    for question in (search.post, search.whole, search.search):
+        with pytest.raises(IndexingError, match="the index"):
+            question("3")
+    with pytest.raises(IndexingError, match="the index"):
+        search.count()
+
+
+@pytest.mark.parametrize("question", ["mark", "count", "post", "ids_of"])
+def test_whatever_whoosh_stumbles_over_is_a_torn_index(question: str, tmp_path: Path) -> None:
+    home = LocalHome(tmp_path / "index", "whoosh")
+    index = rebuild(home, crawled(tmp_path)).index
+    for path in index.folder.iterdir():  # type: ignore[attr-defined]
+        path.unlink()
+    with pytest.raises(TornError, match=r"cannot be read: \S"):
+        getattr(index, question)(*(["3"] if question in ("post", "ids_of") else []))
+    index.close()
 
 
 def said(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

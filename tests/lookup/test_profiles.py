@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from protocol.errors import MalformedError
-from services.lookup.profiles import MOST_BODY_BYTES, moment, newest, parsed
+from services.lookup.profiles import LATEST, MOST_BODY_BYTES, moment, newest, parsed
 from tests.lookup.making import profile
 
 
@@ -49,6 +49,7 @@ def test_what_is_no_profile_is_refused_in_words(line: bytes) -> None:
         ("Wed Aug 99 13:08:45 +0000 2008", 0),
         ("Wed Aug 27 13:08:45 +0000 0000", 0),
         ("0001-01-01T00:00:00+23:59", 0),
+        ("9999-12-31T23:59:59-23:59", LATEST),
         ("yesterday", 0),
         (17, 0),
     ],

@@ -6,6 +6,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from services.lookup.consumer import LookupConsumer
+from services.lookup.profiles import parsed
 from services.lookup.routes import LIMITS, MOST_IDS, routes
 from services.lookup.store import Store
 from storage.files import FileDataset
@@ -238,6 +240,34 @@ def test_the_description_for_machines_names_every_route(place: Place) -> None:
     assert document["paths"]["/lookup/ids"]["post"]["requestBody"]["content"]["application/json"]["schema"][
         "maxItems"
     ] == MOST_IDS  # fmt: skip
+
+
+@pytest.mark.parametrize("where", ["last_status_at", "created_at", "status"])
+def test_a_time_beyond_the_calendar_is_shown_as_its_end(place: Place, where: str) -> None:
+    beyond = "9999-12-31T23:59:59-23:59"
+    said: dict[str, Any] = {where: beyond if where != "status" else {"created_at": beyond}}
+    added = orjson.loads(profile(777_001, f"late_{where}")) | said
+    assert place.post("/lookup/add", added).status == 200
+    for asked in ("777001", f"late_{where}"):
+        answer = place.get(f"/?q={asked}")
+        assert answer.status == 200 and b"9999-12-31" in answer.body
+
+
+def test_times_beyond_the_calendar_that_are_on_file_already_are_shown_too(place: Place) -> None:
+    body = profile(777_002, "oldest_file")
+    with place.store.writing() as writing:
+        for name in ("oldest_file", "older_name"):
+            writing.add(replace(parsed(body), name=name, posted=2**62))
+    answer = place.get("/?q=777002")
+    assert answer.status == 200 and b"9999-12-31" in answer.body
+    assert place.get("/?q=older_name").status == 200
+
+
+def test_a_profile_that_is_nested_too_deeply_to_be_indented_is_shown_as_it_came(place: Place) -> None:
+    body = b'{"id_str":"777003","screen_name":"deep","x":' + b"[" * 600 + b"]" * 600 + b"}"
+    assert place.post("/lookup/add", body).status == 200
+    answer = place.get("/?q=777003")
+    assert answer.status == 200 and b"[" * 600 in answer.body
 
 
 PATHS = st.sampled_from(["/", "/lookup/id/", "/lookup/name/", "/lookup/ids", "/lookup/add", "/openapi.json", "/lookup"])

@@ -82,11 +82,18 @@ def chromium() -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def tab(browser: Any, url: str, width: int = 1440, scheme: str = "light", zone: str = "UTC") -> Iterator[Tab]:
-    """A page of a browser that has seen nothing yet. What went wrong in it fails the test."""
-    size = {"width": width, "height": SIZES[width]}
+def tab(
+    browser: Any, url: str, width: int = 1440, scheme: str = "light", zone: str = "UTC", *, forced: bool = False
+) -> Iterator[Tab]:
+    """A page of a browser that has seen nothing yet. What went wrong in it fails the test. `forced`: the system has
+    colours of its own."""
     context = browser.new_context(
-        viewport=size, color_scheme=scheme, reduced_motion="reduce", locale="en-GB", timezone_id=zone
+        viewport={"width": width, "height": SIZES.get(width, 844)},
+        color_scheme=scheme,
+        forced_colors="active" if forced else "none",
+        reduced_motion="reduce",
+        locale="en-GB",
+        timezone_id=zone,
     )
     try:
         opened = Tab(context.new_page(), url)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, strategies as st
 
 from services.monitor.course import COLUMNS, Course, Pace, Point, Speed, point_of
@@ -48,8 +49,53 @@ def test_the_course_goes_on_after_a_restart() -> None:
 
 def test_what_another_version_kept_is_left_alone() -> None:
     course = Course()
-    course.recall({"columns": ["at"], "whole": [[1]], "counts": [1], "width_s": 1})
+    assert not course.recall({"columns": ["at"], "whole": [[1]], "counts": [1], "width_s": 1})
     assert course.columns()["whole"][0] == []
+
+
+KEPT = {"columns": list(COLUMNS), "width_s": 1.0, "whole": [point(1.0), point(2.0)], "counts": [1, 1]}
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        [],
+        "x",
+        3,
+        {},
+        KEPT | {"whole": None},
+        KEPT | {"whole": [[1], [2]]},
+        KEPT | {"whole": [point(1.0), None]},
+        KEPT | {"whole": [point(2.0), point(1.0)]},
+        KEPT | {"whole": [["x"] * len(COLUMNS)] * 2},
+        KEPT | {"whole": [[True] * len(COLUMNS)] * 2},
+        KEPT | {"whole": [point(1.0), point(-2.0)]},
+        KEPT | {"whole": [point(1.0)]},
+        KEPT | {"whole": [point(1.0)] * 2_000, "counts": [1] * 2_000},
+        KEPT | {"counts": [0, 1]},
+        KEPT | {"counts": [1.5, 1]},
+        KEPT | {"counts": {}},
+        KEPT | {"width_s": 0},
+        KEPT | {"width_s": "1"},
+        KEPT | {"width_s": 1e300},
+        KEPT | {"width_s": None},
+    ],
+)
+def test_what_no_course_can_be_is_left_alone(kept: object) -> None:
+    course = Course()
+    assert course.recall(KEPT)
+    assert not course.recall(kept)
+    course.add(point(1_060.0))
+    assert course.columns()["whole"][0] == [1.0, 2.0, 1_060.0]
+
+
+@given(st.recursive(st.none() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner, max_size=4)))
+def test_no_course_that_is_kept_is_a_fault_of_ours(strange: object) -> None:
+    for name in KEPT:
+        course = Course()
+        course.recall(KEPT | {name: strange})
+        course.add(point(5.0))
+        assert len(course.columns()["whole"]) == len(COLUMNS)
 
 
 def test_a_clock_that_was_set_back_does_not_tangle_the_last_minutes() -> None:

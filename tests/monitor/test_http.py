@@ -159,6 +159,16 @@ def test_images_of_graphite_are_allowed_where_there_is_one(tmp_path: Path) -> No
         assert about["graphite"] == "http://graphite.example:8080"
 
 
+def test_the_policy_names_the_host_of_graphite_and_no_password(tmp_path: Path) -> None:
+    for url, source in (
+        ("https://u:secret@[::1]:8/g", "https://[::1]:8"),
+        ("http://nét.example", "http://xn--nt-bja.example"),
+    ):
+        with running(tmp_path, graphite_url=url) as served:
+            policy = requests.get(f"{served.url}/", timeout=WAIT_S).headers["Content-Security-Policy"]
+            assert f"img-src 'self' {source};" in policy
+
+
 def test_pages_hold_no_script_and_no_style_of_their_own() -> None:
     for page in ASSETS.glob("*.html"):
         text = page.read_text()

@@ -1,10 +1,10 @@
 // The course of the crawl as charts: ours by uPlot, or Graphite's where there is one.
 
 import uPlot from "/assets/vendor/uplot/uPlot.esm.js";
-import { $, choice, colour, fill, h, say } from "./dom.js";
+import { $, choice, colour, fill, h, kept_colour, say } from "./dom.js";
 import { on_theme } from "./bar.js";
 import { ask } from "./session.js";
-import { compact, OPERATIONS, rate, span, time, when } from "./words.js";
+import { compact, OPERATIONS, rate, span, ticks, time, when } from "./words.js";
 
 const RECENT_S = 900;
 const REFRESH_S = 60; // how often the whole course is asked for anew
@@ -145,7 +145,7 @@ export class Chart {
       return;
     }
     if (!this.columns.length) return;
-    this.colours = DRAWN[this.what].series.map((one) => colour(one.tint));
+    this.colours = DRAWN[this.what].series.map((one) => kept_colour(one.tint));
     this.draw();
   }
 
@@ -178,7 +178,7 @@ export class Chart {
     const font = "12px Inter, system-ui, sans-serif";
     const axis = { stroke: ink, font, ticks: { show: false }, gap: 8 };
     const whole = this.span === "whole";
-    const values = (_, splits) => splits.map((value) => of.form(value));
+    const values = (_, splits) => ticks(splits, of.form);
     const two = of.series.some((one) => one.right);
     return {
       width: this.place.clientWidth - 12,

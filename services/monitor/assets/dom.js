@@ -59,9 +59,15 @@ export function choice(group, options, value, chosen) {
   return choose;
 }
 
-/** The colour that a custom property has now, as the canvas understands it. */
-export function colour(name) {
-  const probe = h("span", { class: "unseen" });
+/** The colour that a custom property has now, as the canvas understands it: of lines and letters, which follow a system
+ * that has colours of its own. */
+export const colour = (name) => probed(name, "unseen");
+
+/** The same of what tells by its colour alone: it stays what it is under any system's colours. */
+export const kept_colour = (name) => probed(name, "unseen kept-colour");
+
+function probed(name, looks) {
+  const probe = h("span", { class: looks });
   probe.style.color = `var(${name})`;
   document.body.append(probe);
   const found = getComputedStyle(probe).color;

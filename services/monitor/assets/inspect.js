@@ -1,7 +1,7 @@
 // The page of inspection: a question to the index, and what was found as posts, over time, by hashtag and on a map.
 
 import uPlot from "/assets/vendor/uplot/uPlot.esm.js";
-import { $, colour, fill, h } from "./dom.js";
+import { $, colour, fill, h, kept_colour } from "./dom.js";
 import { bar, on_theme } from "./bar.js";
 import { open_post, post_card } from "./post.js";
 import { ask, on_session } from "./session.js";
@@ -9,6 +9,8 @@ import { World } from "./world.js";
 import { compact, count, one_or_more, utc_date, utc_when } from "./words.js";
 
 const PAGE = 20;
+const FIRST_DAY = "1970-01-01";
+const LAST_DAY = 4_291_574_400; // 2105-12-30: the index knows times up to some weeks later
 const form = $("ask");
 let first = 0;
 let total = 0;
@@ -62,12 +64,24 @@ function go(from) {
   search();
 }
 
+/** Whether posts can be of that day; none is said by "". */
+function is_day(text) {
+  const at = Date.parse(text || FIRST_DAY) / 1000;
+  return at >= 0 && at <= LAST_DAY;
+}
+
 async function search() {
   const mine = ++turn;
   const query = asked();
   const from = query.get("from");
   const until = query.get("until");
   query.delete("from");
+  if (![from, until].every(is_day)) {
+    refused = false;
+    $("results").hidden = true;
+    fill($("found"), h("span", { class: "stop" }, h("strong", {}, "These days cannot be searched"), `From and until are days from ${utc_date(0)} to ${utc_date(LAST_DAY)}.`));
+    return;
+  }
   if (from) query.set("since", String(Date.parse(from) / 1000));
   if (until) query.set("until", String(Date.parse(until) / 1000 + 86_400));
   query.set("first", String(first));
@@ -143,7 +157,7 @@ function bars(rows) {
   const from = rows[0][0];
   const until = rows[rows.length - 1][0] + width;
   $("time-words").textContent = `${utc_date(from)} to ${utc_date(until - 1)}, in UTC`;
-  const tint = colour("--op-timeline");
+  const tint = kept_colour("--op-timeline");
   const font = "12px Inter, system-ui, sans-serif";
   const axis = { stroke: colour("--ink-3"), font, ticks: { show: false }, gap: 6 };
   plot = new uPlot(

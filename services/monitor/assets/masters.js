@@ -18,6 +18,12 @@ function node({ leads, title, under, pill, ghost }) {
   );
 }
 
+/** Nothing was heard for some time, so the card tells how it was. */
+export function unheard_masters() {
+  say($("pair-health"), "not heard");
+  $("pair-health").className = "pill warn";
+}
+
 /** Bring the card up to date. */
 export function show_masters(seen) {
   const { pair, leader, epoch, role, takeovers, why } = seen.masters;

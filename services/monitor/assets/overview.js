@@ -6,10 +6,10 @@ import { Chart } from "./chart.js";
 import { Dead, show_failures } from "./dead.js";
 import { begin_frontier, show_frontier } from "./frontier.js";
 import { Log } from "./log.js";
-import { show_masters } from "./masters.js";
+import { show_masters, unheard_masters } from "./masters.js";
 import { ask, on_session, open_form, recall, signed_in } from "./session.js";
 import { Stream } from "./stream.js";
-import { begin_tiles, show_tiles } from "./tiles.js";
+import { begin_tiles, show_silence, show_tiles } from "./tiles.js";
 import { budget_row, Workers } from "./workers.js";
 import { bytes, compact, count, OPERATIONS, when } from "./words.js";
 
@@ -84,7 +84,10 @@ const stream = new Stream(
       dead.hear(failures.latest);
     },
   },
-  show_age,
+  (age) => {
+    show_age(age);
+    if (show_silence(age.seconds)) unheard_masters();
+  },
 );
 on_session((signed) => {
   if (signed) form_shown = false;

@@ -13,6 +13,7 @@ const STATES = {
 };
 const WALKS = { BFS: "breadth first", DFS: "depth first", default: "targets only" };
 
+const UNHEARD_S = 15; // after so long a master is said not to be heard
 const POINTS = 90; // of a small chart
 
 function tile(label) {
@@ -79,9 +80,20 @@ function big(value) {
   return Math.abs(value) < 1e7 ? count(value) : compact(value);
 }
 
-/** Bring all up to date. `series(name)` gives the last minutes of a column. */
-export function show_tiles(seen, series) {
-  const [does, mood] = STATES[seen.state] || [seen.state || "is silent", ""];
+let latest = null;
+let unheard = false;
+
+/** How old the latest words are: a master that says nothing any more is not said to run. Returns whether it is so from now on. */
+export function show_silence(seconds) {
+  const before = unheard;
+  unheard = latest !== null && seconds !== null && seconds >= UNHEARD_S;
+  if (before !== unheard) show_head();
+  return unheard && !before;
+}
+
+function show_head() {
+  const seen = latest;
+  const [does, mood] = unheard ? ["is not heard", "warn"] : STATES[seen.state] || [seen.state || "is silent", ""];
   fill($("title"), seen.crawl || "The crawl", h("em", {}, ` ${does}`));
   document.title = `${seen.crawl || "twittomatic"} ${does} · twittomatic`;
   const steps = [...(seen.plan.operations || "")].map((letter) => OPERATIONS.find((of) => of.letter === letter)).filter(Boolean);
@@ -89,14 +101,22 @@ export function show_tiles(seen, series) {
   const plan = [steps.map((of) => of.title.toLowerCase()).join(", then "), WALKS[seen.plan.traversing] || seen.plan.traversing, depth].filter(Boolean);
   fill(
     $("state-line"),
-    h("span", { class: `pill ${mood}` }, seen.state || "unknown"),
+    h("span", { class: `pill ${mood}` }, unheard ? "not heard" : seen.state || "unknown"),
     plan.map((words) => h("span", {}, words)).flatMap((node, index) => (index ? [h("span", { "aria-hidden": "true" }, "·"), node] : [node])),
   );
-  const all = Object.values(seen.operations);
-  const sum = (key) => all.reduce((total, of) => total + of[key], 0);
-  const crew = seen.crew;
-  say($("lead"), seen.leads ? sentence(seen, sum) : seen.trouble || "This master stands by; it says more once it leads.");
+  const words = seen.leads ? sentence(seen) : seen.trouble || "This master stands by; it says more once it leads.";
+  say($("lead"), unheard ? `As it was last heard: ${words.charAt(0).toLowerCase()}${words.slice(1)}` : words);
+}
 
+const sum_of = (seen) => (key) => Object.values(seen.operations).reduce((total, of) => total + of[key], 0);
+
+/** Bring all up to date. `series(name)` gives the last minutes of a column. */
+export function show_tiles(seen, series) {
+  latest = seen;
+  unheard = false;
+  show_head();
+  const sum = sum_of(seen);
+  const crew = seen.crew;
   walk(tiles.accounts.figure, seen.accounts, big);
   say(tiles.accounts.under, `${count(sum("completed"))} jobs done${seen.collected ? `, ${compact(seen.collected)} collected` : ""}`);
   draw_spark(tiles.accounts, series("accounts"));
@@ -118,7 +138,8 @@ export function show_tiles(seen, series) {
   draw_spark(tiles.togo, open);
 }
 
-function sentence(seen, sum) {
+function sentence(seen) {
+  const sum = sum_of(seen);
   const parts = [];
   parts.push(`${sum("ongoing") ? one_or_more(sum("ongoing"), "job is", "jobs are") : "No job is"} under way and ${one_or_more(sum("waiting"), "waits", "wait")}`);
   if (sum("parked")) parts.push(`${one_or_more(sum("parked"), "is", "are")} parked until a budget resets`);

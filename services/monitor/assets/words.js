@@ -16,6 +16,14 @@ export function rate(value) {
   return value === 0 ? "0" : value.toFixed(1);
 }
 
+/** The words beside the lines of an axis: with as many decimals as tell one from the next. */
+export function ticks(values, form) {
+  const step = Math.abs(values[1] - values[0]);
+  if (!(step > 0) || Number.isInteger(step)) return values.map(form);
+  const decimals = [1, 2, 3, 4].find((places) => Math.abs(step * 10 ** places - Math.round(step * 10 ** places)) < 1e-6) || 5;
+  return values.map((value) => (value ? value.toFixed(decimals) : "0"));
+}
+
 /** 45 s, 12 min, 3 h 10 min, 4 d 2 h. */
 export function span(seconds) {
   if (seconds === null || seconds === undefined) return "–";

@@ -1,6 +1,6 @@
 // The workers: each as a cell of one picture, and as a row of a table that can be searched and sorted.
 
-import { $, choice, colour, fill, h, icon, say } from "./dom.js";
+import { $, choice, fill, h, icon, kept_colour, say } from "./dom.js";
 import { on_theme } from "./bar.js";
 import { TableRows } from "./rows.js";
 import { ago, count, of_letter, one_or_more, rate, span, user_link } from "./words.js";
@@ -186,7 +186,7 @@ export class Workers {
     this.canvas.style.height = `${height}px`;
     const pen = this.canvas.getContext("2d");
     pen.scale(scale, scale);
-    const tint = { busy: colour("--op-update"), silent: colour("--bad"), idle: colour("--line-strong") };
+    const tint = { busy: kept_colour("--op-update"), silent: kept_colour("--bad"), idle: kept_colour("--line-strong") };
     this.workers.forEach((worker, index) => {
       const state = state_of(worker);
       pen.fillStyle = tint[state];

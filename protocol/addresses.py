@@ -1,0 +1,40 @@
+"""Whether a text says where something is, so that whoever connects there later finds host and port in it."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+MOST_PORTS: Final = 1 << 16
+"""Ports are smaller than that; 0 is none to connect to."""
+
+
+def is_place(text: str) -> bool:
+    """Whether it is HOST:PORT, an IPv6 address in brackets."""
+    host, colon, port = text.rpartition(":")
+    if not (colon and port.isascii() and port.isdecimal() and len(port) <= 5 and 0 < int(port) < MOST_PORTS):
+        return False
+    if host.startswith("["):
+        return host.endswith("]") and _is_ipv6(host[1:-1])
+    return re.fullmatch(r"[^:\s\[\]/]+", host) is not None
+
+
+def is_service(url: str) -> bool:
+    """Whether it is a URL of HTTP with a host, and with a port only if that is one."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+        host.encode("idna")  # as it is looked up
+    except ValueError:
+        return False
+    is_host = _is_ipv6(host) if ":" in host else re.fullmatch(r"[\w.-]+", host) is not None
+    return url.startswith(("http://", "https://")) and is_host and port != 0
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return isinstance(ipaddress.ip_address(text), ipaddress.IPv6Address) and "%" not in text
+    except ValueError:
+        return False
