@@ -6,18 +6,19 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
+from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
 from protocol.errors import LedgerError, UsageError
 from protocol.settings import Settings
-from storage.addresses import SentinelAddress, place_of, sentinel_address
+from storage.addresses import SentinelAddress, place_of, require_server, sentinel_address
 from storage.files import FileDataset
 from storage.ledger import Ledger, in_words
 from storage.sentinels import primary_of
@@ -118,6 +119,7 @@ def client_at(url: str, *, timeout_s: float = ANSWER_TIMEOUT_S, **more: Any) -> 
     address = sentinel_address(url)
     if address is not None:
         return primary_of(address, **options)
+    require_server(url)
     try:
         return redis.Redis.from_url(url, **options)
     except ValueError as error:
@@ -150,22 +152,19 @@ def check_server(url: str, settings: Settings, *, begun: bool = False) -> None:
     """
     with client_at(url, decode_responses=True) as client:
         place = place_of(url)
-        try:
-            info: dict[str, Any] = client.info()
-            said = _configuration(client)
-        except redis.ResponseError as error:
-            if "unknown command" in str(error).lower() or "NOPERM" in str(error):
-                log.warning("the ledger's server does not show its configuration: its durability is not checked")
-                return
-            raise in_words(error) from error
-        except (redis.RedisError, OSError) as error:
-            raise in_words(error) from error
-        version = str(info.get("redis_version", "0"))
-        if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_SERVER:
+        info: dict[str, Any] | None = _shown(client.info)
+        said = _shown(lambda: _configuration(client))
+        if info is None or said is None:
+            what = "how it is" if info is None else "its configuration"
+            log.warning(f"the ledger's server does not show {what}: its durability is not checked")
+        version = str(info["redis_version"]) if info is not None else ""
+        if version and tuple(int(part) for part in version.split(".")[:2]) < OLDEST_SERVER:
             raise UsageError(f"the server at {place} is {version}; a ledger needs Redis 6.2 or newer, or Valkey")
-        mistake = _mistake(said, settings)
+        mistake = None if said is None else _mistake(said, settings)
         if mistake is not None:
             raise UsageError(f"the server at {place} {mistake}")
+        if info is None or said is None:
+            return
         if settings.durability == "replica" and not info.get("connected_slaves") and not begun:
             raise UsageError(
                 f"the server at {place} has no replica, and --durability replica waits for one: start one, "
@@ -175,6 +174,17 @@ def check_server(url: str, settings: Settings, *, begun: bool = False) -> None:
     if address is not None and settings.durability != "memory":
         replicas = [info[f"slave{number}"] for number in range(MOST_REPLICAS) if f"slave{number}" in info]
         _warn_of_failovers(address, said, replicas, settings)
+
+
+def _shown(ask: Callable[[], Any]) -> Any:
+    """What a server tells of itself; None from one that keeps it from this user. Raises LedgerError."""
+    try:
+        return ask()
+    except (redis.RedisError, OSError) as error:
+        unknown = isinstance(error, redis.ResponseError) and "unknown command" in str(error).lower()
+        if unknown or isinstance(error, NoPermissionError):
+            return None
+        raise in_words(error) from error
 
 
 def _configuration(client: redis.Redis) -> dict[str, str]:

@@ -1,6 +1,9 @@
 """Where the ledger's server is, as `--redis` says it.
 
-    redis://…  rediss://…  unix://…                     one server; understood by the client's library
+    redis://[USER][:PASSWORD@]HOST[:PORT][/DATABASE]    one server; rediss:// with TLS, of which ?ssl_ca_certs=FILE,
+                                                        ssl_certfile, ssl_keyfile, ssl_cert_reqs (none, optional,
+                                                        required) and ssl_check_hostname (true, false) may be said
+    unix://[USER][:PASSWORD@]PATH[?db=DATABASE]
     sentinel://[USER][:PASSWORD@]HOST[:PORT],…/SERVICE[/DATABASE]
                                                         the primary of SERVICE, whom those sentinels name
 
@@ -20,6 +23,10 @@ SCHEME: Final = "sentinel://"
 FORM: Final = "sentinel://HOST[:PORT],HOST[:PORT]/SERVICE"
 SENTINEL_PORT: Final = 26379
 MOST_DATABASES: Final = 1 << 20
+
+_OF_ALL: Final = frozenset({"db", "username", "password"})
+_OF_TLS: Final = _OF_ALL | {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"}
+_WORDS: Final = {"ssl_cert_reqs": ("none", "optional", "required"), "ssl_check_hostname": ("true", "false")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,7 @@ def sentinel_address(url: str) -> SentinelAddress | None:
     service, _, database = path.partition("/")
     if not service:
         raise UsageError(f"--redis must name the service that the sentinels watch: {FORM}")
-    if database and not (database.isascii() and database.isdecimal() and int(database) < MOST_DATABASES):
+    if database and not _is_database(database):
         raise UsageError(f"--redis must end with the number of a database, or with the service: not with {database!r}")
     return SentinelAddress(
         tuple(_place(place) for place in places.split(",")),
@@ -59,6 +66,29 @@ def sentinel_address(url: str) -> SentinelAddress | None:
         unquote(password) or None,
         _sentinel_password(query),
     )
+
+
+def require_server(url: str) -> None:
+    """Refuse the URL of one server that says what a ledger's connections would take amiss: the client's library takes
+    any of its own options from a URL, and finds out what is wrong with a host when it connects. Raises UsageError."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise UsageError(f"--redis cannot be understood: {error}") from error
+    known = _OF_TLS if parts.scheme == "rediss" else _OF_ALL
+    database = ""
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        if name not in known:
+            raise UsageError(f"--redis may say {', '.join(sorted(known))} behind a question mark, and not {name!r}")
+        if value not in _WORDS.get(name, (value,)):
+            raise UsageError(f"--redis must say {name} as {' or '.join(_WORDS[name])}, not as {value!r}")
+        database = value if name == "db" else database
+    if parts.scheme != "unix":
+        _require_host(host)
+        database = database or parts.path.strip("/")
+    if database and not _is_database(database):
+        raise UsageError(f"--redis must name its database by a number, not by {database!r}")
 
 
 def place_of(url: str) -> str:
@@ -85,11 +115,23 @@ def _place(text: str) -> tuple[str, int]:
         host, _, port = text.partition(":")
     if not host:
         raise UsageError(f"--redis must name each sentinel by its host: {FORM}")
+    _require_host(host)
     if not port:
         return host, SENTINEL_PORT
     if not (port.isascii() and port.isdecimal() and 0 < int(port) < 1 << 16):
         raise UsageError(f"--redis holds {text!r}: the port of a sentinel is a number from 1 to 65535")
     return host, int(port)
+
+
+def _is_database(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 8 and int(text) < MOST_DATABASES
+
+
+def _require_host(host: str) -> None:
+    try:
+        host.encode("idna")
+    except UnicodeError as error:
+        raise UsageError(f"--redis names the host {host[:80]!r}, and no host is named like that: {error}") from error
 
 
 def _sentinel_password(query: str) -> str | None:
