@@ -45,6 +45,8 @@ END = "0"
 
 _NOBODY_KNOWN = 17
 _MOST_DIGITS = 15
+_MOST_POSTS = 1 << 53
+"""A service that counts more posts of an account is not believed."""
 
 
 class Twitter:
@@ -123,10 +125,15 @@ class TwitterReader:
         return Got(tuple(Record(one, one.encode()) for one in ids), "" if after == END else after)
 
     def profiles(self, users: Sequence[str]) -> list[Profile]:
-        """Profiles of at most 100 accounts."""
+        """Profiles of at most 100 accounts, each once. Those that were not asked for are nobody's followers."""
         params = {"user_id": ",".join(users)}
         described = self._asking.ask(self._call(LOOKUP, params, "POST"), _documents_or_none)
-        return [Profile(record, document) for record, document in described]
+        wanted = set(users)
+        profiles: dict[str, Profile] = {}
+        for record, document in described:
+            if record.id in wanted:
+                profiles.setdefault(record.id, Profile(record, document))
+        return list(profiles.values())
 
     def _call(self, endpoint: str, params: dict[str, str], method: str = "GET") -> Call:
         return Call(endpoint, f"{self._base}{endpoint}.json", params, method, self._headers)
@@ -208,7 +215,7 @@ def _id(document: dict[str, Any]) -> str:
 def _statuses_count(post: dict[str, Any]) -> int | None:
     author = post.get("user")
     count = author.get("statuses_count") if isinstance(author, dict) else None
-    return count if type(count) is int and count >= 0 else None
+    return count if type(count) is int and 0 <= count < _MOST_POSTS else None
 
 
 def _errors(answer: Answer) -> dict[str, Any]:
