@@ -38,12 +38,12 @@ def record(number: int) -> Record:
 class Pages:
     """A module that gives these pages, counted by its cursor; an exception among them is raised at its place."""
 
-    def __init__(self, *pages: Fetched | Exception) -> None:
+    def __init__(self, *pages: Fetched | BaseException) -> None:
         self._pages = pages
 
     def pages(self, user: str, cursor: str, reader: Reader) -> Iterator[Fetched]:
         for page in self._pages[int(cursor or 0) :]:
-            if isinstance(page, Exception):
+            if isinstance(page, BaseException):
                 raise page
             yield page
 
@@ -186,6 +186,28 @@ def test_a_module_that_raises_fails_its_job_in_words_and_the_log_has_the_rest(
     end = Bench(tmp_path, Pages(TWO, ZeroDivisionError("a bug"))).end()
     assert (end.how, end.words) == (wire.FAILED, "ZeroDivisionError: a bug")
     assert "Traceback" in caplog.text
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
+def test_whatever_is_raised_the_job_does_not_hang(tmp_path: Path, error: BaseException) -> None:
+    end = Bench(tmp_path, Pages(TWO, error)).end()
+    assert end.how == wire.FAILED
+    assert type(error).__name__ in end.words
+
+
+@pytest.mark.parametrize("cursor", ["1", ""])
+@pytest.mark.parametrize(
+    "found", [tuple(map(str, range(wire.MAX_FOUND + 1))), ("7", "8" * 256), ("",), ("\ud800",)], ids=len
+)
+def test_a_page_of_which_no_message_can_tell_fails_its_job_in_words(
+    tmp_path: Path, found: tuple[str, ...], cursor: str
+) -> None:
+    bench = Bench(tmp_path, Pages(Fetched((record(9),), cursor, found)))
+    end = bench.end()
+    assert end.how == wire.FAILED
+    assert "a page leads to" in end.words
+    assert bench.stored() == []
+    assert not list(bench.dataset.segments())
 
 
 @pytest.mark.parametrize("module", [Pages(), Pages(TWO)])
