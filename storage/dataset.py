@@ -167,6 +167,9 @@ class Dataset(Protocol):
     def require(self, segments: Iterable[Segment]) -> None:
         """Raises SegmentLostError unless all of these are there as far as the ledger accepted them."""
 
+    def cursors(self, segments: Iterable[Segment]) -> Iterator[str]:
+        """The cursors of the pages in these, as far as the ledger accepted them. Raises SegmentLostError."""
+
     def segments(self) -> Iterator[Segment]:
         """Every segment that is stored now, with its full length."""
 

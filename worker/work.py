@@ -102,12 +102,14 @@ class Work:
         stored = self._stored_before()
         if stored is not None:
             return stored
-        self._tools.dataset.require(Segment(token, length) for token, length in job.segments)
+        segments = [Segment(token, length) for token, length in job.segments]
+        self._tools.dataset.require(segments)
         reader = self._tools.source.reader(job.who, self.meter, self._told)
         last: Fetched | None = None
         outcome, why = Outcome.COMPLETE, ""
         try:
-            for page in self._tools.modules[self._operation].pages(job.user, job.cursor, reader):
+            met = self._tools.dataset.cursors(segments)
+            for page in self._tools.modules[self._operation].pages(job.user, job.cursor, reader, met):
                 self._expected = self._expected if page.expected is None else page.expected
                 if not page.cursor:
                     last, outcome, why = page, page.outcome, page.why

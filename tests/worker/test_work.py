@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,10 @@ class Pages:
 
     def __init__(self, *pages: Fetched | BaseException) -> None:
         self._pages = pages
+        self.met: list[str] = []
 
-    def pages(self, user: str, cursor: str, reader: Reader) -> Iterator[Fetched]:
+    def pages(self, user: str, cursor: str, reader: Reader, met: Iterable[str] = ()) -> Iterator[Fetched]:
+        self.met = list(met)
         for page in self._pages[int(cursor or 0) :]:
             if isinstance(page, BaseException):
                 raise page
@@ -146,7 +148,8 @@ def before(tmp_path: Path) -> tuple[FileDataset, int]:
 
 def test_a_job_goes_on_where_an_earlier_lease_ended(tmp_path: Path) -> None:
     dataset, length = before(tmp_path)
-    bench = Bench(tmp_path, Pages(TWO, ONE, LAST), dataset, steps=1, records=2, cursor="1", segments=[["t1", length]])
+    pages = Pages(TWO, ONE, LAST)
+    bench = Bench(tmp_path, pages, dataset, steps=1, records=2, cursor="1", segments=[["t1", length]])
     assert bench.end()._replace(payload=b"") == wire.End(TOKEN, wire.DONE, 3, 4, "complete", ["77"], 0, "")
     step = bench.told[0]
     assert isinstance(step, wire.Step)
@@ -155,6 +158,7 @@ def test_a_job_goes_on_where_an_earlier_lease_ended(tmp_path: Path) -> None:
     receipt = dataset.receipt(USER, Operation.TIMELINE)
     assert receipt is not None
     assert receipt.tokens == ("t1", TOKEN)
+    assert pages.met == ["1"], "the cursors so far"
 
 
 def test_a_lease_that_comes_back_goes_on_in_its_own_segment(tmp_path: Path) -> None:
