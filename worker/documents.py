@@ -49,7 +49,8 @@ def line(document: Any) -> bytes:
     except orjson.JSONEncodeError:
         pass
     try:
-        written = json.dumps(_mended(document), ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        written = _sound(text).encode()
         orjson.loads(written)
     except (ValueError, RecursionError) as error:
         raise MalformedError(f"it cannot be kept as a line of JSON: {str(error)[:80]}") from error
@@ -59,14 +60,17 @@ def line(document: Any) -> bytes:
 def _mended(value: Any) -> Any:
     """The same without halves of surrogate pairs, in texts and in names."""
     if isinstance(value, str):
-        if value.isascii():
-            return value
-        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return value if value.isascii() else _sound(value)
     if isinstance(value, dict):
         return {_mended(name): _mended(one) for name, one in value.items()}
     if isinstance(value, list):
         return [_mended(one) for one in value]
     return value
+
+
+def _sound(text: str) -> str:
+    """The same text with whole surrogate pairs as the characters that they stand for, and U+FFFD for each half."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _whole_number(text: str) -> int | str:
