@@ -41,7 +41,9 @@ JSON_TEXTS = st.recursive(
     ),
     max_leaves=15,
 )
-IDS = st.integers(0, 10**31 - 1).flatmap(lambda one: st.sampled_from([("id_str", f'"{one}"'), ("id", str(one))]))
+IDS = (st.integers(0, 2**64) | st.integers(2**63, 10**31 - 1)).flatmap(
+    lambda one: st.sampled_from([("id_str", f'"{one}"'), ("id", str(one))])
+)
 
 
 @given(DOCUMENTS)
@@ -61,6 +63,12 @@ def test_whatever_is_json_becomes_a_line_that_every_reader_takes_and_that_has_it
     assert kept.decode().count("\n") == 0
     assert orjson.loads(kept).keys() == {name, "more"}
     assert record_id(RecordKind.TIMELINE, kept) == number.strip('"')
+
+
+@pytest.mark.parametrize("number", [2**63, 2**64 - 1, 2**64, 10**22 + 1, 10**30 + 7])
+def test_the_id_of_a_line_is_its_digits_also_beyond_64_bits(number: int) -> None:
+    for body in (b'{"id": %d, "uri": "x"}' % number, b'{"id_str": "%d", "id": 1}' % number):
+        assert record_id(RecordKind.PROFILES, line(parse(body))) == str(number)
 
 
 @pytest.mark.parametrize("text", ["18446744073709551616", "-9223372036854775809", "1" * 40, "1" * 308])

@@ -70,10 +70,18 @@ def test_silence_is_no_answer(service: Scripted) -> None:
         send(service, 0.2)
 
 
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole answer has hardly more time than each part of it."""
+    monkeypatch.setattr(http, "_HEAD_WITHIN", 0.5)
+    monkeypatch.setattr(http, "_WHOLE_WITHIN", 0.5)
+
+
+@pytest.mark.usefixtures("hurried")
 def test_a_trickle_is_not_waited_for_without_end(service: Scripted) -> None:
     service.answers(Reply(body=b"x" * 10_000, trickle_s=0.02))
     with pytest.raises(NoAnswerError, match="not whole"):
-        send(service, 0.05)
+        send(service, 1.0)
 
 
 @contextlib.contextmanager
@@ -110,23 +118,25 @@ def dripping(head: bytes, drop: bytes, rest_s: float) -> Iterator[str]:
     ],
     ids=["a header", "headers", "100 Continue", "the length of a chunk", "the body of a redirect"],
 )
+@pytest.mark.usefixtures("hurried")
 def test_whatever_trickles_is_not_waited_for_without_end(head: bytes, drop: bytes) -> None:
     line = Http("t")
     with dripping(head, drop, 0.02) as url:
         began = time.monotonic()
         for _ in range(2):
             with pytest.raises(NoAnswerError, match="not whole") as refused:
-                line.send(Call("x", url, {}), "", 0.05)
+                line.send(Call("x", url, {}), "", 1.0)
             assert refused.value.sent
-    assert time.monotonic() - began < 5.0
+    assert time.monotonic() - began < 10.0
 
 
+@pytest.mark.usefixtures("hurried")
 def test_a_call_that_was_cut_off_does_not_spoil_the_next_one(service: Scripted) -> None:
     service.answers(Reply(body=b"x" * 10_000, trickle_s=0.02), Reply(body=b"[7]"))
     line = Http("t")
     call = Call("x", service.url, {})
     with pytest.raises(NoAnswerError, match="not whole"):
-        line.send(call, "", 0.05)
+        line.send(call, "", 1.0)
     assert [line.send(call, "", 5.0).body for _ in range(2)] == [b"[7]"] * 2
 
 
