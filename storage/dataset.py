@@ -13,6 +13,7 @@ follower list is the follower's id.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -107,11 +108,21 @@ def record_id(kind: RecordKind, line: bytes) -> str:
     if isinstance(value, dict):
         for key in ID_KEYS:
             found = value.get(key)
+            if isinstance(found, float):
+                found = _exactly(line, key)
             if isinstance(found, str) and found:
                 return found
             if isinstance(found, int) and not isinstance(found, bool):
                 return str(found)
     raise MalformedError(f"a line has no id under any of {', '.join(ID_KEYS)}: {line[:40]!r}")
+
+
+def _exactly(line: bytes, key: str) -> object:
+    """What a field of a line holds, whole numbers beyond 64 bits by their digits: orjson makes floats of them."""
+    try:
+        return json.loads(line).get(key)
+    except (ValueError, RecursionError):
+        return None
 
 
 class Dataset(Protocol):
@@ -155,6 +166,9 @@ class Dataset(Protocol):
 
     def require(self, segments: Iterable[Segment]) -> None:
         """Raises SegmentLostError unless all of these are there as far as the ledger accepted them."""
+
+    def cursors(self, segments: Iterable[Segment]) -> Iterator[str]:
+        """The cursors of the pages in these, as far as the ledger accepted them. Raises SegmentLostError."""
 
     def segments(self) -> Iterator[Segment]:
         """Every segment that is stored now, with its full length."""

@@ -161,6 +161,12 @@ class FileDataset:
         for segment in segments:
             self._segments.require(segment)
 
+    def cursors(self, segments: Iterable[Segment]) -> Iterator[str]:
+        """The cursors of the pages in these segments, from the headers of their members."""
+        for segment in segments:
+            with contextlib.ExitStack() as opened:
+                yield from [chunk.member.cursor for chunk in self._fresh(opened, [segment], None)]
+
     def segments(self) -> Iterator[Segment]:
         """Every stored segment with its full length."""
         return self._segments.stored()

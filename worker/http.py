@@ -17,13 +17,16 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from protocol.errors import TmaticError
+from worker.watch import Watch, Watched
 
 MOST_ANSWER_BYTES = 64 << 20
 """Bytes of an answer, decompressed."""
 
 _READ_BYTES = 1 << 20
+_HEAD_WITHIN = 4
+"""A connection, and all headers of an answer, must be there within so many time-outs."""
 _WHOLE_WITHIN = 20
-"""An answer that trickles must be whole within so many time-outs."""
+"""An answer that trickles must be whole within so many time-outs more."""
 
 
 class NoAnswerError(TmaticError):
@@ -68,20 +71,23 @@ class Answer:
 
 
 class Http:
-    """The connections of a worker: one session for each thread and local address."""
+    """The connections of a worker: one line for each thread and local address."""
 
     def __init__(self, user_agent: str) -> None:
         self._user_agent = user_agent
         self._kept = threading.local()
+        self._watch = Watch()
 
     def send(self, call: Call, address: str, timeout_s: float) -> Answer:
-        """Send it once, from a local address ("" for any). `timeout_s` bounds each wait for the service.
+        """Send it once, from a local address ("" for any). `timeout_s` bounds each wait for the service, and a
+        multiple of it the whole call.
 
         Raises NoAnswerError and TooLargeError. Redirects are not followed: the caller sees their status.
         """
-        session = self._session(address)
-        within = timeout_s * _WHOLE_WITHIN
+        session, watched = self._line(address)
+        within = timeout_s * _HEAD_WITHIN
         at: dict[str, Any] = {"params": call.params} if call.method == "GET" else {"data": call.params}
+        watched.begin(within)
         try:
             with session.request(
                 call.method,
@@ -92,47 +98,76 @@ class Http:
                 stream=True,
                 **at,
             ) as response:
-                body = _body(response.raw, time.monotonic() + within, within)
+                if not watched.late:
+                    within = timeout_s * _WHOLE_WITHIN
+                    watched.go_on(within)
+                body = _body(response.raw)
+                if watched.late:  # a connection that was shut down looks like a short answer, also between two headers
+                    raise NoAnswerError(_not_whole(within))
                 return Answer(response.status_code, response.headers, body, time.time())
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise NoAnswerError(_words(error, timeout_s), sent=not _unconnected(error)) from error
+            words = _not_whole(within) if watched.late else _words(error, timeout_s)
+            raise NoAnswerError(words, sent=not _unconnected(error)) from error
+        finally:
+            watched.end()
 
-    def _session(self, address: str) -> requests.Session:
-        sessions: dict[str, requests.Session] | None = getattr(self._kept, "sessions", None)
-        if sessions is None:
-            sessions = self._kept.sessions = {}
-        session = sessions.get(address)
-        if session is None:
-            session = sessions[address] = _new_session(self._user_agent, address)
-        return session
+    def _line(self, address: str) -> tuple[requests.Session, Watched]:
+        lines: dict[str, tuple[requests.Session, Watched]] | None = getattr(self._kept, "lines", None)
+        if lines is None:
+            lines = self._kept.lines = {}
+        line = lines.get(address)
+        if line is None:
+            watched = self._watch.watched()
+            line = lines[address] = _new_session(self._user_agent, address, watched), watched
+        return line
+
+
+class _Session(requests.Session):
+    """Takes a redirect for an answer like any other: to look where it leads, it would read the body without bounds."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
 
 
 class _BoundAdapter(HTTPAdapter):
-    """Connects from one local address."""
+    """Connects from one local address, one connection at a time, and shows it to the watch."""
 
-    def __init__(self, address: str) -> None:
-        self._address = address
+    def __init__(self, address: str, watched: Watched) -> None:
+        self._address, self._watched = address, watched
         super().__init__(pool_connections=1, pool_maxsize=1)
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **more: Any) -> None:
         if self._address:
             more["source_address"] = (self._address, 0)
         super().init_poolmanager(connections, maxsize, block, **more)
+        pools = self.poolmanager.pool_classes_by_scheme
+        self.poolmanager.pool_classes_by_scheme = {name: self._shown(kind) for name, kind in pools.items()}
+
+    def _shown(self, kind: Any) -> Any:
+        """The same kind of pool, of connections that are shown to the watch."""
+        watched = self._watched
+
+        class Shown(kind.ConnectionCls):  # type: ignore[misc]
+            def connect(self) -> None:
+                super().connect()
+                watched.socket = self.sock
+
+        return type(kind.__name__, (kind,), {"ConnectionCls": Shown})
 
 
-def _new_session(user_agent: str, address: str) -> requests.Session:
-    session = requests.Session()
+def _new_session(user_agent: str, address: str, watched: Watched) -> requests.Session:
+    session = _Session()
     session.trust_env = False  # no proxy, no netrc, nothing that the user did not say to us
     session.headers["User-Agent"] = user_agent
     session.headers["Accept-Encoding"] = "gzip"
     session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
-    adapter = _BoundAdapter(address)
+    adapter = _BoundAdapter(address, watched)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session
 
 
-def _body(raw: urllib3.HTTPResponse, deadline: float, within: float) -> bytes:
+def _body(raw: urllib3.HTTPResponse) -> bytes:
     parts: list[bytes] = []
     size = 0
     while part := raw.read1(_READ_BYTES, decode_content=True):
@@ -140,9 +175,11 @@ def _body(raw: urllib3.HTTPResponse, deadline: float, within: float) -> bytes:
         size += len(part)
         if size > MOST_ANSWER_BYTES:
             raise TooLargeError(f"an answer has more than {MOST_ANSWER_BYTES:,} bytes, and is not taken")
-        if time.monotonic() > deadline:
-            raise NoAnswerError(f"the answer was not whole after {within:.0f} s")
     return b"".join(parts)
+
+
+def _not_whole(within: float) -> str:
+    return f"the answer was not whole after {within:.0f} s"
 
 
 def _unconnected(error: Exception) -> bool:

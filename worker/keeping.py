@@ -29,7 +29,7 @@ REMEMBERED = 10_000
 """Tokens of leases that are over, kept to know a frame that comes late."""
 
 MOST_PAYLOAD = wire.MAX_BODY_BYTES // 4
-"""Bytes of pages in one message: the accounts that they lead to must find room as well."""
+"""Bytes of pages, and of the accounts that they lead to, in one message: one of them alone may be larger."""
 
 LONGEST_HEARTBEAT = 3600.0
 """Seconds between heartbeats, whatever a master says."""
@@ -328,10 +328,11 @@ def _loads(items: Sequence[Load]) -> Iterator[list[Load]]:
     load: list[Load] = []
     size = 0
     for item in items:
-        if load and size + len(item.payload) > MOST_PAYLOAD:
+        weight = len(item.payload) + sum(map(len, item.found)) + 3 * len(item.found)
+        if load and size + weight > MOST_PAYLOAD:
             yield load
             load, size = [], 0
         load.append(item)
-        size += len(item.payload)
+        size += weight
     if load:
         yield load

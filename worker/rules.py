@@ -11,12 +11,13 @@ import ast
 import importlib
 import operator
 import re
+import traceback
 from collections.abc import Callable
 from typing import Any, Final
 
 from simpleeval import InvalidExpression, SimpleEval, safe_add, safe_mult  # type: ignore[import-untyped]
 
-from protocol.errors import UsageError
+from protocol.errors import TmaticError, UsageError
 
 Rule = Callable[[dict[str, Any]], bool]
 
@@ -88,6 +89,10 @@ _SHAPES: Final = (
 _NOT_COMPUTED: Final = (InvalidExpression, TypeError, ValueError, ArithmeticError, LookupError, MemoryError)
 
 
+class RuleError(TmaticError):
+    """A rule that is somebody's own function failed."""
+
+
 class _Fields(dict[str, Any]):
     """A profile whose absent fields are None."""
 
@@ -149,9 +154,20 @@ def _function(text: str) -> Rule:
     module_name, _, name = text.partition(":")
     try:
         function = getattr(importlib.import_module(module_name), name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         why = f"{type(error).__name__}: {error}"
         raise UsageError(f"--follow-rule {text} cannot be imported: {why}") from error
     if not callable(function):
         raise UsageError(f"--follow-rule {text} is not a function")
-    return lambda profile: bool(function(profile))
+
+    def rule(profile: dict[str, Any]) -> bool:
+        try:
+            return bool(function(profile))
+        except BaseException as error:  # whatever it is, it is the rule's: also `exit()`
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            raise RuleError(
+                f"the follow rule {text} failed on account {profile.get('id_str', profile.get('id'))}: "
+                f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})"
+            ) from error
+
+    return rule

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -51,6 +51,10 @@ class Tools:
     crawl: Callable[[], str]
 
 
+class _UntellableError(TmaticError):
+    """A page leads to accounts of which no message can tell."""
+
+
 class Work:
     """The work on one lease."""
 
@@ -71,7 +75,7 @@ class Work:
         except StoppedError:
             log.debug("a job was taken back", extra=self._about())
         finally:
-            with contextlib.suppress(TmaticError):
+            with contextlib.suppress(TmaticError, OSError):
                 self._tools.dataset.close(self.job.token)
 
     def _end(self) -> wire.End:
@@ -88,7 +92,7 @@ class Work:
         except TmaticError as error:
             log.warning("a job failed", extra=self._about(why=error))
             return self._unfinished(wire.FAILED, str(error))
-        except Exception as error:
+        except BaseException as error:  # also SystemExit: it would end the thread, and the job would hang
             log.exception("a job failed by a mistake in the program", extra=self._about())
             return self._unfinished(wire.FAILED, f"{type(error).__name__}: {error}")
 
@@ -98,12 +102,14 @@ class Work:
         stored = self._stored_before()
         if stored is not None:
             return stored
-        self._tools.dataset.require(Segment(token, length) for token, length in job.segments)
+        segments = [Segment(token, length) for token, length in job.segments]
+        self._tools.dataset.require(segments)
         reader = self._tools.source.reader(job.who, self.meter, self._told)
         last: Fetched | None = None
         outcome, why = Outcome.COMPLETE, ""
         try:
-            for page in self._tools.modules[self._operation].pages(job.user, job.cursor, reader):
+            met = self._tools.dataset.cursors(segments)
+            for page in self._tools.modules[self._operation].pages(job.user, job.cursor, reader, met):
                 self._expected = self._expected if page.expected is None else page.expected
                 if not page.cursor:
                     last, outcome, why = page, page.outcome, page.why
@@ -128,10 +134,8 @@ class Work:
         if receipt is None or receipt.outcome is Outcome.NO_LIST:
             return None
         try:
-            found = list(self._tools.modules[self._operation].found_before(job.user))
-        except NoListError:
-            return None
-        if len(found) > wire.MAX_FOUND:
+            found = _tellable(list(self._tools.modules[self._operation].found_before(job.user)))
+        except (NoListError, _UntellableError):
             return None
         log.info("a job is done already, as its receipt says", extra=self._about(outcome=receipt.outcome.value))
         outcome = receipt.outcome.value
@@ -139,22 +143,20 @@ class Work:
 
     def _store(self, page: Fetched) -> None:
         """Keep a page, tell of it, and wait until it is committed."""
-        job = self.job
+        job, found = self.job, _tellable(page.found)
         stored = Page(page.records, page.cursor)
         self._length = self._tools.dataset.append(job.user, self._operation, job.token, self._length, stored)
         self._step += 1
         self._records += len(page.records)
-        found, spent = list(page.found), self.meter.spent
+        spent, payload = self.meter.spent, self._payload(stored)
         self._tools.tell(
-            wire.Step(
-                job.token, self._step, self._records, page.cursor, self._length, found, spent, self._payload(stored)
-            )
+            wire.Step(job.token, self._step, self._records, page.cursor, self._length, found, spent, payload)
         )
         self.meter.wait_for_commit()
 
     def _merge(self, last: Fetched | None, outcome: Outcome, why: str) -> wire.End:
         """Make the dataset of what was got."""
-        job, dataset = self.job, self._tools.dataset
+        job, dataset, found = self.job, self._tools.dataset, _tellable(last.found) if last else []
         segments = [*self._before, Segment(job.token, self._length)] if self._length else self._before
         tokens = (*(segment.token for segment in self._before), job.token)
         draft = ReceiptDraft(self._tools.crawl(), outcome, self._expected, tokens, self._began, _now(), why)
@@ -165,7 +167,7 @@ class Work:
             dataset.merge(job.user, self._operation, segments, page, draft)
         log.debug("a job is done", extra=self._about(outcome=outcome.value))
         records = self._records + (len(last.records) if last else 0)
-        found, spent, payload = list(last.found) if last else [], self.meter.spent, self._payload(page or Page(()))
+        spent, payload = self.meter.spent, self._payload(page or Page(()))
         return wire.End(job.token, wire.DONE, self._step + 1, records, outcome.value, found, spent, "", payload)
 
     def _payload(self, page: Page) -> bytes:
@@ -182,6 +184,22 @@ class Work:
 
     def _about(self, **more: object) -> dict[str, object]:
         return fields(operation=self.job.operation, user=self.job.user, token=self.job.token, **more)
+
+
+def _tellable(found: Sequence[str]) -> list[str]:
+    """The accounts that a page leads to, if a message can tell of them: the master would not read one that cannot."""
+    if len(found) > wire.MAX_FOUND:
+        raise _UntellableError(f"a page leads to {len(found):,} accounts, and {wire.MAX_FOUND:,} are the most")
+    if not all(map(_is_account, found)):
+        raise _UntellableError(f"a page leads to an account of more than {wire.MAX_ACCOUNT} bytes, or to none")
+    return list(found)
+
+
+def _is_account(name: str) -> bool:
+    try:
+        return 0 < len(name.encode()) <= wire.MAX_ACCOUNT
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
 
 
 def _now() -> str:

@@ -16,7 +16,7 @@ from hypothesis import given, strategies as st
 from protocol.errors import DatasetError
 from protocol.jobs import Operation, Outcome, Segment
 from storage import naming
-from storage.dataset import Counts, Dataset, NoListError, Page, Record, RecordKind
+from storage.dataset import Counts, Dataset, NoListError, Page, Record, RecordKind, SegmentLostError
 from storage.files import FileDataset
 from storage.manifest import write_manifest
 from storage.receipts import MOST_CURSORS
@@ -35,6 +35,18 @@ def test_files_are_where_the_first_two_digits_say(tmp_path: Path) -> None:
     assert found == ["22/22013880.fws", "22/22013880.inf", "22/22013880.twt", "7/7.fws"]
     assert zcat(tmp_path / "22/22013880.fws") == [b"5", b"9"]
     assert zcat(tmp_path / "7/7.fws") == []
+
+
+def test_the_cursors_of_accepted_pages_are_those_of_their_segments(tmp_path: Path) -> None:
+    dataset: Dataset = FileDataset(tmp_path)
+    one = dataset.append(USER, F, "t1", 0, followers([5], "a"))
+    two = dataset.append(USER, F, "t1", one, followers([], "b"))
+    dataset.append(USER, F, "t1", two, followers([6], "never accepted"))
+    three = dataset.append(USER, F, "t2", 0, followers(range(20_000), "c"))
+    assert [*dataset.cursors([Segment("t1", two), Segment("none", 0), Segment("t2", three)])] == ["a", "b", "c"]
+    for lost in (Segment("gone", 9), Segment("t2", three + 1), Segment("t1", one + 1)):
+        with pytest.raises(SegmentLostError):
+            [*dataset.cursors([lost])]
 
 
 @given(st.text(min_size=1, max_size=300))

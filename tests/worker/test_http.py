@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import socket
 import threading
+import time
 import zlib
+from collections.abc import Iterator
 
 import pytest
 
+from tests.waiting import until
 from tests.worker.scripted import Reply, Scripted, scripted
 from worker import http
 from worker.http import Answer, Call, Http, NoAnswerError, TooLargeError
@@ -65,10 +70,80 @@ def test_silence_is_no_answer(service: Scripted) -> None:
         send(service, 0.2)
 
 
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole answer has hardly more time than each part of it."""
+    monkeypatch.setattr(http, "_HEAD_WITHIN", 0.5)
+    monkeypatch.setattr(http, "_WHOLE_WITHIN", 0.5)
+
+
+@pytest.mark.usefixtures("hurried")
 def test_a_trickle_is_not_waited_for_without_end(service: Scripted) -> None:
     service.answers(Reply(body=b"x" * 10_000, trickle_s=0.02))
     with pytest.raises(NoAnswerError, match="not whole"):
-        send(service, 0.05)
+        send(service, 1.0)
+
+
+@contextlib.contextmanager
+def dripping(head: bytes, drop: bytes, rest_s: float) -> Iterator[str]:
+    """A service that says `head` to whoever asks, and then one drop after the other for ever."""
+
+    def drip(line: socket.socket) -> None:
+        with contextlib.suppress(OSError), line:
+            line.recv(65_536)
+            line.sendall(head)
+            while True:
+                line.sendall(drop)
+                time.sleep(rest_s)
+
+    def listen() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=drip, args=(door.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        threading.Thread(target=listen, daemon=True).start()
+        yield f"http://127.0.0.1:{door.getsockname()[1]}"
+        door.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize(
+    ("head", "drop"),
+    [
+        (b"HTTP/1.1 200 OK\r\nX-A: ", b"x"),
+        (b"HTTP/1.1 200 OK\r\nX-A: x\r\n", b"X-B: x\r\n"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0"),
+        (b"HTTP/1.1 302 Found\r\nLocation: /x\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+    ],
+    ids=["a header", "headers", "100 Continue", "the length of a chunk", "the body of a redirect"],
+)
+@pytest.mark.usefixtures("hurried")
+def test_whatever_trickles_is_not_waited_for_without_end(head: bytes, drop: bytes) -> None:
+    line = Http("t")
+    with dripping(head, drop, 0.02) as url:
+        began = time.monotonic()
+        for _ in range(2):
+            with pytest.raises(NoAnswerError, match="not whole") as refused:
+                line.send(Call("x", url, {}), "", 1.0)
+            assert refused.value.sent
+    assert time.monotonic() - began < 10.0
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_call_that_was_cut_off_does_not_spoil_the_next_one(service: Scripted) -> None:
+    service.answers(Reply(body=b"x" * 10_000, trickle_s=0.02), Reply(body=b"[7]"))
+    line = Http("t")
+    call = Call("x", service.url, {})
+    with pytest.raises(NoAnswerError, match="not whole"):
+        line.send(call, "", 1.0)
+    assert [line.send(call, "", 5.0).body for _ in range(2)] == [b"[7]"] * 2
+
+
+def test_a_watch_ends_with_the_calls_that_it_watches(service: Scripted) -> None:
+    before = threading.active_count()
+    send(service)
+    until(lambda: threading.active_count() <= before + 1, 10.0)  # the service's own thread for the connection
 
 
 def test_nobody_there_is_no_answer() -> None:
@@ -108,6 +183,20 @@ def test_a_redirect_is_not_followed_so_a_token_stays_with_its_host(service: Scri
         call = Call("x", service.url, {}, "GET", {"Authorization": "Bearer secret"})
         assert Http("t").send(call, "", 5.0).status == 302
         assert not elsewhere.asked
+
+
+def test_the_body_of_a_redirect_is_bounded_like_any_other() -> None:
+    redirect = b"HTTP/1.1 302 Found\r\nLocation: /x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with dripping(redirect, b"10000\r\n" + bytes(65_536) + b"\r\n", 0.0) as url, pytest.raises(TooLargeError):
+        Http("t").send(Call("x", url, {}), "", 5.0)
+
+
+@pytest.mark.parametrize("place", ["http://\xff\xfe/", "http://[::1", "http://a..b:99999999/\xe9"])
+def test_a_redirect_to_a_place_that_cannot_be_read_is_an_answer(place: str) -> None:
+    redirect = f"HTTP/1.1 302 Found\r\nLocation: {place}\r\nContent-Length: 2\r\n\r\n{{}}".encode("latin-1")
+    with dripping(redirect, b"", 1.0) as url:
+        answer = Http("t").send(Call("x", url, {}), "", 5.0)
+    assert (answer.status, answer.body) == (302, b"{}")
 
 
 def test_nothing_of_the_environment_or_of_earlier_answers_is_sent(

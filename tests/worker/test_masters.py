@@ -207,3 +207,18 @@ def test_an_end_is_forgotten_only_when_its_commit_is_named() -> None:
     forget, leave = decided.orders
     assert isinstance(forget, Forget)
     assert leave == Leave("no room", fault=True)
+
+
+def test_ends_that_lead_to_many_accounts_travel_in_messages_that_a_master_reads() -> None:
+    decided = keeping()
+    decided.message(0.0, 0, WELCOME)
+    many = [str(10**31 - 1 - place) for place in range(wire.MAX_FOUND)]
+    ends = [wire.End(f"t{place}", wire.DONE, 1, 0, "complete", many, 0, "") for place in range(4)]
+    for end in ends:
+        job = wire.Assignment(end.token, "T", "12", 0, 0, 0, "", [], "address:1", 4)
+        decided.message(0.0, 0, wire.JobGiven(1, [job]))
+        decided.ended(0.0, end)
+    decided.outbox.clear()
+    decided.flush(1.0)
+    heard = [wire.decode(wire.encode(message)) for _, message in decided.outbox]
+    assert [end for result in heard if isinstance(result, wire.Result) for end in result.ends] == ends

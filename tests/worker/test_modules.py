@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from protocol.jobs import Operation, Outcome
+from protocol.jobs import Operation, Outcome, Segment
 from storage.dataset import Page, Record
 from storage.files import FileDataset
 from storage.receipts import ReceiptDraft
@@ -32,15 +32,21 @@ def ids(records: Sequence[Record]) -> list[str]:
     return [record.id for record in records]
 
 
+class Empty(Exception):
+    """No request is left."""
+
+
 @dataclass
 class Lists:
-    """A service in memory. `twist` may change each page of posts or followers before it is given."""
+    """A service in memory. `twist` may change each page of posts or followers before it is given; `granted` is how
+    many of them may be asked for."""
 
     posted: list[int] = field(default_factory=lambda: list(range(20, 0, -1)))
     following: list[str] = field(default_factory=lambda: [str(n * 7) for n in range(11)])
     hidden: frozenset[str] = frozenset()
     twist: Callable[[Got, str], Got] = lambda got, cursor: got
     asked: list[str] = field(default_factory=list)
+    granted: int = 1_000
 
     def posts(self, user: str, cursor: str, since: str) -> Got:
         self.asked.append(cursor)
@@ -48,6 +54,9 @@ class Lists:
         return self.twist(Got(tuple(map(post, shown)), str(shown[-1] - 1) if shown else "", len(self.posted)), cursor)
 
     def followers(self, user: str, cursor: str) -> Got:
+        if not self.granted:
+            raise Empty
+        self.granted -= 1
         self.asked.append(cursor)
         start = int(cursor or 0)
         end = start + AT_ONCE
@@ -211,11 +220,30 @@ def test_a_circle_of_cursors_is_noticed() -> None:
     assert asked == ["", "a", "b", *["c"] * (RETRIES + 1)]
 
 
+def test_a_circle_of_cursors_is_noticed_however_short_the_leases_are(dataset: FileDataset) -> None:
+    """Each lease has one request, and is worked on by whoever comes first of two workers."""
+    after = {"": "101", "101": "102", "102": "103", "103": "101"}
+    service = Lists(twist=lambda got, cursor: Got(got.records, after[cursor]))
+    workers = [all_modules(dataset)[Operation.FOLLOWER] for _ in range(2)]
+    segments: list[Segment] = []
+    cursor = ""
+    for turn in range(20):
+        walked = workers[turn % 2].pages(USER, cursor, service, dataset.cursors(segments))
+        service.granted = 1
+        try:
+            page = next(walked)
+        except Empty:
+            continue
+        if not page.cursor:
+            break
+        cursor, stored = page.cursor, Page(page.records, page.cursor)
+        segments.append(Segment(f"t{turn}", dataset.append(USER, Operation.FOLLOWER, f"t{turn}", 0, stored)))
+    assert page.outcome is Outcome.CURSOR_STUCK
+    assert [*dataset.cursors(segments)] == ["101", "102", "103"]
+
+
 def test_a_stuck_cursor_is_given_up_however_small_the_grants_are() -> None:
     patience = Patience()
-
-    class Empty(Exception):
-        pass
 
     def granted_one() -> Callable[[str], Got]:
         left: Iterator[None] = iter([None])

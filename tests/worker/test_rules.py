@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from protocol.errors import UsageError
-from worker.rules import LONGEST, read_rule
+from worker.rules import LONGEST, RuleError, read_rule
 
 PROFILE: dict[str, Any] = {"lang": "it", "statuses_count": 101, "protected": False, "location": None, "name": "Añe"}
 
@@ -94,6 +95,31 @@ def test_a_rule_may_be_a_function() -> None:
 
 def speaks_italian(profile: dict[str, Any]) -> object:
     return profile.get("lang") == "it"
+
+
+@pytest.mark.parametrize("error", [KeyError("gone"), SystemExit("enough"), KeyboardInterrupt()])
+def test_a_function_that_fails_is_told_as_the_rules_own_failure(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def fails(profile: dict[str, Any]) -> object:
+        raise error
+
+    monkeypatch.setattr("tests.worker.test_rules.speaks_italian", fails)
+    rule = read_rule("tests.worker.test_rules:speaks_italian")
+    with pytest.raises(RuleError) as failed:
+        rule({"id_str": "12"})
+    words = str(failed.value)
+    assert words.startswith("the follow rule tests.worker.test_rules:speaks_italian failed on account 12: ")
+    assert f"{type(error).__name__}: {error} ({__file__}, line " in words
+
+
+def test_a_module_that_leaves_while_it_is_imported_is_a_wrong_rule(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a_rule_that_leaves.py").write_text("raise SystemExit(3)")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match="SystemExit: 3"):
+        read_rule("a_rule_that_leaves:rule")
 
 
 def test_what_a_rule_costs_is_bounded() -> None:

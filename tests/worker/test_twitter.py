@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 import pytest
 
 from protocol.errors import UsageError
@@ -123,6 +124,37 @@ def test_posts_are_asked_for_by_max_id_down_to_an_empty_page(service: Scripted) 
 def test_a_timeline_that_does_not_go_back_never_leads_forward_again(service: Scripted) -> None:
     service.answers(page({"id": 900}))
     assert reader(service).posts("12", "500", "").next == "500"
+
+
+@pytest.mark.parametrize("count", [2**53, 2**64 - 1, 2**70, -1, 1.5, True, "7", None])
+def test_a_number_of_posts_that_cannot_be_is_no_number(service: Scripted, count: object) -> None:
+    service.answers(page({"id": 9, "user": {"statuses_count": count}}))
+    assert reader(service).posts("12", "", "").expected is None
+
+
+@pytest.mark.parametrize("call", [CALLS[0], CALLS[2]])
+def test_what_is_nested_too_deep_to_be_kept_is_tried_again_and_then_a_failure_in_words(
+    service: Scripted, call: Callable[[TwitterReader], object]
+) -> None:
+    deep = Reply(body=b'[{"id": 12, "x": ' + b"[" * 990 + b"]" * 990 + b"}]")
+    service.answers(deep, page({"id": 12}))
+    call(reader(service))
+    service.answers(deep)
+    with pytest.raises(ServiceError, match=r"the answer is 200, but|an object of the answer"):
+        call(reader(service, max_attempts=2))
+
+
+def test_a_post_with_half_a_character_is_kept_as_a_line_that_can_be_read(service: Scripted) -> None:
+    service.answers(Reply(body=b'[{"id": 9, "text": "a\\ud83d"}]'))
+    [record] = reader(service).posts("12", "", "").records
+    assert orjson.loads(record.line) == {"id": 9, "text": "a\ufffd"}
+
+
+def test_only_profiles_that_were_asked_for_are_taken_and_each_once(service: Scripted) -> None:
+    ids = [3, 1, 99, 1, *range(1_000, 3_000)]
+    service.answers(page(*({"id": one, "place": place} for place, one in enumerate(ids))))
+    got = reader(service).profiles(["1", "2", "3"])
+    assert [(profile.record.id, profile.fields["place"]) for profile in got] == [("3", 0), ("1", 1)]
 
 
 def test_ids_of_any_size_are_kept_as_their_digits(service: Scripted) -> None:

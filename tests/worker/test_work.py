@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,12 +38,14 @@ def record(number: int) -> Record:
 class Pages:
     """A module that gives these pages, counted by its cursor; an exception among them is raised at its place."""
 
-    def __init__(self, *pages: Fetched | Exception) -> None:
+    def __init__(self, *pages: Fetched | BaseException) -> None:
         self._pages = pages
+        self.met: list[str] = []
 
-    def pages(self, user: str, cursor: str, reader: Reader) -> Iterator[Fetched]:
+    def pages(self, user: str, cursor: str, reader: Reader, met: Iterable[str] = ()) -> Iterator[Fetched]:
+        self.met = list(met)
         for page in self._pages[int(cursor or 0) :]:
-            if isinstance(page, Exception):
+            if isinstance(page, BaseException):
                 raise page
             yield page
 
@@ -146,7 +148,8 @@ def before(tmp_path: Path) -> tuple[FileDataset, int]:
 
 def test_a_job_goes_on_where_an_earlier_lease_ended(tmp_path: Path) -> None:
     dataset, length = before(tmp_path)
-    bench = Bench(tmp_path, Pages(TWO, ONE, LAST), dataset, steps=1, records=2, cursor="1", segments=[["t1", length]])
+    pages = Pages(TWO, ONE, LAST)
+    bench = Bench(tmp_path, pages, dataset, steps=1, records=2, cursor="1", segments=[["t1", length]])
     assert bench.end()._replace(payload=b"") == wire.End(TOKEN, wire.DONE, 3, 4, "complete", ["77"], 0, "")
     step = bench.told[0]
     assert isinstance(step, wire.Step)
@@ -155,6 +158,7 @@ def test_a_job_goes_on_where_an_earlier_lease_ended(tmp_path: Path) -> None:
     receipt = dataset.receipt(USER, Operation.TIMELINE)
     assert receipt is not None
     assert receipt.tokens == ("t1", TOKEN)
+    assert pages.met == ["1"], "the cursors so far"
 
 
 def test_a_lease_that_comes_back_goes_on_in_its_own_segment(tmp_path: Path) -> None:
@@ -186,6 +190,28 @@ def test_a_module_that_raises_fails_its_job_in_words_and_the_log_has_the_rest(
     end = Bench(tmp_path, Pages(TWO, ZeroDivisionError("a bug"))).end()
     assert (end.how, end.words) == (wire.FAILED, "ZeroDivisionError: a bug")
     assert "Traceback" in caplog.text
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
+def test_whatever_is_raised_the_job_does_not_hang(tmp_path: Path, error: BaseException) -> None:
+    end = Bench(tmp_path, Pages(TWO, error)).end()
+    assert end.how == wire.FAILED
+    assert type(error).__name__ in end.words
+
+
+@pytest.mark.parametrize("cursor", ["1", ""])
+@pytest.mark.parametrize(
+    "found", [tuple(map(str, range(wire.MAX_FOUND + 1))), ("7", "8" * 256), ("",), ("\ud800",)], ids=len
+)
+def test_a_page_of_which_no_message_can_tell_fails_its_job_in_words(
+    tmp_path: Path, found: tuple[str, ...], cursor: str
+) -> None:
+    bench = Bench(tmp_path, Pages(Fetched((record(9),), cursor, found)))
+    end = bench.end()
+    assert end.how == wire.FAILED
+    assert "a page leads to" in end.words
+    assert bench.stored() == []
+    assert not list(bench.dataset.segments())
 
 
 @pytest.mark.parametrize("module", [Pages(), Pages(TWO)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -23,7 +23,7 @@ class Analyzer:
     def __init__(self, dataset: Dataset, rule: Rule, at_once: int) -> None:
         self._dataset, self._rule, self._at_once = dataset, rule, at_once
 
-    def pages(self, user: str, cursor: str, reader: Reader) -> Iterator[Fetched]:
+    def pages(self, user: str, cursor: str, reader: Reader, met: Iterable[str] = ()) -> Iterator[Fetched]:
         """Pages of profiles, in the order of the list."""
         if not (cursor.isascii() and cursor.isdigit()) and cursor:
             raise MalformedError(f"the cursor {cursor[:40]!r} is not a place in a list")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from worker.modules.module import Fetched
 from worker.modules.walking import walk
@@ -16,9 +16,9 @@ class Follower:
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
 
-    def pages(self, user: str, cursor: str, reader: Reader) -> Iterator[Fetched]:
-        """Pages of ids."""
-        return walk(f"F {user}", cursor, lambda at: reader.followers(user, at), self._patience)
+    def pages(self, user: str, cursor: str, reader: Reader, met: Iterable[str] = ()) -> Iterator[Fetched]:
+        """Pages of ids. A list may lead in circles over many leases."""
+        return walk(f"F {user}", cursor, lambda at: reader.followers(user, at), self._patience, met=met)
 
     def found_before(self, user: str) -> Iterator[str]:
         """None: this leads nowhere."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,10 +30,11 @@ class Fetched:
 class Module(Protocol):
     """One operation on an account."""
 
-    def pages(self, user: str, cursor: str, reader: Reader) -> Iterator[Fetched]:
+    def pages(self, user: str, cursor: str, reader: Reader, met: Iterable[str] = ()) -> Iterator[Fetched]:
         """The pages from `cursor` on, empty for the beginning; exactly one without a cursor, and none after it.
 
-        The next page is asked for only when the one before is durable and committed.
+        The next page is asked for only when the one before is durable and committed. `met` are the cursors of the
+        job's pages so far; they are read from the dataset when they are asked for.
         """
 
     def found_before(self, user: str) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from worker.modules.module import Fetched
 from worker.modules.walking import walk
@@ -16,8 +16,8 @@ class Timeline:
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
 
-    def pages(self, user: str, cursor: str, reader: Reader) -> Iterator[Fetched]:
-        """Pages of posts, newest first."""
+    def pages(self, user: str, cursor: str, reader: Reader, met: Iterable[str] = ()) -> Iterator[Fetched]:
+        """Pages of posts, newest first. Their cursors only go down, and cannot lead in circles."""
         return walk(f"T {user}", cursor, lambda at: reader.posts(user, at, ""), self._patience)
 
     def found_before(self, user: str) -> Iterator[str]:

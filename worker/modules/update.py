@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from storage.dataset import Dataset
@@ -19,8 +19,8 @@ class Update:
     def __init__(self, dataset: Dataset, patience: Patience) -> None:
         self._dataset, self._patience = dataset, patience
 
-    def pages(self, user: str, cursor: str, reader: Reader) -> Iterator[Fetched]:
-        """Pages of posts, newest first, down to the newest that was on file."""
+    def pages(self, user: str, cursor: str, reader: Reader, met: Iterable[str] = ()) -> Iterator[Fetched]:
+        """Pages of posts, newest first, down to the newest that was on file. Cursors only go down."""
         if cursor:
             since, _, start = cursor.partition(" ")
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from protocol.jobs import Outcome
@@ -15,14 +15,19 @@ RETRIES = 3
 
 
 def walk(
-    name: str, start: str, ask: Callable[[str], Got], patience: Patience, written: Callable[[str], str] = str
+    name: str,
+    start: str,
+    ask: Callable[[str], Got],
+    patience: Patience,
+    written: Callable[[str], str] = str,
+    met: Iterable[str] = (),
 ) -> Iterator[Fetched]:
     """The pages from `start` on. `name` tells this walk from others; `written` makes the job's cursor of the service's.
 
-    A cursor that was met before on this walk leads nowhere: the same page is asked for again, and if it stays so the
-    walk ends, with what was got.
+    A cursor that was met before leads nowhere, on this walk or under an earlier lease (`met`): the same page is asked
+    for again, and if it stays so the walk ends, with what was got.
     """
-    met = {start}
+    met = {start, *met}
     cursor = start
     while True:
         got = ask(cursor)

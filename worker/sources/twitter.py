@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -45,6 +45,8 @@ END = "0"
 
 _NOBODY_KNOWN = 17
 _MOST_DIGITS = 15
+_MOST_POSTS = 1 << 53
+"""A service that counts more posts of an account is not believed."""
 
 
 class Twitter:
@@ -106,11 +108,11 @@ class TwitterReader:
             params["max_id"] = cursor
         if since:
             params["since_id"] = since
-        documents = self._asking.ask(self._call(TIMELINE, params), _documents)
-        if not documents:
+        posts = self._asking.ask(self._call(TIMELINE, params), _documents)
+        if not posts:
             return Got((), "")
-        records = _records(documents)
-        _, newest = documents[0]
+        records = tuple(record for record, _ in posts)
+        _, newest = posts[0]
         # A service that does not go back any further must not lead us forward again.
         lowest = min(int(record.id) for record in records) - 1
         after = min(lowest, int(cursor)) if cursor else lowest
@@ -123,10 +125,15 @@ class TwitterReader:
         return Got(tuple(Record(one, one.encode()) for one in ids), "" if after == END else after)
 
     def profiles(self, users: Sequence[str]) -> list[Profile]:
-        """Profiles of at most 100 accounts."""
+        """Profiles of at most 100 accounts, each once. Those that were not asked for are nobody's followers."""
         params = {"user_id": ",".join(users)}
-        documents = self._asking.ask(self._call(LOOKUP, params, "POST"), _documents_or_none)
-        return [Profile(Record(one, line(document)), document) for one, document in documents]
+        described = self._asking.ask(self._call(LOOKUP, params, "POST"), _documents_or_none)
+        wanted = set(users)
+        profiles: dict[str, Profile] = {}
+        for record, document in described:
+            if record.id in wanted:
+                profiles.setdefault(record.id, Profile(record, document))
+        return list(profiles.values())
 
     def _call(self, endpoint: str, params: dict[str, str], method: str = "GET") -> Call:
         return Call(endpoint, f"{self._base}{endpoint}.json", params, method, self._headers)
@@ -164,18 +171,21 @@ def _read(answer: Answer) -> Any:
         raise TroubleError(f"the answer is 200, but {error}") from error
 
 
-def _documents(answer: Answer) -> list[tuple[str, dict[str, Any]]]:
-    """A list of objects, each with its id."""
+def _documents(answer: Answer) -> list[tuple[Record, dict[str, Any]]]:
+    """A list of objects, each as the record to keep and as it was read."""
     listed = _read(answer)
     if not isinstance(listed, list) or not all(isinstance(document, dict) for document in listed):
         raise TroubleError("the answer is not a list of objects")
-    documents = [(_id(document), document) for document in listed]
-    if not all(one for one, _ in documents):
+    try:
+        documents = [(Record(_id(document), line(document)), document) for document in listed]
+    except MalformedError as error:
+        raise TroubleError(f"an object of the answer is no use: {error}") from error
+    if not all(record.id for record, _ in documents):
         raise TroubleError("an object of the answer has no id")
     return documents
 
 
-def _documents_or_none(answer: Answer) -> list[tuple[str, dict[str, Any]]]:
+def _documents_or_none(answer: Answer) -> list[tuple[Record, dict[str, Any]]]:
     if answer.status == 404 and _NOBODY_KNOWN in _codes(_errors(answer)):
         return []
     return _documents(answer)
@@ -202,14 +212,10 @@ def _id(document: dict[str, Any]) -> str:
     return text if _is_number(text) else ""
 
 
-def _records(documents: Iterable[tuple[str, dict[str, Any]]]) -> tuple[Record, ...]:
-    return tuple(Record(one, line(document)) for one, document in documents)
-
-
 def _statuses_count(post: dict[str, Any]) -> int | None:
     author = post.get("user")
     count = author.get("statuses_count") if isinstance(author, dict) else None
-    return count if type(count) is int and count >= 0 else None
+    return count if type(count) is int and 0 <= count < _MOST_POSTS else None
 
 
 def _errors(answer: Answer) -> dict[str, Any]:
