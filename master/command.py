@@ -21,6 +21,7 @@ from master.opening import Opened, resting
 from master.plan import recall
 from master.process import LEADING, lead
 from master.readers import Readers
+from master.reopening import reopen
 from master.repair import repair
 from master.summary import NAMES, letters_of, line
 from master.traversal import COLLECTED, Traversing
@@ -247,7 +248,12 @@ def promote(number: str | None, settings: Settings) -> None:
 @tmatic_master.command("audit")
 @AS_JSON
 @click.option("--fast", is_flag=True, help="Trust the receipts, and do not count the records of every file.")
-@click.option("--repair", "repairing", is_flag=True, help="Give a job again to what is nowhere; the crawl must rest.")
+@click.option(
+    "--repair",
+    "repairing",
+    is_flag=True,
+    help="Give a job to what is nowhere, bring back what an ended crawl left open; it must rest.",
+)
 @settings_options(*ASKING)
 @click.pass_context
 def audit_command(context: click.Context, as_json: bool, fast: bool, repairing: bool, settings: Settings) -> None:
@@ -263,9 +269,11 @@ def audit_command(context: click.Context, as_json: bool, fast: bool, repairing: 
             click.echo("the crawl is running: what moves while it is counted may show as a difference", err=True)
         result = audit(opened.ledger, opened.dataset, files=not fast, progress=_progress())
         repaired = repair(opened, result.missing) if repairing and result.missing else 0
+        reopened = reopen(opened) if repairing and result.stranded else 0
     if sys.stderr.isatty():
         click.echo("\r\x1b[K", nl=False, err=True)
-    _print({**result.document(), "repaired": repaired}, as_json, lambda: _audit_text(result, repaired))
+    told = {**result.document(), "repaired": repaired, "reopened": reopened}
+    _print(told, as_json, lambda: _audit_text(result, repaired, reopened))
     context.exit(0 if result.clean else 1)
 
 
@@ -275,7 +283,7 @@ def _progress() -> Callable[[str, int], None] | None:
     return lambda what, count: click.echo(f"\r\x1b[K{count} {what}", nl=False, err=True)
 
 
-def _audit_text(result: Audit, repaired: int) -> str:
+def _audit_text(result: Audit, repaired: int, reopened: int) -> str:
     rows = [
         f"{result.accounts} accounts, {result.receipts} receipts, {result.live} jobs open, {result.dead} dead letters, "
         f"{result.files} files with {result.records} records",
@@ -286,6 +294,8 @@ def _audit_text(result: Audit, repaired: int) -> str:
     ]
     if repaired:
         rows.append(f"{repaired} jobs that were nowhere wait again: start the master to have them done")
+    if reopened:
+        rows.append(f"{reopened} jobs that were open wait where a master sees them: start it to have them done")
     return "\n".join(rows)
 
 
