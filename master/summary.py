@@ -143,6 +143,8 @@ def place(member: Member, now: float) -> dict[str, Any]:
         "takeovers": taken,
         "why": election.why,
     }
+    if member.finished and member.dispatch is not None and member.dispatch.idle:
+        where["state"] = "done, staying"
     if member.pair is not None:
         peer = election.peer
         where["pair"] = {
