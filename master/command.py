@@ -23,7 +23,7 @@ from master.process import LEADING, lead
 from master.readers import Readers
 from master.reopening import reopen
 from master.repair import repair
-from master.summary import NAMES, letters_of, line
+from master.summary import NAMES, letters_of, line, pages_of
 from master.traversal import COLLECTED, Traversing
 from protocol.command import run
 from protocol.configuration import settings_options
@@ -159,9 +159,10 @@ def _status_text(state: dict[str, Any]) -> str:
     rows += _pair_rows(state)
     rows.append(line(shown))
     rows.append(f"{'':10}{'waiting':>9}{'parked':>9}{'ongoing':>9}{'done':>9}{'dead':>9}{'pages':>10}{'records':>12}")
-    for name, o in state["operations"].items():
+    for operation, name in NAMES.items():
+        o = state["operations"][name]
         numbers = f"{o['waiting']:9}{o['parked']:9}{o['ongoing']:9}{o['completed']:9}{o['dead']:9}"
-        rows.append(f"{name:10}{numbers}{o['pages']:10}{o['records']:12}")
+        rows.append(f"{name:10}{numbers}{pages_of(state, operation):10}{o['records']:12}")
     rows += [
         f"worker {w['name']}: {len(w['jobs'])} of {w['room']} jobs, {w['completed']} done" for w in state["workers"]
     ]

@@ -100,6 +100,15 @@ def test_a_leader_whose_beat_stands_still_is_none(valkey: str, dataset: Path) ->
     assert (state["state"], state["trouble"]) == ("empty", "")
 
 
+def test_a_last_page_is_a_page_that_status_counts(valkey: str, dataset: Path) -> None:
+    with led_from_elsewhere(valkey, dataset) as where, redis.Redis.from_url(valkey) as client:
+        told = {"T.steps": 3, "T.complete": 34, "T.protected": 2, "T.done": 36, "F.complete": 1}
+        client.hset(Ledger(client, "main").prefix + "totals", mapping=told)
+        done = CliRunner().invoke(command.tmatic_master, ["status", *where])
+    rows = {row.split()[0]: row.split() for row in done.output.splitlines() if row}
+    assert (rows["timeline"][6], rows["follower"][6]) == ("37", "1")
+
+
 def _leads(log: Path) -> bool:
     return "took the lead" in log.read_text()
 
