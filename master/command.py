@@ -17,10 +17,11 @@ from master.intake import Lines
 from master.keys_command import keys
 from master.leading import Wish
 from master.letters_command import letters_commands
-from master.opening import Opened, resting
+from master.opening import Opened
 from master.plan import recall
 from master.process import LEADING, lead
 from master.readers import Readers
+from master.reading import reading
 from master.reopening import reopen
 from master.repair import repair
 from master.summary import NAMES, letters_of, line, pages_of
@@ -99,7 +100,7 @@ def status(as_json: bool, settings: Settings) -> None:
     masters = Masters(settings)
     states = masters.answering()
     if not states:
-        with resting(settings) as opened:
+        with reading(settings) as opened:
             states = masters.found(opened.ledger) or {"": _at_rest(opened, masters)}
     leader = leader_of(states)
     assert leader is not None, "there is one state at least"
@@ -196,7 +197,7 @@ def _pair_rows(state: dict[str, Any]) -> list[str]:
 def frontier(as_json: bool, limit: int, settings: Settings) -> None:
     """What waits, the next first: operation, account, depth, parent; collected accounts follow, one id a line."""
     rows: list[dict[str, Any]] = []
-    with resting(settings) as opened:
+    with reading(settings) as opened:
         for name in sorted(opened.ledger.queue_names(), key=lambda queue: (not queue.startswith("front:"), queue)):
             for record in opened.ledger.queue(name):
                 if len(rows) >= limit:
@@ -261,7 +262,7 @@ def audit_command(context: click.Context, as_json: bool, fast: bool, repairing: 
     """Reconcile what was assigned, stored and announced; exit 1 when the difference is not zero."""
     masters = Masters(settings)
     leader = leader_of(masters.answering())
-    with resting(settings) as opened:
+    with reading(settings) as opened:
         leader = leader or leader_of(masters.found(opened.ledger))
         if leader is not None or masters.unreached is not None:
             if repairing:

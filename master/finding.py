@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from master.opening import resting
+from master.reading import reading
 from protocol.asking import ask_masters
 from protocol.errors import LedgerError, UsageError
 from protocol.exposure import keys_for
@@ -104,7 +104,7 @@ class Masters:
         states = self.answering()
         if not states:
             try:
-                with resting(self._settings) as opened:
+                with reading(self._settings) as opened:
                     states = self.found(opened.ledger)
             except UsageError as error:
                 raise LedgerError(f"no master answers at {self.asked_at}, and {error}") from error

@@ -8,7 +8,7 @@ import click
 
 from master.finding import Masters, leader_of
 from master.letters import is_name, settle_at_rest
-from master.opening import resting
+from master.reading import reading
 from protocol.configuration import settings_options
 from protocol.errors import LedgerError, UsageError
 from protocol.settings import Settings
@@ -24,7 +24,7 @@ def letters_commands() -> list[click.Command]:
     @settings_options(*SETTINGS)
     def dead(as_json: bool, settings: Settings) -> None:
         """List the jobs that were given up: operation and account, tries, records so far, the last error's words."""
-        with resting(settings) as opened:
+        with reading(settings) as opened:
             for job, words in opened.ledger.dead():
                 name, done = f"{job.operation.value}:{job.user}", job.progress
                 if as_json:
@@ -61,7 +61,7 @@ def _settle(letters: tuple[str, ...], everything: bool, settings: Settings, word
         if not is_name(name):
             raise UsageError(f"a letter is OPERATION:ACCOUNT, as T:22013880, not {name[:80]!r}")
     masters = Masters(settings)
-    with resting(settings) as opened:
+    with reading(settings) as opened:
         if everything:
             letters = tuple(f"{job.operation.value}:{job.user}" for job, _ in opened.ledger.dead())
         states = masters.found(opened.ledger)

@@ -1,4 +1,4 @@
-"""A crawl that runs is never taken for one that rests, on whatever port its master listens."""
+"""A crawl that runs is never taken for one that rests, wherever its master listens; and what tools say of it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,18 @@ import redis
 from click.testing import CliRunner
 
 from master import command
+from master.plan import Plan
+from master.traversal import Traversing
+from protocol.errors import LedgerError
+from protocol.jobs import Operation
 from storage.files import FileDataset
 from storage.ledger import Ledger
 from tests.crawl.running import COVERED
 from tests.ledger.scribe import Scribe
 from tests.ports import free_port
 from tests.waiting import until
+
+pytestmark = pytest.mark.slow
 
 ELSEWHERE = "elsewhere.example.org:8123"
 
@@ -109,11 +115,38 @@ def test_a_last_page_is_a_page_that_status_counts(valkey: str, dataset: Path) ->
     assert (rows["timeline"][6], rows["follower"][6]) == ("37", "1")
 
 
+@pytest.mark.parametrize(
+    ("key", "field", "value"),
+    [
+        ("held", "first:1", b"garbage"),
+        ("held", "first:1", b"\x91\x01"),
+        ("dead", "T:7", b"x"),
+        ("dead", "T:7", b"\x92\x01\xc1"),
+        ("lead", "beat", b"soon"),
+        ("totals", "tokens", b"many"),
+        ("totals", b"\xff", b"1"),
+        ("crawl", "traversing", b"sideways"),
+        ("sets", "seen.members", b"all"),
+    ],
+)
+def test_what_no_master_wrote_into_a_key_is_one_sentence(
+    valkey: str, dataset: Path, key: str, field: str | bytes, value: bytes
+) -> None:
+    with led_from_elsewhere(valkey, dataset, alive=False) as where, redis.Redis.from_url(valkey) as client:
+        ledger = Ledger(client, "main")
+        ledger.release("first", ledger.observe().beat)
+        client.hset(ledger.prefix + "crawl", mapping=Plan((Operation.TIMELINE,), Traversing.BFS, 0).remembered())
+        client.hset(ledger.prefix + key, field, value)
+        for words in (["status"], ["audit", "--fast"]):
+            done = CliRunner().invoke(command.tmatic_master, [*words, *where])
+            assert isinstance(done.exception, LedgerError)
+            assert f"the ledger's key {{tmatic:main}}:{key} holds what no master wrote there: " in str(done.exception)
+
+
 def _leads(log: Path) -> bool:
     return "took the lead" in log.read_text()
 
 
-@pytest.mark.slow
 def test_the_second_crawl_of_a_machine_is_found_on_its_own_port(tmp_path: Path) -> None:
     usual = free_port()
     with contextlib.ExitStack() as running:
