@@ -14,6 +14,7 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from master.plan import SEEN, recall
+from master.questions import Ending
 from master.traversal import COLLECTED
 from protocol.errors import DatasetError, MalformedError
 from protocol.jobs import Job, Operation
@@ -48,6 +49,8 @@ class Audit:
     differences: list[str] = field(default_factory=list)
     missing: list[Key] = field(default_factory=list)
     """What is nowhere: an operation that an account owes, without job, dead letter or receipt."""
+    stranded: int = 0
+    """Jobs that are open though the crawl ended: nobody will come for them."""
 
     @property
     def clean(self) -> bool:
@@ -126,6 +129,7 @@ def audit(
     plan = recall(ledger.remembered())
     if plan is None:
         return result
+    over = _is_over(ledger)
     live = _live(ledger, result)
     totals = ledger.totals()
     told_by = _Receipts(ledger.crawl)
@@ -145,9 +149,18 @@ def audit(
     result.live, result.dead = len(live.jobs), len(live.dead)
     _sums(result, ledger, live, totals, told_by, operations)
     _log(result, ledger, totals)
+    if result.live and over and _is_over(ledger):
+        result.stranded = result.live
+        result.differences.append(f"{result.live} jobs are open in a crawl that ended: say audit --repair")
     if files:
         _files(result, dataset, told)
     return result
+
+
+def _is_over(ledger: Ledger) -> bool:
+    """Whether the crawl ended since all was done, and nobody has begun it again."""
+    lead = ledger.observe()
+    return not lead.incarnation and lead.ended == Ending.DONE.value
 
 
 def _live(ledger: Ledger, result: Audit) -> _Live:

@@ -12,27 +12,26 @@ from typing import Any
 import click
 
 from master.audit import Audit, audit
+from master.finding import Masters, leader_of
 from master.intake import Lines
 from master.keys_command import keys
 from master.leading import Wish
 from master.letters_command import letters_commands
-from master.opening import Opened, resting
+from master.opening import Opened
 from master.plan import recall
 from master.process import LEADING, lead
 from master.readers import Readers
+from master.reading import reading
+from master.reopening import reopen
 from master.repair import repair
-from master.summary import NAMES, letters_of, line
+from master.summary import NAMES, letters_of, line, pages_of
 from master.traversal import COLLECTED, Traversing
-from protocol.asking import ask_masters
 from protocol.command import run
 from protocol.configuration import settings_options
 from protocol.errors import LedgerError
-from protocol.exposure import keys_for
 from protocol.jobs import Operation
 from protocol.logs import set_up
-from protocol.places import local_pair
 from protocol.settings import Settings
-from storage.files import FileDataset
 from storage.records import unpack_job
 
 ASKING = ("crawl", "output_directory", "redis", "durability", "host", "port", "keys_directory", "insecure")
@@ -89,38 +88,6 @@ def tmatic_master(
     context.exit(lead(settings, wish))
 
 
-def _masters(settings: Settings) -> list[str]:
-    """Where the masters of a crawl on this machine listen: the one, and the other of a pair."""
-    return list(local_pair(settings.host, settings.port))
-
-
-def _ask(settings: Settings, addresses: list[str], question: str) -> dict[str, dict[str, Any]]:
-    keys = keys_for(settings)
-    return ask_masters(addresses, question, certificate=keys.master() if keys is not None else None)
-
-
-def _running(settings: Settings) -> dict[str, dict[str, Any]]:
-    """The masters of this crawl that run where the settings say, by address, and the other one of a pair where these
-    say, unless one leads already. Another crawl's are left alone."""
-    ours = FileDataset(settings.output_directory).ledger_id(settings.crawl)
-    found = {}
-    states = _ask(settings, _masters(settings), "status")
-    if all(state.get("role") != "leading" for state in states.values()):
-        peers = {state["pair"]["peer"] for state in states.values() if "pair" in state} - states.keys()
-        states |= _ask(settings, sorted(peers), "status")
-    for address, state in states.items():
-        if state.get("crawl") != settings.crawl or (state.get("ledger") or ours) != ours:
-            click.echo(f"the master at {address} is of another crawl, {state.get('crawl')!r}, and not asked", err=True)
-        else:
-            found[address] = state
-    return found
-
-
-def _leader(states: dict[str, dict[str, Any]]) -> str | None:
-    """The address of the one that leads, else of any."""
-    return min(states, key=lambda address: states[address].get("role") != "leading", default=None)
-
-
 def _print(document: Any, as_json: bool, text: Callable[[], str]) -> None:
     click.echo(json.dumps(document, indent=1) if as_json else text())
 
@@ -130,18 +97,20 @@ def _print(document: Any, as_json: bool, text: Callable[[], str]) -> None:
 @settings_options(*ASKING)
 def status(as_json: bool, settings: Settings) -> None:
     """How a crawl stands: one that runs is asked, one that rests is read."""
-    states = _running(settings)
-    leader = _leader(states)
-    if leader is not None:
-        state = states[leader]
-    else:
-        with resting(settings) as opened:
-            state = _at_rest(opened)
+    masters = Masters(settings)
+    states = masters.answering()
+    if not states:
+        with reading(settings) as opened:
+            states = masters.found(opened.ledger) or {"": _at_rest(opened, masters)}
+    leader = leader_of(states)
+    assert leader is not None, "there is one state at least"
+    state = states[leader]
     _print(state, as_json, lambda: _status_text(state))
 
 
-def _at_rest(opened: Opened) -> dict[str, Any]:
-    ledger = opened.ledger
+def _at_rest(opened: Opened, masters: Masters) -> dict[str, Any]:
+    """The state of a crawl by its ledger: of one that rests, or of one whose master is not reached."""
+    ledger, led = opened.ledger, masters.unreached is not None
     totals, plan = ledger.totals(), recall(ledger.remembered())
     lengths = {name: ledger.length(name) for name in ledger.queue_names()}
     held = list(ledger.held().values())
@@ -160,7 +129,8 @@ def _at_rest(opened: Opened) -> dict[str, Any]:
     seen, head = ledger.observe(), ledger.heads().get("", 0)
     return {
         "crawl": opened.settings.crawl,
-        "state": "resting" if plan else "empty",
+        "state": "running" if led else "resting" if plan else "empty",
+        "trouble": masters.unreached_words,
         "leader": {"name": seen.name, "epoch": seen.epoch, "incarnation": seen.incarnation},
         "plan": plan.remembered() if plan else {},
         "operations": operations,
@@ -186,12 +156,14 @@ def _status_text(state: dict[str, Any]) -> str:
     plan, dead = state["plan"], state["dead"]
     shown = {**state, "dead": len(dead) if isinstance(dead, list) else dead}
     rows = [f"crawl {state['crawl']}: {state['state']}, {state['accounts']} accounts, {plan.get('traversing', '')}"]
+    rows += [state["trouble"]] if state.get("trouble") else []
     rows += _pair_rows(state)
     rows.append(line(shown))
     rows.append(f"{'':10}{'waiting':>9}{'parked':>9}{'ongoing':>9}{'done':>9}{'dead':>9}{'pages':>10}{'records':>12}")
-    for name, o in state["operations"].items():
+    for operation, name in NAMES.items():
+        o = state["operations"][name]
         numbers = f"{o['waiting']:9}{o['parked']:9}{o['ongoing']:9}{o['completed']:9}{o['dead']:9}"
-        rows.append(f"{name:10}{numbers}{o['pages']:10}{o['records']:12}")
+        rows.append(f"{name:10}{numbers}{pages_of(state, operation):10}{o['records']:12}")
     rows += [
         f"worker {w['name']}: {len(w['jobs'])} of {w['room']} jobs, {w['completed']} done" for w in state["workers"]
     ]
@@ -225,7 +197,7 @@ def _pair_rows(state: dict[str, Any]) -> list[str]:
 def frontier(as_json: bool, limit: int, settings: Settings) -> None:
     """What waits, the next first: operation, account, depth, parent; collected accounts follow, one id a line."""
     rows: list[dict[str, Any]] = []
-    with resting(settings) as opened:
+    with reading(settings) as opened:
         for name in sorted(opened.ledger.queue_names(), key=lambda queue: (not queue.startswith("front:"), queue)):
             for record in opened.ledger.queue(name):
                 if len(rows) >= limit:
@@ -244,10 +216,9 @@ def frontier(as_json: bool, limit: int, settings: Settings) -> None:
 @settings_options(*ASKING)
 def drain(as_json: bool, settings: Settings) -> None:
     """Let a running crawl finish what is in hand and stop; start the master again to go on."""
-    leader = _leader(_running(settings))
-    if leader is None:
-        raise LedgerError(f"no master answers at {settings.host}:{settings.port}: there is nothing to drain")
-    state = _ask(settings, [leader], "drain").get(leader)
+    masters = Masters(settings)
+    leader, _ = masters.leader("there is nothing to drain")
+    state = masters.ask([leader], "drain").get(leader)
     if state is None:
         raise LedgerError(f"the master at {leader} did not answer: ask again")
     _print(state, as_json, lambda: "draining: " + _status_text(state))
@@ -259,18 +230,16 @@ def drain(as_json: bool, settings: Settings) -> None:
 def promote(number: str | None, settings: Settings) -> None:
     """Hand the lead of a pair over, on purpose; workers keep what they hold."""
     deadline = time.monotonic() + PROMOTED_S
-    states = _running(settings)
-    before = _leader(states)
-    if before is None:
-        raise LedgerError(f"no master answers at {settings.host}:{settings.port}: there is nobody to hand over")
+    masters = Masters(settings)
+    before, states = masters.leader("there is nobody to hand over")
     state = states[before]
     if number is not None and state.get("role") == "leading" and state.get("pair", {}).get("number") == int(number):
         click.echo(f"the master at {before} leads already")
         return
-    _ask(settings, [before], "promote")
+    masters.ask([before], "promote")
     while time.monotonic() < deadline:
-        states = _running(settings)
-        now = _leader(states)
+        states = masters.answering()
+        now = leader_of(states)
         if now is not None and now != before and states[now].get("role") == "leading":
             click.echo(f"the master at {now} leads, in epoch {states[now]['epoch']}")
             return
@@ -281,21 +250,32 @@ def promote(number: str | None, settings: Settings) -> None:
 @tmatic_master.command("audit")
 @AS_JSON
 @click.option("--fast", is_flag=True, help="Trust the receipts, and do not count the records of every file.")
-@click.option("--repair", "repairing", is_flag=True, help="Give a job again to what is nowhere; the crawl must rest.")
+@click.option(
+    "--repair",
+    "repairing",
+    is_flag=True,
+    help="Give a job to what is nowhere, bring back what an ended crawl left open; it must rest.",
+)
 @settings_options(*ASKING)
 @click.pass_context
 def audit_command(context: click.Context, as_json: bool, fast: bool, repairing: bool, settings: Settings) -> None:
     """Reconcile what was assigned, stored and announced; exit 1 when the difference is not zero."""
-    if _running(settings):
-        if repairing:
-            raise LedgerError("a master leads this crawl: stop it first, then repair")
-        click.echo("the crawl is running: what moves while it is counted may show as a difference", err=True)
-    with resting(settings) as opened:
+    masters = Masters(settings)
+    leader = leader_of(masters.answering())
+    with reading(settings) as opened:
+        leader = leader or leader_of(masters.found(opened.ledger))
+        if leader is not None or masters.unreached is not None:
+            if repairing:
+                words = masters.unreached_words or f"a master at {leader} leads this crawl"
+                raise LedgerError(f"{words}; stop that one first, then repair")
+            click.echo("the crawl is running: what moves while it is counted may show as a difference", err=True)
         result = audit(opened.ledger, opened.dataset, files=not fast, progress=_progress())
         repaired = repair(opened, result.missing) if repairing and result.missing else 0
+        reopened = reopen(opened) if repairing and result.stranded else 0
     if sys.stderr.isatty():
         click.echo("\r\x1b[K", nl=False, err=True)
-    _print({**result.document(), "repaired": repaired}, as_json, lambda: _audit_text(result, repaired))
+    told = {**result.document(), "repaired": repaired, "reopened": reopened}
+    _print(told, as_json, lambda: _audit_text(result, repaired, reopened))
     context.exit(0 if result.clean else 1)
 
 
@@ -305,7 +285,7 @@ def _progress() -> Callable[[str, int], None] | None:
     return lambda what, count: click.echo(f"\r\x1b[K{count} {what}", nl=False, err=True)
 
 
-def _audit_text(result: Audit, repaired: int) -> str:
+def _audit_text(result: Audit, repaired: int, reopened: int) -> str:
     rows = [
         f"{result.accounts} accounts, {result.receipts} receipts, {result.live} jobs open, {result.dead} dead letters, "
         f"{result.files} files with {result.records} records",
@@ -316,19 +296,13 @@ def _audit_text(result: Audit, repaired: int) -> str:
     ]
     if repaired:
         rows.append(f"{repaired} jobs that were nowhere wait again: start the master to have them done")
+    if reopened:
+        rows.append(f"{reopened} jobs that were open wait where a master sees them: start it to have them done")
     return "\n".join(rows)
 
 
-def _ask_leader(settings: Settings, question: str) -> dict[str, Any] | None:
-    states = _running(settings)
-    leader = _leader(states)
-    if leader is None or states[leader].get("role") != "leading":
-        return None
-    return _ask(settings, [leader], question).get(leader)
-
-
 tmatic_master.add_command(keys)
-for command in letters_commands(_ask_leader):
+for command in letters_commands():
     tmatic_master.add_command(command)
 
 

@@ -4,7 +4,7 @@ Questions of one word or a word with its object, as STATUS carries them:
 
 | question | answer |
 |---|---|
-| `status` | the document |
+| `status` | the document, with totals that are read for it |
 | `where` | a small one: whether this master leads, and where it publishes events |
 | `drain`, `promote` | the document, or why not |
 | `dead FIRST COUNT` | so many dead letters, in a stable order |
@@ -29,25 +29,31 @@ from storage.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
-Document = Callable[[], dict[str, Any]]
-
+TOTALS = "totals"
+FRESH_WITHIN_S = 0.2
+"""How long a document waits for fresh totals: a ledger that is stuck keeps nobody from an answer."""
+ASKED_AGAIN_S = 2.0
+"""Totals that have not come for so long are asked for anew."""
 IN_LINE_S = 1.0
 """How often it is looked what waits next, while somebody watches."""
 NOT_LEADING = "this master does not lead: ask the one that does"
 
 
 class Inquiries:
-    """Answers for one master. `state` makes the document, `where` the small one."""
+    """Answers for one master. `state` makes the document, with the totals that it is given if it is given some, and
+    `where` the small one."""
 
     def __init__(
         self,
         member: Member,
         reader: LogReader,
-        state: Callable[[], dict[str, Any]],
+        state: Callable[[dict[str, int] | None], dict[str, Any]],
         where: Callable[[], dict[str, Any]],
     ) -> None:
         self._member, self._reader, self._state, self._where = member, reader, state, where
-        self._looked_at = float("-inf")
+        self._looked_at = self._totals_at = float("-inf")
+        self._totals_come = True
+        self._waiting: list[bytes] = []
         self.in_line: dict[str, list[list[Any]]] = {}
         """The next jobs of each operation, as they were lately."""
 
@@ -61,38 +67,64 @@ class Inquiries:
             self._looked_at = now
             self._reader.ask(None, lambda ledger: wire.Report(json.dumps(in_line(ledger))))
 
-    def answers(self) -> Iterator[tuple[bytes, wire.Message]]:
-        """What was read, and for whom it is."""
-        for whom, answer in self._reader.answers():
+    def answers(self, some: bool) -> Iterator[tuple[bytes, wire.Message]]:
+        """What was read (`some`: there is something), and for whom it is; and what waited for it long enough."""
+        for whom, answer in self._reader.answers() if some else ():
             if isinstance(whom, bytes):
                 yield whom, answer
             elif whom is None and isinstance(answer, wire.Report):
                 self.in_line = json.loads(answer.document)
+            elif whom == TOTALS and isinstance(answer, wire.Report):
+                self._totals_come = True
+                yield from self._told(json.loads(answer.document))
             elif isinstance(whom, tuple):
                 yield whom[0], self._settled(whom[1], answer)
+        if self._waiting and time.monotonic() - self._totals_at >= FRESH_WITHIN_S:
+            yield from self._told(None)
+
+    def _told(self, totals: dict[str, int] | None) -> Iterator[tuple[bytes, wire.Message]]:
+        """The document, for all who wait for it."""
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            report = self._document(totals)
+            yield from ((peer, report) for peer in waiting)
 
     def asked(self, peer: bytes, question: str) -> wire.Message | None:
         """The answer to a question, None when it comes later."""
         word, _, rest = question.partition(" ")
         match word:
             case "status" if not rest:
-                return self._report("")
+                return self._report(peer, "")
             case "where" if not rest:
                 return wire.Report(json.dumps(self._where()))
             case "drain" if not rest:
-                return self._report(self._drain())
+                return self._report(peer, self._drain())
             case "promote" if not rest:
-                return self._report(self._promote())
+                return self._report(peer, self._promote())
             case "dead":
                 return self._dead(peer, rest)
             case "requeue" | "drop":
                 return self._letter(peer, word, rest)
             case "forget":
-                return self._report(self._forget(rest))
-        return self._report(f"there is no question {question[:40]!r}")
+                return self._report(peer, self._forget(rest))
+        return self._report(peer, f"there is no question {question[:40]!r}")
 
-    def _report(self, refusal: str) -> wire.Message:
-        return wire.Refused("command", refusal) if refusal else wire.Report(json.dumps(self._state()))
+    def _report(self, peer: bytes, refusal: str) -> wire.Message | None:
+        """The document, with totals that are no older than the question if the ledger tells them soon; or why not."""
+        if refusal:
+            return wire.Refused("command", refusal)
+        since = time.monotonic() - self._totals_at
+        late = not self._totals_come and FRESH_WITHIN_S <= since < ASKED_AGAIN_S
+        if self._member.dispatch is None or late:
+            return self._document(None)
+        if self._totals_come or since >= ASKED_AGAIN_S:
+            self._totals_at, self._totals_come = time.monotonic(), False
+            self._reader.ask(TOTALS, lambda ledger: wire.Report(json.dumps(ledger.totals())))
+        self._waiting.append(peer)
+        return None
+
+    def _document(self, totals: dict[str, int] | None) -> wire.Message:
+        return wire.Report(json.dumps(self._state(totals)))
 
     def _drain(self) -> str:
         if self._member.dispatch is None:
@@ -152,4 +184,4 @@ class Inquiries:
         name, letter = entry.topic, entry.body
         dispatch.also(requeued(dispatch.traversal, name, letter) if again else dropped(name, letter))
         log.info("told what to do with a dead letter", extra=fields(letter=entry.topic, what=word))
-        return self._report("")
+        return self._document(None)

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any
 
 import click
 
+from master.finding import Masters, leader_of
 from master.letters import is_name, settle_at_rest
-from master.opening import resting
+from master.reading import reading
 from protocol.configuration import settings_options
 from protocol.errors import LedgerError, UsageError
 from protocol.settings import Settings
 
 SETTINGS = ("crawl", "output_directory", "redis", "durability", "host", "port", "keys_directory", "insecure")
-Asking = Callable[[Settings, str], dict[str, Any] | None]
-"""Asks the master that leads a crawl; None when none does."""
 
 
-def letters_commands(ask: Asking) -> list[click.Command]:
+def letters_commands() -> list[click.Command]:
     """The commands, for `tmatic-master`."""
 
     @click.command()
@@ -27,7 +24,7 @@ def letters_commands(ask: Asking) -> list[click.Command]:
     @settings_options(*SETTINGS)
     def dead(as_json: bool, settings: Settings) -> None:
         """List the jobs that were given up: operation and account, tries, records so far, the last error's words."""
-        with resting(settings) as opened:
+        with reading(settings) as opened:
             for job, words in opened.ledger.dead():
                 name, done = f"{job.operation.value}:{job.user}", job.progress
                 if as_json:
@@ -43,7 +40,7 @@ def letters_commands(ask: Asking) -> list[click.Command]:
     @settings_options(*SETTINGS)
     def requeue(letters: tuple[str, ...], everything: bool, settings: Settings) -> None:
         """Try LETTERS again, each as OPERATION:ACCOUNT, from where they stood."""
-        count = _settle(ask, letters, everything, settings, "requeue")
+        count = _settle(letters, everything, settings, "requeue")
         click.echo(f"{count} jobs wait again")
 
     @click.command()
@@ -51,24 +48,32 @@ def letters_commands(ask: Asking) -> list[click.Command]:
     @settings_options(*SETTINGS)
     def drop(letters: tuple[str, ...], settings: Settings) -> None:
         """Put LETTERS away for good, each as OPERATION:ACCOUNT: they are not tried again, and count as dealt with."""
-        count = _settle(ask, letters, False, settings, "drop")
+        count = _settle(letters, False, settings, "drop")
         click.echo(f"{count} letters are put away")
 
     return [dead, requeue, drop]
 
 
-def _settle(ask: Asking, letters: tuple[str, ...], everything: bool, settings: Settings, word: str) -> int:
+def _settle(letters: tuple[str, ...], everything: bool, settings: Settings, word: str) -> int:
     if everything == bool(letters):
         raise UsageError(f"say which letters to {word}, as T:22013880, or --all; `tmatic-master dead` lists them")
     for name in letters:
         if not is_name(name):
             raise UsageError(f"a letter is OPERATION:ACCOUNT, as T:22013880, not {name[:80]!r}")
-    with resting(settings) as opened:
+    masters = Masters(settings)
+    with reading(settings) as opened:
         if everything:
             letters = tuple(f"{job.operation.value}:{job.user}" for job, _ in opened.ledger.dead())
-        if ask(settings, "where") is None:
+        states = masters.found(opened.ledger)
+        leader = leader_of(states)
+        if leader is None and masters.unreached is not None:
+            raise LedgerError(masters.unreached_words)
+        if leader is None or states[leader].get("role") != "leading":
             return settle_at_rest(opened, letters, drop=word == "drop")
     for name in letters:
-        if ask(settings, f"{word} {name}") is None:
+        # The lead may change hands between two letters.
+        if name != letters[0]:
+            leader = leader_of(masters.answering())
+        if leader is None or leader not in masters.ask([leader], f"{word} {name}"):
             raise LedgerError("the master that led this crawl does not answer any more: ask again")
     return len(letters)

@@ -115,9 +115,8 @@ class Loop:
                     self._take_answer()
                 if self._router in ready:
                     self._read_frames()
-                if self._reader.fileno() in ready:
-                    for asker, answer in self._inquiries.answers():
-                        self._transmit(asker, answer)
+                for asker, answer in self._inquiries.answers(self._reader.fileno() in ready):
+                    self._transmit(asker, answer)
                 self._turn()
                 if self.member.ending is not None:
                     return self.member.ending
@@ -336,8 +335,9 @@ class Loop:
         member = self.member
         return {"role": member.election.role.value, "events": self.events_at, "ledger": member.ledger_id}
 
-    def state(self) -> dict[str, Any]:
-        """The document for tools."""
+    def state(self, fresh: dict[str, int] | None = None) -> dict[str, Any]:
+        """The document for tools; `fresh` are the totals, if they were read just now."""
+        self.totals = self.totals if fresh is None else fresh
         member, crawl = self.member, self._leading.terms.crawl
         where = {**place(member, time.monotonic()), "events": self.events_at}
         if member.dispatch is None or member.leadership is None:

@@ -49,6 +49,15 @@ def letters_of(totals: Mapping[str, int], letter: str) -> int:
     return totals.get(f"{letter}.dead", 0) - totals.get(f"{letter}.revived", 0) - totals.get(f"{letter}.dropped", 0)
 
 
+def pages_of(state: Mapping[str, Any], operation: Operation) -> int:
+    """The pages of an operation that a document tells of: its steps, and the last pages, each of which came with an
+    end. The document has both apart."""
+    pages: int = state["operations"][NAMES[operation]]["pages"]
+    for ending in ENDINGS["pages"][1:]:
+        pages += state["totals"].get(operation.value + ending, 0)
+    return pages
+
+
 def document(
     dispatch: Dispatch,
     totals: Mapping[str, int],
@@ -143,6 +152,8 @@ def place(member: Member, now: float) -> dict[str, Any]:
         "takeovers": taken,
         "why": election.why,
     }
+    if member.finished and member.dispatch is not None and member.dispatch.idle:
+        where["state"] = "done, staying"
     if member.pair is not None:
         peer = election.peer
         where["pair"] = {

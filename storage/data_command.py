@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import orjson
 
 from protocol.command import run
-from protocol.errors import TmaticError, UsageError
+from protocol.errors import DatasetError, TmaticError, UsageError
 from storage.dataset import RecordKind
 from storage.files import FileDataset
+from storage.manifest import NAME as MANIFEST
 from storage.text import lines_of_file
 from storage.verifying import Report, kinds_of, stats, verify
 
@@ -21,6 +24,23 @@ _OUTPUT = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.group(help="Look at a dataset, and prove that it is whole.")
 def commands() -> None:
     """The group that the commands below hang on."""
+
+
+@contextlib.contextmanager
+def _receipted(output: Path) -> Iterator[FileDataset]:
+    """A dataset with its receipts. Raises DatasetError where there is none, and for what cannot be read in it: who
+    would count nothing, and find nothing wrong with it, would take a volume that is not mounted for a good one."""
+    dataset = FileDataset(output)
+    if not dataset.is_there and (next(dataset.files(), None) or (output / MANIFEST).exists()):
+        raise DatasetError(
+            f"{output} was handed on without its receipts, which are in .tmatic and tell what must be there; "
+            f"{MANIFEST}, if it came with the files, has the sha256 of each"
+        )
+    dataset.require_there()
+    try:
+        yield dataset
+    except OSError as error:
+        raise DatasetError(f"{error.filename or output} cannot be read: {error.strerror}") from error
 
 
 @commands.command("cat")
@@ -73,7 +93,8 @@ def verify_command(output: Path, as_json: bool) -> None:
         if shown and report.files % 16 == 0:
             click.echo(f"\r{report.files:,} files, {report.records:,} records", err=True, nl=False)
 
-    report = verify(FileDataset(output), progress)
+    with _receipted(output) as dataset:
+        report = verify(dataset, progress)
     if shown:
         click.echo("\r\033[K", err=True, nl=False)
     if as_json:
@@ -96,7 +117,8 @@ def verify_command(output: Path, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as one JSON object.")
 def stats_command(output: Path, as_json: bool) -> None:
     """Count what is below OUTPUT, from its receipts: by kind, and by how the jobs ended."""
-    counted = stats(FileDataset(output))
+    with _receipted(output) as dataset:
+        counted = stats(dataset)
     if as_json:
         click.echo(orjson.dumps(counted))
         return

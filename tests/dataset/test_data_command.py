@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -135,6 +136,30 @@ def test_verify_tells_what_an_unfinished_crawl_left(dataset: FileDataset) -> Non
     dataset.recover()
     assert "unfinished merge" not in tmatic_data("verify", dataset.output)
     assert dataset.newest(USER) == "9"
+
+
+@pytest.mark.parametrize("word", ["verify", "stats"])
+def test_what_is_no_dataset_is_not_found_to_be_well(dataset: FileDataset, tmp_path: Path, word: str) -> None:
+    empty = tmp_path / "not mounted"
+    empty.mkdir()
+    assert "there is no dataset in" in tmatic_data(word, empty, check=1)
+    assert "there is no dataset in" in tmatic_data(word, empty, "--json", check=1)
+    shutil.rmtree(dataset.output / ".tmatic")
+    assert "was handed on without its receipts" in tmatic_data(word, dataset.output, check=1)
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "manifest.json").write_text("{}")
+    assert "was handed on without its receipts" in tmatic_data(word, bare, check=1)
+
+
+@pytest.mark.parametrize("word", ["verify", "stats"])
+def test_a_directory_in_the_place_of_a_receipt_is_named(dataset: FileDataset, word: str) -> None:
+    [receipt] = (dataset.output / ".tmatic" / "receipts").glob("*/22013880.twt.*")
+    receipt.unlink()
+    receipt.mkdir()
+    answer = tmatic_data(word, dataset.output, check=1)
+    assert "Is a directory" in answer or "is a directory" in answer
+    assert receipt.name in answer
 
 
 def test_stats_counts_by_kind_and_outcome(dataset: FileDataset) -> None:

@@ -101,6 +101,14 @@ def test_a_master_answers_while_its_redis_is_stuck_and_goes_on_after(
         assert not leading.said("does not answer")
 
 
+def test_a_status_tells_totals_that_are_as_new_as_the_queues(tmp_path: Path, server: OwnRedis, ledger: Ledger) -> None:
+    with master(tmp_path, "--redis", server.url) as leading, server.client() as client:
+        until(lambda: ledger.length("T") == 3, TIMEOUT_S)
+        for done in range(1, 20):
+            client.hset(ledger.prefix + "totals", "T.done", done)
+            assert asked(leading)["operations"]["timeline"]["completed"] == done
+
+
 @pytest.mark.parametrize(
     ("trouble", "mended", "words"),
     [

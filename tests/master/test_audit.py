@@ -14,6 +14,7 @@ import redis
 from master.audit import Audit, audit
 from master.opening import Opened
 from master.plan import Plan
+from master.reopening import reopen
 from master.repair import repair
 from master.traversal import Traversing
 from protocol.errors import LedgerError
@@ -23,7 +24,7 @@ from storage.dataset import RecordKind
 from storage.files import FileDataset
 from storage.ledger import Ledger, Transition
 from storage.receipts import ReceiptDraft
-from storage.records import pack_job
+from storage.records import pack_job, unpack_job
 from tests.dataset.pages import draft, posts
 from tests.ledger.scribe import Scribe
 
@@ -210,6 +211,50 @@ def test_what_is_nowhere_gets_a_job_again_once(crawl: Crawl) -> None:
     assert (after.lost, after.doubled, after.differences) == ([], [], [])
     assert after.live == before.live + 2
     assert repair(resting_at(crawl), after.missing) == 0
+
+
+def ended(crawl: Crawl) -> None:
+    crawl.ledger.release(crawl.scribe.lead.incarnation, crawl.scribe.beat, ended="done")
+
+
+def test_jobs_that_are_open_in_a_crawl_that_ended_are_a_difference(crawl: Crawl) -> None:
+    ended(crawl)
+    result = crawl.audit()
+    assert result.differences == ["3 jobs are open in a crawl that ended: say audit --repair"]
+    assert (result.clean, result.stranded, result.lost_count) == (False, 3, 0)
+    assert reopen(resting_at(crawl)) == 3
+    assert crawl.audit().clean, "somebody begins it again"
+
+
+@pytest.mark.parametrize("counted", [0, 1, -2])
+def test_a_level_that_was_over_too_early_counts_its_jobs_again(valkey: str, tmp_path: Path, counted: int) -> None:
+    analyse = Operation.ANALYSE
+    with redis.Redis.from_url(valkey) as client:
+        ledger, users = Ledger(client, "main"), [str(number) for number in range(300)]
+        scribe = Scribe.taking(ledger)
+        plan = Plan((analyse,), Traversing.BFS, 3)
+        flat: list[object] = []
+        for user in users:
+            flat += [user, "A1", pack_job(Job(analyse, user, 1)), "1"]
+        scribe.commit(*(["C", name, value] for name, value in plan.remembered().items()), ["I", "seen", False, flat])
+        client.hset(ledger.prefix + "levels", "1", counted)
+        ledger.release(scribe.lead.incarnation, scribe.beat, ended="done")
+        opened = Opened(Settings(), FileDataset(tmp_path), ledger, None, ledger)
+        assert audit(ledger, opened.dataset).stranded == 300
+        assert reopen(opened) == 300
+        again = Scribe.taking(ledger, "second")
+        assert again.commit(queues=["A1"]).levels == {1: 300}
+        assert sorted(unpack_job(record).user for record in ledger.queue("A1")) == sorted(users)
+        result = audit(ledger, opened.dataset)
+        assert (result.lost, result.doubled, result.differences) == ([], [], [])
+
+
+def test_a_queue_that_no_master_looks_into_is_emptied_into_the_right_one(crawl: Crawl) -> None:
+    crawl.client.rename(crawl.ledger.prefix + "queue:T", crawl.ledger.prefix + "queue:T9")
+    ended(crawl)
+    assert reopen(resting_at(crawl)) == 3
+    assert (crawl.ledger.queue_names(), crawl.ledger.length("T")) == (["T"], 1)
+    assert crawl.audit().clean
 
 
 @pytest.mark.slow

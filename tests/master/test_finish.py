@@ -1,9 +1,12 @@
-"""The end of a crawl, when the ledger's server fails while the manifest is written."""
+"""The end of a crawl, also when the ledger's server fails while the manifest is written or the master stays."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 import zmq
 
 from master.intake import Lines
@@ -16,11 +19,15 @@ from master.process import terms_of
 from master.publishing import Publisher, Tail
 from master.questions import Ending
 from master.traversal import Traversing
+from protocol.asking import ask_masters
 from protocol.door import Door
 from protocol.errors import LedgerError
 from protocol.jobs import Operation
 from protocol.settings import Settings
 from protocol.sockets import publisher, router
+from tests.crawl.running import COVERED
+from tests.ports import free_port
+from tests.waiting import until
 
 
 def test_a_ledger_that_fails_while_a_crawl_is_finished_ends_no_master(tmp_path: Path, valkey: str) -> None:
@@ -50,3 +57,21 @@ def test_a_ledger_that_fails_while_a_crawl_is_finished_ends_no_master(tmp_path: 
             socket.close(0)
     assert len(tries) == 3
     assert opened.ledger.observe().ended == "done"
+
+
+@pytest.mark.slow
+def test_a_master_that_is_done_and_stays_says_so(tmp_path: Path) -> None:
+    (tmp_path / "targets").write_text("")
+    port, folder = free_port(), tmp_path / "data"
+    words = ["-T", "--stay", "--stream", str(tmp_path / "targets"), "--output", str(folder), "--port", str(port)]
+    with (tmp_path / "log").open("wb") as log:
+        staying = subprocess.Popen([sys.executable, "-m", "master.command", *words], stderr=log, env=COVERED)
+
+    def state() -> str:
+        return str(ask_masters([f"127.0.0.1:{port}"], "status").get(f"127.0.0.1:{port}", {}).get("state"))
+
+    try:
+        until(lambda: state() == "done, staying", 20)
+    finally:
+        staying.terminate()
+        assert staying.wait(20) == 0

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from master import command
+from master import command, finding
 
 HERE, THERE = "10.0.0.1:8000", "10.0.0.2:8001"
 
@@ -36,7 +36,7 @@ class Pair:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, folder: Path, pair: Pair, *words: str) -> str:
-    monkeypatch.setattr(command, "ask_masters", pair.ask)
+    monkeypatch.setattr(finding, "ask_masters", pair.ask)
     told = [*words, "--output", str(folder), "--host", "10.0.0.1", "--insecure"]
     done = CliRunner().invoke(command.tmatic_master, told, catch_exceptions=False)
     assert done.exit_code == 0, done.output
