@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import functools
 import os
+import stat
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from protocol.completion import PATH, OneOf
 from protocol.errors import UsageError
 from protocol.setting import LONGEST_TEXT, Row
 from protocol.settings import TABLE, Settings
@@ -84,7 +86,7 @@ def settings_options(*names: str) -> Callable[[Command], Command]:
 
         decorated: Any = run
         config_help = f"The file of settings.  [default: {FILE}, if the current directory has one]"
-        decorated = click.option("--config", metavar="FILE", help=config_help)(decorated)
+        decorated = click.option("--config", metavar="FILE", type=PATH, help=config_help)(decorated)
         for name in reversed(names):
             if TABLE[name].flag:
                 decorated = _option(TABLE[name])(decorated)
@@ -100,15 +102,18 @@ def _option(row: Row) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     text = row.help + (f"  [{'; '.join(notes)}]" if notes else "")
     if row.kind is bool:
         return click.option(f"{row.flag}/--no-{row.flag[2:]}", row.name, default=None, help=text)
-    metavar = "|".join(row.choices) or {int: "N", float: "N"}.get(row.kind, "PATH" if "path" in row.allowed else "TEXT")
-    return click.option(
-        row.flag, row.name, metavar=metavar, multiple=row.kind == tuple[str, ...], type=click.UNPROCESSED, help=text
-    )
+    kind: click.ParamType[Any] = click.UNPROCESSED
+    metavar = {int: "N", float: "N"}.get(row.kind, "TEXT")
+    if row.choices:
+        kind, metavar = OneOf(row.choices), "|".join(row.choices)
+    elif row.kind in (Path, Path | None):
+        kind, metavar = PATH, "PATH"
+    return click.option(row.flag, row.name, metavar=metavar, multiple=row.kind == tuple[str, ...], type=kind, help=text)
 
 
 def _from_file(config: Path | None) -> dict[str, Any]:
     path = config or Path(FILE)
-    if config is None and not path.is_file():
+    if config is None and not os.path.lexists(path):  # a link to nothing is there, and a mistake
         return {}
     try:
         said = tomllib.loads(_text(path, LARGEST_FILE))
@@ -149,8 +154,11 @@ def _known(key: str, place: str, spelt: Callable[[str], str]) -> Row:
 
 
 def _text(path: Path, most: int) -> str:
-    """The text of a file of at most so many bytes."""
+    """The text of a file of at most so many bytes. What is no file is refused: a pipe may never say anything, and
+    children read it again."""
     try:
+        if path != Path(os.devnull) and not stat.S_ISREG(path.stat().st_mode):
+            raise UsageError(f"{path} is not a file")
         with path.open("rb") as file:
             content = file.read(most + 1)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import signal
 import subprocess
@@ -11,10 +12,12 @@ from pathlib import Path
 import click
 import pytest
 
+from master.crawl_command import tmatic_crawl
 from protocol.command import run
 from protocol.configuration import settings_options
 from protocol.errors import LedgerError, UsageError
 from protocol.settings import Settings
+from tests.docs import reference_page
 
 TIMEOUT_S = 20
 
@@ -96,6 +99,27 @@ def test_a_shell_completes_its_words(monkeypatch: pytest.MonkeyPatch, capfd: pyt
     assert (left.value.code, capfd.readouterr().out) == (0, "plain,show\n")
 
 
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("tmatic-crawl targ", "file,targ\n"),
+        ("tmatic-crawl --seeds targ", "file,targ\n"),
+        ("tmatic-crawl --output da", "file,da\n"),
+        ("tmatic-crawl --config tm", "file,tm\n"),
+        ("tmatic-crawl --traversing b", "plain,BFS\n"),
+    ],
+)
+def test_a_shell_completes_names_of_files_and_words_of_settings(
+    words: str, completed: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_TMATIC_CRAWL_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+    with pytest.raises(SystemExit) as left:
+        run(tmatic_crawl, "tmatic-crawl", [])
+    assert (left.value.code, capfd.readouterr().out) == (0, completed)
+
+
 CHILD = """
 import click
 from protocol.command import run
@@ -138,3 +162,36 @@ def test_ctrl_c_ends_it_quietly() -> None:
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=TIMEOUT_S)
     assert (process.returncode, said) == (130, b"")
+
+
+ENTRIES = configparser.ConfigParser()
+ENTRIES.read(Path(__file__).parent.parent / "setup.cfg")
+SCRIPTS = dict(line.split(" = ") for line in ENTRIES["options.entry_points"]["console_scripts"].split("\n") if line)
+
+
+@pytest.mark.parametrize("name", reference_page.MODULES)
+def test_ctrl_c_while_a_command_comes_in_ends_it_quietly(name: str, tmp_path: Path) -> None:
+    # Every command needs click: this one takes for ever to come in.
+    (tmp_path / "click.py").write_text("import time\nprint('ready', flush=True)\ntime.sleep(60)")
+    module, _, entry = SCRIPTS[name].partition(":")
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"import sys; from {module} import {entry}; sys.exit({entry}())"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parent.parent}"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=TIMEOUT_S)
+    assert (process.returncode, said) == (130, b"")
+
+
+def test_every_command_has_its_entry_point() -> None:
+    assert SCRIPTS.keys() == reference_page.MODULES.keys()
+    for name, module in reference_page.MODULES.items():
+        where, _, entry = SCRIPTS[name].partition(":")
+        code = f"import sys; from {where} import {entry}; sys.argv = ['{name}', '--version']; {entry}()"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+        assert done.stdout.split()[0] == name, module
