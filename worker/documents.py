@@ -29,13 +29,17 @@ _FLOAT_DIGITS = 308
 
 def parse(body: bytes) -> Any:
     """The document. Raises MalformedError when it is not JSON."""
-    shape = body.translate(_SHAPE)
-    if _LONG not in shape and _LONG_NEGATIVE not in shape:
-        try:
-            return orjson.loads(body)
-        except orjson.JSONDecodeError:
-            pass
     try:
+        document = orjson.loads(body)
+        shape = body.translate(_SHAPE)
+        if _LONG not in shape and _LONG_NEGATIVE not in shape:
+            return document
+        sound = True
+    except orjson.JSONDecodeError:
+        sound = False
+    try:
+        if sound:
+            return json.loads(body)
         return _mended(json.loads(body, parse_constant=_refuse, parse_int=_whole_number, parse_float=_number))
     except (ValueError, RecursionError) as error:
         raise MalformedError(f"it is not JSON: {str(error)[:80]}") from error
