@@ -19,7 +19,7 @@ from types import FrameType
 import click
 
 from master.supervision import Kept, stop_all
-from protocol.command import run
+from protocol.command import SIGNALLED, run
 from protocol.configuration import as_environment, settings_options
 from protocol.errors import TmaticError, UsageError
 from protocol.logs import fields, set_up
@@ -122,6 +122,8 @@ class Crawl:
     port: int = 0
     base_url: str = ""
     stopping: bool = False
+    signalled: int = 0
+    """The first signal that told this process to stop."""
     emulator_port: int = 0
     emulators: list[Kept] = field(default_factory=list)
     masters: list[Kept] = field(default_factory=list)
@@ -201,7 +203,7 @@ class Crawl:
                 return 1
             time.sleep(LOOK_S)
         log.info("stopping: call again with the same --output to go on")
-        return 130
+        return SIGNALLED + self.signalled
 
     def _let_leave(self, workers: list[Kept]) -> None:
         """The master said that all is done: its workers leave by themselves."""
@@ -269,7 +271,8 @@ class Crawl:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _signalled(self, _number: int, _frame: FrameType | None) -> None:
+    def _signalled(self, number: int, _frame: FrameType | None) -> None:
+        self.signalled = self.signalled or number
         if self.stopping:
             for kept in (*self.emulators, *self.masters, *self.workers):
                 if kept.process is not None:

@@ -12,6 +12,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
+from types import FrameType
 
 import zmq
 
@@ -26,6 +27,7 @@ from master.questions import Ending
 from master.standby import Pair
 from master.terms import Terms
 from protocol.authentication import Authentication, Authorised
+from protocol.command import SIGNALLED
 from protocol.door import Door
 from protocol.errors import DatasetError, UsageError
 from protocol.exposure import check_exposure, keys_for
@@ -60,18 +62,34 @@ class Sockets:
     refusals: Refusals | None = None
 
 
+class Told(Loop):
+    """The loop, which remembers by which signal it was told to stop, and whether all was done by then."""
+
+    told: int = 0
+    was_over: bool = False
+
+    def _signalled(self, number: int, frame: FrameType | None) -> None:
+        if not self.told:
+            self.told, self.was_over = number, self.member.finished and self._waiting
+        try:
+            super()._signalled(number, frame)
+        except KeyboardInterrupt:
+            _cut(number, frame)
+
+
 def lead(settings: Settings, wish: Wish) -> int:
-    """Lead a crawl to its end, or until told to stop; or stand by while another does. Returns the exit code."""
+    """Lead a crawl to its end, or until told to stop; or stand by while another does. Returns the exit code: that of
+    the signal where one ended it and the crawl was not over."""
     with _listening(settings) as sockets:
         # Until the loop listens to signals, one must not leave a server behind that nobody watches.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, _cut)
         opened = open_crawl(settings)
         loop = None
         try:
             terms, pair = terms_of(settings), sockets.pair
             leading = Leading(opened, wish, f"{platform.node() or 'master'}:{sockets.port}", terms)
             member = Member(terms, leading.dispatch, leading.close, lambda: secrets.token_hex(8), pair)
-            loop = Loop(
+            loop = Told(
                 sockets.router,
                 member,
                 leading,
@@ -86,7 +104,9 @@ def lead(settings: Settings, wish: Wish) -> int:
             where = reached(settings.host, sockets.port)
             loop.events_at = reached(settings.host, sockets.events_port)
             log.info("listening", extra=fields(address=where, events=loop.events_at, crawl=settings.crawl, **about))
-            _take_leave(loop, loop.run())
+            ending = loop.run()
+            cut = SIGNALLED + loop.told if ending is Ending.STOPPED and not loop.was_over else 0
+            _take_leave(loop, ending)
         finally:
             # From here a signal must not cut short what keeps the ledger whole.
             signal.signal(signal.SIGTERM, _leave_now)
@@ -94,6 +114,8 @@ def lead(settings: Settings, wish: Wish) -> int:
             if loop is not None:
                 loop.close()
             opened.close()
+    if cut:
+        return cut
     # What could be read is in. The file is for the user to mend, so this is the code of a wrong input.
     return 2 if any(file is not None and file.damaged for file in (wish.stream, wish.seeds)) else 0
 
@@ -210,8 +232,12 @@ def terms_of(settings: Settings) -> Terms:
     )
 
 
-def _leave_now(_number: int, _frame: object) -> None:
-    os._exit(130)
+def _cut(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(SIGNALLED + number)
+
+
+def _leave_now(number: int, _frame: FrameType | None) -> None:
+    os._exit(SIGNALLED + number)
 
 
 def _finish(opened: Opened, loop: Loop, wish: Wish) -> None:

@@ -5,7 +5,7 @@
 | 0 | it is done |
 | 1 | something failed, in one sentence on standard error; a traceback there is a bug |
 | 2 | a flag, a setting or an input file is wrong, in one sentence on standard error |
-| 130 | Ctrl-C |
+| 130, 143 | Ctrl-C, SIGTERM |
 | 141 | who read the output went away, as with `| head` |
 """
 
@@ -25,6 +25,8 @@ from protocol.errors import TmaticError, UsageError
 FAILED: Final = 1
 MISUSED: Final = 2
 INTERRUPTED: Final = 130
+SIGNALLED: Final = 128
+"""And the number of the signal: the exit code of who was cut short by one, as shells have it."""
 UNREAD: Final = 141
 
 HELP: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 110}

@@ -1,0 +1,90 @@
+"""A crawl that a signal cut short says so by its exit code, and one that somebody else stopped a part of goes on."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.crawl.running import COVERED, Emulator, audit, children, crawling, emulator
+from tests.waiting import until
+
+pytestmark = pytest.mark.slow
+
+WITHIN_S = 100
+CODES = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Emulator]:
+    with emulator("--users", "60", "--seed", "7") as running:
+        yield running
+
+
+@pytest.fixture
+def targets(tmp_path: Path) -> str:
+    (tmp_path / "targets.txt").write_text("12\n")
+    return str(tmp_path / "targets.txt")
+
+
+def master(tmp_path: Path, *options: str) -> subprocess.Popen[bytes]:
+    """A master alone, once it leads."""
+    log = tmp_path / "master.log"
+    command = [sys.executable, "-m", "master.command", "--output", str(tmp_path / "data"), "--port", "0", *options]
+    with log.open("wb") as words:
+        process = subprocess.Popen(
+            command, stderr=words, env=COVERED, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+        )
+    until(lambda: "took the lead" in log.read_text(), WITHIN_S)
+    return process
+
+
+@pytest.mark.parametrize(("number", "code"), CODES)
+def test_a_master_that_is_told_to_stop_before_all_is_done_says_by_what(
+    number: int, code: int, tmp_path: Path, targets: str
+) -> None:
+    process = master(tmp_path, "-T", "--stream", targets)
+    process.send_signal(number)
+    assert process.wait(30) == code
+
+
+def test_a_master_that_stays_after_all_is_done_ends_well(tmp_path: Path, targets: str, service: Emulator) -> None:
+    with crawling(tmp_path / "data", targets, "-F", "--base-url", service.url) as process:
+        assert process.wait(WITHIN_S) == 0
+    staying = master(tmp_path, "--stay")
+    until(lambda: "staying until told" in (tmp_path / "master.log").read_text(), WITHIN_S)
+    staying.send_signal(signal.SIGTERM)
+    assert staying.wait(30) == 0
+
+
+@pytest.mark.parametrize(("number", "code"), CODES)
+def test_a_crawl_says_which_signal_cut_it_short(
+    number: int, code: int, tmp_path: Path, targets: str, service: Emulator
+) -> None:
+    folder = tmp_path / "data"
+    with crawling(folder, targets, "-T", "-F", "-A", "--traversing", "BFS", "--base-url", service.url) as process:
+        until(lambda: list(folder.glob("*/*.twt")), WITHIN_S)
+        process.send_signal(number)
+        assert process.wait(30) == code
+
+
+@pytest.mark.parametrize("masters", [[], ["--ha"]], ids=["one", "pair"])
+def test_masters_that_somebody_stops_are_started_again(
+    masters: list[str], tmp_path: Path, targets: str, service: Emulator
+) -> None:
+    folder = tmp_path / "data"
+    options = ["-T", "-F", "-A", "--traversing", "BFS", "--concurrency", "1", "--base-url", service.url, *masters]
+    with crawling(folder, targets, *options, "--workers", "1") as process:
+        until(lambda: list(folder.glob("*/*.twt")), WITHIN_S)
+        stopped = children(process)["master"]
+        assert len(stopped) == 1 + len(masters)
+        for number in stopped:
+            subprocess.run(["kill", "-TERM", str(number)], check=True)
+        assert process.wait(WITHIN_S) == 0
+    assert folder.with_suffix(".log").read_text().count("exit code 143 and is started again") == len(stopped)
+    result = audit(folder)
+    assert result["clean"] and result["live"] == 0
