@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import shlex
@@ -18,10 +19,12 @@ from types import FrameType
 
 import click
 
+from master.beginning import check_beginning, check_rule, lines_of
 from master.supervision import Kept, stop_all
 from protocol.command import SIGNALLED, run
 from protocol.configuration import as_environment, settings_options
 from protocol.errors import TmaticError, UsageError
+from protocol.jobs import Operation
 from protocol.logs import fields, set_up
 from protocol.places import local_pair
 from protocol.settings import TABLE, Settings, names_for
@@ -39,6 +42,7 @@ LEAVE_S = 1.0
 """How long workers have to leave by themselves when their master did; one that it never met is told to."""
 EMULATOR_START_S = 60.0
 PORTS_TRIED = 20
+LAST_PORT = 65_535
 AS_IT_IS = ("--config", os.devnull)
 """A process that is told all its settings reads no file of them beside."""
 OFFERED = tuple(
@@ -57,7 +61,8 @@ class Asked:
     seeds: str | None
     adopt: bool
     workers: int
-    emulator: str | None
+    emulator: list[str] | None
+    """What the emulator is told; None without one."""
     pair: bool
 
 
@@ -102,15 +107,35 @@ def tmatic_crawl(
     Ctrl-C stops everything cleanly; a second one stops it now; neither loses anything.
     """
     set_up("tmatic-crawl", settings)
-    letters = tuple(f"-{x}" for x, said in zip("TFAU", (timeline, follower, analyse, update), strict=True) if said)
+    letters = tuple(x for x, said in zip("TFAU", (timeline, follower, analyse, update), strict=True) if said)
     if emulator_options and not emulator:
         raise UsageError("--emulator-options is for --emulator, which was not said")
-    if emulator and settings.base_url != TABLE["base_url"].default:
-        raise UsageError("--emulator and --base-url exclude each other: one service at a time")
+    if emulator:
+        if context.params["base_url"] is not None:
+            raise UsageError("--emulator and --base-url exclude each other: one service at a time")
+        settings = for_emulator(settings)
     if workers > settings.max_clients:
         raise UsageError(f"--workers {workers} are more than --max-clients {settings.max_clients}: raise the latter")
-    asked = Asked(targets, letters, seeds, adopt, workers, emulator_options if emulator else None, pair)
+    stream, known = lines_of(targets, "TARGETS"), lines_of(seeds, "--seeds")
+    operations = frozenset(map(Operation, letters))
+    check_beginning(settings, operations, stream, known, adopt=adopt, named_by="TARGETS")
+    check_rule(settings)
+    told = split_options(emulator_options) if emulator else None
+    asked = Asked(targets, tuple(f"-{x}" for x in letters), seeds, adopt, workers, told, pair)
     context.exit(Crawl(settings, asked).run())
+
+
+def for_emulator(settings: Settings) -> Settings:
+    """The same settings for a service of our own making, which gets no token that is meant for another."""
+    return replace(settings, base_url=TABLE["base_url"].default, bearer_token="", bearer_token_file=None)
+
+
+def split_options(text: str) -> list[str]:
+    """The words of `--emulator-options`. Raises UsageError."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"--emulator-options {text[:80]!r} cannot be split into words: {error}") from error
 
 
 @dataclass(slots=True)
@@ -132,7 +157,6 @@ class Crawl:
     def run(self) -> int:
         """To the end of the crawl. Returns the exit code. Raises DatasetError for a directory that will not do."""
         settings = self.settings
-        FileDataset(settings.output_directory, temporary=settings.temporary_directory).check()
         self.port = _free_port(self.settings, ports=2 if self.asked.pair else 1)
         self.base_url = self.settings.base_url
         with self._signals():
@@ -148,8 +172,9 @@ class Crawl:
             ]
             code = 1
             try:
-                if self.emulators:
+                if self.emulators:  # before anything is made, since it may refuse what it is told
                     self._start_emulator(self.emulators[0])
+                FileDataset(settings.output_directory, temporary=settings.temporary_directory).check()
                 code = self._watch(self.emulators, self.masters, self.workers)
             finally:
                 self.stop()
@@ -243,7 +268,7 @@ class Crawl:
         return [sys.executable, "-m", "worker.command", f"worker-{number:03d}", *AS_IT_IS]
 
     def _emulator(self) -> list[str]:
-        options = shlex.split(self.asked.emulator or "")
+        options = self.asked.emulator or []
         return [sys.executable, "-m", "services.emulator.cli", "--port", str(self.emulator_port), *options]
 
     def _start_emulator(self, kept: Kept) -> None:
@@ -252,11 +277,11 @@ class Crawl:
         self.base_url = f"http://127.0.0.1:{self.emulator_port}"
         kept.start(time.monotonic())
         deadline = time.monotonic() + EMULATOR_START_S
-        while not _listens(self.emulator_port):
+        while not self.stopping and not _listens(self.emulator_port):
             code = kept.process.poll() if kept.process is not None else 1
             if code is not None:
                 raise UsageError("the emulator did not start: its own words are above")
-            if time.monotonic() > deadline or self.stopping:
+            if time.monotonic() > deadline:
                 raise TmaticError(f"the emulator does not listen after {EMULATOR_START_S:.0f} s")
             time.sleep(LOOK_S)
 
@@ -281,24 +306,33 @@ class Crawl:
 
 
 def _free_port(settings: Settings | None, *, ports: int) -> int:
-    """The port that the settings name if it and those behind it are free, else any: the workers are told."""
+    """The port that the settings name if it and those behind it are free, else any: the workers are told. Raises
+    UsageError where none can be listened on for another reason than that somebody does."""
     host = settings.host if settings is not None else "127.0.0.1"
+    if settings is not None and settings.port + ports - 1 > LAST_PORT:
+        raise UsageError(f"--port {settings.port} is the last there is, and a pair needs two: name a lower one")
     wanted = [settings.port] if settings is not None else []
     for first in (*wanted, *[0] * PORTS_TRIED):
         with contextlib.ExitStack() as probes:
             port = first
             try:
                 for number in range(ports):
-                    probe = probes.enter_context(socket.socket())
+                    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+                    probe = probes.enter_context(socket.socket(family))
                     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     probe.bind((host, port + number if port else 0))
                     port = port or int(probe.getsockname()[1])
-            except (OSError, OverflowError):
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    place = f"{host}, port {port}" if port else host
+                    raise UsageError(f"--host {place} cannot be listened on: {error.strerror or error}") from error
                 if first:
                     log.info("another program listens there; the master takes another port", extra=fields(port=first))
                 continue
+            except OverflowError:  # any port, and it was the last there is
+                continue
             return port
-    raise UsageError("no port can be listened on: check --host")
+    raise UsageError(f"no {ports} ports in a row are free on {host}: name one by --port")
 
 
 def _listens(port: int) -> bool:

@@ -29,6 +29,17 @@ LONGEST_LINE = 1000
 NAMED_LINES = 20
 """Bad lines of one file that are named; the others are only counted."""
 LARGEST_ID = (1 << 63) - 1
+MARK = b"\xef\xbb\xbf"
+"""What some editors put before a UTF-8 text."""
+OTHER_KINDS = (
+    (b"\xfd7zXZ\x00", "compressed by xz"),
+    (b"\x28\xb5\x2f\xfd", "compressed by zstd"),
+    (b"BZh", "compressed by bzip2"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"\xff\xfe", "UTF-16 text"),
+    (b"\xfe\xff", "UTF-16 text"),
+)
+"""How files begin that are often taken for a file of ids."""
 
 
 class Ahead:
@@ -57,12 +68,37 @@ class Ahead:
 
 @dataclass(slots=True)
 class Lines:
-    """The ids of one file, one a line, plain or gzip; blank lines and `#` comments pass. What is bad is counted."""
+    """The ids of one file, one a line, plain or gzip; blank lines and `#` comments pass. What is bad is counted, and
+    told unless `quiet`."""
 
     path: Path
     bad: int = 0
     good: int = 0
     damaged: str = ""
+    quiet: bool = False
+
+    @property
+    def wrong(self) -> bool:
+        """Whether something that was read is for the user to mend."""
+        return bool(self.bad or self.damaged)
+
+    def none(self) -> str:
+        """Why it names no account at all, in words; "" when it names one. Counts nothing, and tells nothing."""
+        probe = Lines(self.path, quiet=True)
+        if next(iter(probe), None) is not None:
+            return ""
+        if probe.damaged:
+            return probe.damaged
+        with self.path.open("rb") as file:
+            head = file.read(LONGEST_LINE)
+        for beginning, kind in OTHER_KINDS:
+            if head.startswith(beginning):
+                return f"it is {kind}, and plain text or gzip is read"
+        if not probe.bad:
+            return "it is empty, or has comments alone"
+        if b"\r" in head and b"\n" not in head:
+            return "its lines end in CR alone, and must end in LF"
+        return f"of its lines {probe.bad} are no ids, and none is one"
 
     def check(self) -> None:
         """Raises UsageError when the file cannot be read at all, or not twice: a resumed crawl reads it again."""
@@ -82,6 +118,7 @@ class Lines:
             with gzip.open(self.path) if zipped else self.path.open("rb") as file:
                 while line := file.readline(LONGEST_LINE + 1):
                     number += 1
+                    line = line.removeprefix(MARK) if number == 1 else line
                     too_long = len(line) > LONGEST_LINE
                     while len(line) > LONGEST_LINE and not line.endswith(b"\n"):
                         line = file.readline(LONGEST_LINE + 1)
@@ -93,13 +130,14 @@ class Lines:
                         self._name(number, word)
         except (OSError, EOFError, zlib.error) as error:
             self.damaged = f"{self.path} is damaged after line {number}: {error}"
-            log.error(f"{self.damaged}; what stands before is in")
-        if self.bad > NAMED_LINES:
+            if not self.quiet:
+                log.error(f"{self.damaged}; what stands before is in")
+        if self.bad > NAMED_LINES and not self.quiet:
             log.warning("more lines are not ids", extra=fields(file=self.path, lines=self.bad - NAMED_LINES))
 
     def _name(self, number: int, word: bytes) -> None:
         self.bad += 1
-        if self.bad <= NAMED_LINES:
+        if self.bad <= NAMED_LINES and not self.quiet:
             said = word[:60].decode(errors="replace") or "too long"
             log.warning("a line is not an id", extra=fields(file=self.path, line=number, said=said))
 

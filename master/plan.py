@@ -92,6 +92,14 @@ def recall(kept: Mapping[str, str]) -> Plan | None:
     )
 
 
+def check_operations(asked: frozenset[Operation], *, new: bool = False) -> None:
+    """Raises UsageError for operations that exclude each other, and for none where the crawl is new."""
+    if Operation.UPDATE in asked and len(asked) > 1:
+        raise UsageError("-U stands alone: update in a run of its own, when the others are done")
+    if new and not asked:
+        raise UsageError("say what to do with each account: at least one of -T, -F, -A, or -U alone")
+
+
 def resume(
     kept: Plan | None,
     asked: frozenset[Operation],
@@ -106,15 +114,13 @@ def resume(
 
     Raises UsageError, with the reason, for what cannot be combined.
     """
+    check_operations(asked, new=kept is None)
     updating = Operation.UPDATE in asked
     chain = tuple(operation for operation in CHAIN_ORDER if operation in asked)
-    if updating and chain:
-        raise UsageError("-U stands alone: update in a run of its own, when the others are done")
     if kept is None:
-        if not asked:
-            raise UsageError("say what to do with each account: at least one of -T, -F, -A, or -U alone")
-        everyone = updating and not streaming
-        return Plan(chain, traversing, depth, round=int(updating), updating=updating, everyone=everyone)
+        if not streaming:
+            raise UsageError("a new crawl needs targets: name a file of ids, or the crawl to go on with by --output")
+        return Plan(chain, traversing, depth, round=int(updating), updating=updating)
     if updating:
         everyone = not streaming or (kept.updating and kept.everyone)
         return replace(kept, round=kept.round + (not kept.updating), updating=True, everyone=everyone)

@@ -16,6 +16,7 @@ from types import FrameType
 
 import zmq
 
+from master.beginning import check_beginning
 from master.frontier import write_frontier
 from master.leading import Leading, Wish
 from master.log_reader import LogReader
@@ -27,7 +28,7 @@ from master.questions import Ending
 from master.standby import Pair
 from master.terms import Terms
 from protocol.authentication import Authentication, Authorised
-from protocol.command import SIGNALLED
+from protocol.command import MISUSED, SIGNALLED
 from protocol.door import Door
 from protocol.errors import DatasetError, UsageError
 from protocol.exposure import check_exposure, keys_for
@@ -80,6 +81,7 @@ class Told(Loop):
 def lead(settings: Settings, wish: Wish) -> int:
     """Lead a crawl to its end, or until told to stop; or stand by while another does. Returns the exit code: that of
     the signal where one ended it and the crawl was not over."""
+    check_beginning(settings, wish.operations, wish.stream, wish.seeds, adopt=wish.adopt, named_by="--stream")
     with _listening(settings) as sockets:
         # Until the loop listens to signals, one must not leave a server behind that nobody watches.
         signal.signal(signal.SIGTERM, _cut)
@@ -117,7 +119,10 @@ def lead(settings: Settings, wish: Wish) -> int:
     if cut:
         return cut
     # What could be read is in. The file is for the user to mend, so this is the code of a wrong input.
-    return 2 if any(file is not None and file.damaged for file in (wish.stream, wish.seeds)) else 0
+    wrong = [file for file in (wish.stream, wish.seeds) if file is not None and file.wrong]
+    for file in wrong:
+        log.warning(file.damaged or f"{file.path} has lines that are no ids, named above; the rest is crawled")
+    return MISUSED if wrong else 0
 
 
 @contextlib.contextmanager

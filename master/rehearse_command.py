@@ -18,7 +18,8 @@ from typing import Any
 import click
 
 from master.audit import audit
-from master.crawl_command import OFFERED, Asked
+from master.beginning import check_rule
+from master.crawl_command import OFFERED, Asked, for_emulator, split_options
 from master.drill import (
     FOR_S,
     SETTLE_S,
@@ -184,13 +185,15 @@ def tmatic_rehearse(
     length_s = length_of(plan, length_s)
     if workers > settings.max_clients:
         raise UsageError(f"--workers {workers} are more than --max-clients {settings.max_clients}: raise the latter")
+    told = split_options(emulator_options)
+    check_rule(settings)
     if targets is not None:
-        Lines(Path(targets)).check()
+        _check_targets(Lines(Path(targets), quiet=True))
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     folder = output if output is not None else Path(f"rehearsal-{stamp}")
     _begin(folder, targets)
     settings = replace(
-        settings,
+        for_emulator(settings),
         crawl=f"rehearsal-{stamp}-{secrets.token_hex(3)}",
         output_directory=folder,
         temporary_directory=None,
@@ -198,20 +201,34 @@ def tmatic_rehearse(
         port=0,
         ha="",
         peer="",
-        bearer_token="",
-        bearer_token_file=None,
         traversing="BFS" if settings.traversing == TABLE["traversing"].default else settings.traversing,
     )
-    asked = Asked(str(folder / "targets.txt"), ("-T", "-F", "-A"), None, False, workers, emulator_options, not single)
-    report = _drill(settings, asked, plan, length_s, there, seed)
-    if report is None:
-        context.exit(INTERRUPTED)
+    asked = Asked(str(folder / "targets.txt"), ("-T", "-F", "-A"), None, False, workers, told, not single)
+    report: Report | int = INTERRUPTED
+    with contextlib.suppress(KeyboardInterrupt):
+        report = _drill(settings, asked, plan, length_s, there, seed)
+    if isinstance(report, int):
+        click.echo(f"tmatic-rehearse: cut short: nothing was audited, and {folder} stays as it is", err=True)
+        context.exit(report)
     (folder / PICTURE).write_text(svg(report.picture))
     if as_json:
         click.echo(json.dumps(report.document(str(folder / PICTURE)), indent=1))
     else:
         click.echo(_told(report, folder))
     context.exit(0 if report.well else FAILED)
+
+
+def _check_targets(file: Lines) -> None:
+    """Raises UsageError for a file that a crawl would not take as it is."""
+    file.check()
+    if why := file.none():
+        raise UsageError(f"{file.path} names no account: {why}")
+    for _ in file:
+        pass
+    if file.wrong:
+        raise UsageError(
+            file.damaged or f"{file.path} has {file.bad} lines that are no ids: a rehearsal needs all good"
+        )
 
 
 def _begin(folder: Path, targets: str | None) -> None:
@@ -230,8 +247,8 @@ def _begin(folder: Path, targets: str | None) -> None:
 
 def _drill(
     settings: Settings, asked: Asked, plan: list[Mishap], length_s: float, there: SetUp, seed: int | None
-) -> Report | None:
-    """The drill, and what came of it; None when it was interrupted."""
+) -> Report | int:
+    """The drill, and what came of it; the exit code when a signal cut it short."""
     folder = settings.output_directory
     screen = _Screen(plan, length_s)
     with _server(settings) as (server, url), (folder / SAID).open("ab") as words:
@@ -249,8 +266,8 @@ def _drill(
         )
         code = drill.run()
         screen.clear()
-        if drill.stopping and not drill.over:
-            return None
+        if drill.signalled and not drill.over:
+            return code
         if code and not drill.over:
             raise _failed(code, folder / SAID)
         ledger = ledger_at(url, settings)

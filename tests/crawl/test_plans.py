@@ -176,7 +176,11 @@ def test_what_cannot_be_combined_is_refused_with_words_and_exit_code_2(place: Pl
 
 def test_bad_lines_of_a_stream_are_named_and_the_rest_goes_on(place: Place) -> None:
     place.targets.write_text("# targets\n12\nnobody\n\n-5\n12 # again\n99999999999999999999\n")
-    log = place.run("-F")
+    options = [str(place.targets), "-F", "--base-url", place.service.url, "--workers", "2"]
+    with crawling(place.folder, *options) as process:
+        assert process.wait(WITHIN_S) == 2
+    log = place.folder.with_suffix(".log").read_text()
+    assert "all is done" in log and "has lines that are no ids, named above; the rest is crawled" in log
     for line in (3, 5, 7):
         assert f"line={line} " in log
     assert place.files(".fws") == {"12"}
@@ -217,7 +221,7 @@ def test_a_worker_with_another_directory_is_refused(place: Place) -> None:
 def test_a_ledger_of_another_dataset_is_refused(place: Place, redis_server: str) -> None:
     options = ["-F", "--redis", redis_server, "--durability", "memory"]
     place.run(*options)
-    other = ["--output", str(place.folder.with_name("other")), "--port", "0"]
+    other = ["--output", str(place.folder.with_name("other")), "--port", "0", "--stream", str(place.targets)]
     done = subprocess.run(
         [sys.executable, "-m", "master.command", *options, *other],
         capture_output=True,

@@ -151,7 +151,9 @@ def test_a_stopped_master_gives_the_lead_back(tmp_path: Path, server: OwnRedis, 
 
 def refusal(folder: Path, *arguments: str) -> tuple[int, str]:
     """The exit code of a master that will not start, and what it said."""
-    command = master_command("-T", "--output", str(folder / "data"), "--port", str(free_port()), *arguments)
+    (folder / "targets.txt").write_text("12\n")
+    new = ["-T", "--stream", str(folder / "targets.txt"), "--output", str(folder / "data")]
+    command = master_command(*new, "--port", str(free_port()), *arguments)
     done = subprocess.run(command, cwd=ROOT, env=environment(folder), capture_output=True, text=True, timeout=TIMEOUT_S)
     assert "Traceback" not in done.stderr
     return done.returncode, done.stderr.strip()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import lzma
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,35 @@ def test_ids_comments_blanks_and_other_line_ends_are_understood(tmp_path: Path, 
     file = lines(tmp_path, content, zipped=zipped)
     assert list(file) == ["12", "13", "14", LARGEST]
     assert (file.good, file.bad, file.damaged) == (4, 0, "")
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("content", [b"\xef\xbb\xbf12\n13\n", b"\xef\xbb\xbf# friends\n12\n13\n"])
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path, content: bytes, zipped: bool) -> None:
+    file = lines(tmp_path, content, zipped=zipped)
+    assert (list(file), file.bad) == (["12", "13"], 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "it is empty, or has comments alone"),
+        (b"# nobody\n\n", "it is empty, or has comments alone"),
+        (lzma.compress(b"12\n"), "it is compressed by xz, and plain text or gzip is read"),
+        ("12\n13\n".encode("utf-16"), "it is UTF-16 text, and plain text or gzip is read"),
+        (b"12\r13\r14\r", "its lines end in CR alone, and must end in LF"),
+        (b"ann\nbob\n", "of its lines 2 are no ids, and none is one"),
+        (b"\x1f\x8bnonsense", "is damaged after line 0"),
+        (b"ann\n12\n", ""),
+    ],
+)
+def test_a_file_that_names_nobody_says_why_and_nothing_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes, words: str
+) -> None:
+    file = lines(tmp_path, content)
+    said = file.none()
+    assert words in said and bool(words) == bool(said)
+    assert (file.good, file.bad, file.damaged, caplog.records) == (0, 0, "", [])
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"# nothing\n"])

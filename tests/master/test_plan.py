@@ -14,7 +14,7 @@ BFS, DFS, DEFAULT = Traversing.BFS, Traversing.DFS, Traversing.DEFAULT
 
 
 def asked(kept: Plan | None, *operations: Operation, how: Traversing = BFS, depth: int = 2, known: bool = True) -> Plan:
-    return resume(kept, frozenset(operations), how, depth, known=known)
+    return resume(kept, frozenset(operations), how, depth, known=known, streaming=kept is None)
 
 
 def begun(*operations: Operation) -> Plan:
@@ -28,6 +28,12 @@ def test_a_new_crawl_does_what_it_is_asked_in_the_order_of_the_chain() -> None:
 def test_a_new_crawl_must_be_asked_something() -> None:
     with pytest.raises(UsageError, match="say what to do with each account"):
         begun()
+
+
+@pytest.mark.parametrize("operation", [T, U])
+def test_a_new_crawl_must_be_given_targets(operation: Operation) -> None:
+    with pytest.raises(UsageError, match="a new crawl needs targets"):
+        resume(None, frozenset({operation}), BFS, 2, known=False)
 
 
 @pytest.mark.parametrize("operations", [(), (T, F)])

@@ -1,0 +1,77 @@
+"""What must hold before a crawl is begun or gone on with: found out before anything is made or started."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from master.intake import Lines
+from master.plan import check_operations
+from protocol.errors import UsageError
+from protocol.jobs import Operation
+from protocol.settings import Settings
+from storage.files import FileDataset
+
+RULE_READ_S = 60.0
+READ_RULE = """
+import sys
+from protocol.errors import UsageError
+from worker.rules import read_rule
+try:
+    read_rule(sys.argv[1])
+except UsageError as error:
+    sys.exit(str(error))
+"""
+"""What reads a rule as a worker does. It is for a process of its own, since a rule may be anybody's module."""
+
+
+def check_beginning(
+    settings: Settings,
+    asked: frozenset[Operation],
+    stream: Lines | None,
+    seeds: Lines | None,
+    *,
+    adopt: bool,
+    named_by: str,
+) -> None:
+    """Raises UsageError for what can be seen to be wrong: files that cannot be read, operations that exclude each
+    other, and a crawl that is new and has nothing to do. `named_by` is how the command at hand is told of targets."""
+    for file in (stream, seeds):
+        if file is not None:
+            file.check()
+    check_operations(asked)
+    # What --adopt goes on with, and what the other one of a pair has begun meanwhile, is seen when the lead is taken.
+    new = FileDataset(settings.output_directory).ledger_id(settings.crawl) is None and not adopt
+    if not new:
+        return
+    if stream is not None and (why := stream.none()):
+        raise UsageError(f"{stream.path} names no account: {why}")
+    if settings.ha:
+        return
+    if not asked:
+        check_operations(asked, new=True)
+    if stream is None:
+        raise UsageError(
+            f"{settings.output_directory} holds no crawl named {settings.crawl}, and a new one needs targets: "
+            f"name a file of ids by {named_by}, or the crawl to go on with by --output"
+        )
+
+
+def check_rule(settings: Settings) -> None:
+    """Raises UsageError for a rule that the workers would not take."""
+    if not settings.follow_rule:
+        return
+    command = [sys.executable, "-c", READ_RULE, settings.follow_rule]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=RULE_READ_S, check=False)
+    if done.returncode:
+        raise UsageError((done.stderr.strip().splitlines() or ["--follow-rule cannot be read"])[-1])
+
+
+def lines_of(name: str | None, called: str) -> Lines | None:
+    """The file of a name on the command line; None where none was given. Raises UsageError for an empty name."""
+    if name is None:
+        return None
+    if not name:
+        raise UsageError(f"{called} is empty: name a file of ids, or leave it out")
+    return Lines(Path(name))
