@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import functools
 import os
+import stat
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -108,7 +109,7 @@ def _option(row: Row) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 def _from_file(config: Path | None) -> dict[str, Any]:
     path = config or Path(FILE)
-    if config is None and not path.is_file():
+    if config is None and not os.path.lexists(path):  # a link to nothing is there, and a mistake
         return {}
     try:
         said = tomllib.loads(_text(path, LARGEST_FILE))
@@ -149,8 +150,11 @@ def _known(key: str, place: str, spelt: Callable[[str], str]) -> Row:
 
 
 def _text(path: Path, most: int) -> str:
-    """The text of a file of at most so many bytes."""
+    """The text of a file of at most so many bytes. What is no file is refused: a pipe may never say anything, and
+    children read it again."""
     try:
+        if path != Path(os.devnull) and not stat.S_ISREG(path.stat().st_mode):
+            raise UsageError(f"{path} is not a file")
         with path.open("rb") as file:
             content = file.read(most + 1)
     except OSError as error:

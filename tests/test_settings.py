@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -116,6 +117,25 @@ def test_a_token_is_read_from_its_file_but_not_from_two_places() -> None:
         configured({"bearer_token_file": "token"}, environment={"TMATIC_BEARER_TOKEN": "x"})
     with pytest.raises(UsageError, match="nowhere cannot be read: No such file"):
         configured({"bearer_token_file": "nowhere"}, environment={})
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for() -> None:
+    os.mkfifo("pipe")
+    with pytest.raises(UsageError, match="pipe is not a file"):
+        configured(config=Path("pipe"), environment={})
+    with pytest.raises(UsageError, match="pipe is not a file"):
+        configured({"bearer_token_file": "pipe"}, environment={})
+    assert configured(config=Path(os.devnull), environment={}) == Settings()
+
+
+def test_a_file_of_settings_that_is_none_is_not_passed_over() -> None:
+    Path("tmatic.toml").symlink_to("nowhere")
+    with pytest.raises(UsageError, match=r"tmatic\.toml cannot be read: No such file"):
+        configured(environment={})
+    Path("tmatic.toml").unlink()
+    Path("tmatic.toml").mkdir()
+    with pytest.raises(UsageError, match=r"tmatic\.toml is not a file"):
+        configured(environment={})
 
 
 def test_a_file_has_a_size_limit_and_is_text() -> None:
