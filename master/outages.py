@@ -1,4 +1,4 @@
-"""Services that fail for everybody: then they are left alone for a while, and asked by one job at a time.
+"""Services that fail for several accounts in a row: they are left alone for a while, then asked by one job at a time.
 
 | what happens | then |
 |---|---|
@@ -55,8 +55,8 @@ class Outages:
         trouble.probing = False
         trouble.rest_s = min(LONGEST_REST_S, trouble.rest_s * 2 or FIRST_REST_S)
         trouble.until = now + trouble.rest_s
-        where = f"{key} fails for every account"
-        self.notices.append(f"{where}, and is left alone for {trouble.rest_s:g} s: {words}")
+        what = f"{key} failed for {ACCOUNTS} accounts in a row"
+        self.notices.append(f"{what}, and is left alone for {trouble.rest_s:g} s: {words}")
 
     def spares(self, key: str) -> bool:
         """Whether a failure there now is the service's, and costs its job no try."""

@@ -44,7 +44,8 @@ def test_a_success_ends_it() -> None:
 def test_the_operator_is_told_when_a_service_goes_out_and_when_it_is_back_once_each() -> None:
     outages = Outages()
     out(outages)
-    assert outages.notices == [f"{KEY} fails for every account, and is left alone for {FIRST_REST_S:g} s: {WORDS}"]
+    said = f"{KEY} failed for {ACCOUNTS} accounts in a row, and is left alone for {FIRST_REST_S:g} s: {WORDS}"
+    assert outages.notices == [said]
     outages.failed(0.5, KEY, "99", WORDS)
     assert len(outages.notices) == 1
     outages.succeeded(KEY)
