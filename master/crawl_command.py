@@ -157,7 +157,7 @@ class Crawl:
     def run(self) -> int:
         """To the end of the crawl. Returns the exit code. Raises DatasetError for a directory that will not do."""
         settings = self.settings
-        self.port = _free_port(self.settings, ports=2 if self.asked.pair else 1)
+        self.port = free_port(self.settings, ports=2 if self.asked.pair else 1)
         self.base_url = self.settings.base_url
         with self._signals():
             if self.asked.emulator is not None:
@@ -273,7 +273,7 @@ class Crawl:
 
     def _start_emulator(self, kept: Kept) -> None:
         """Start it on a port that it keeps when it is started again, and wait until it listens."""
-        self.emulator_port = _free_port(None, ports=1)
+        self.emulator_port = free_port(None, ports=1)
         self.base_url = f"http://127.0.0.1:{self.emulator_port}"
         kept.start(time.monotonic())
         deadline = time.monotonic() + EMULATOR_START_S
@@ -305,7 +305,7 @@ class Crawl:
         self.stopping = True
 
 
-def _free_port(settings: Settings | None, *, ports: int) -> int:
+def free_port(settings: Settings | None, *, ports: int) -> int:
     """The port that the settings name if it and those behind it are free, else any: the workers are told. Raises
     UsageError where none can be listened on for another reason than that somebody does."""
     host = settings.host if settings is not None else "127.0.0.1"
@@ -320,7 +320,7 @@ def _free_port(settings: Settings | None, *, ports: int) -> int:
                     family = socket.AF_INET6 if ":" in host else socket.AF_INET
                     probe = probes.enter_context(socket.socket(family))
                     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    probe.bind((host, port + number if port else 0))
+                    probe.bind(("" if host == "*" else host, port + number if port else 0))
                     port = port or int(probe.getsockname()[1])
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from master.crawl_command import free_port
+from protocol.errors import UsageError
+from protocol.settings import Settings
 from tests.crawl.running import COVERED
 
 CRAWL, MASTER, REHEARSE = "master.crawl_command", "master.command", "master.rehearse_command"
@@ -72,3 +76,14 @@ def test_a_misuse_is_refused_before_anything_is_made(
     assert code == 2, told
     assert sentence in told.splitlines()[-1]
     assert sorted(tmp_path.iterdir()) == there
+
+
+def test_a_port_that_somebody_listens_on_is_passed_over_and_no_other_trouble_is_taken_for_that() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = int(taken.getsockname()[1])
+        assert free_port(Settings(port=port), ports=1) != port
+    assert free_port(Settings(host="*", port=0), ports=1)
+    with pytest.raises(UsageError, match=r"--host nowhere\.invalid, port 8000 cannot be listened on"):
+        free_port(Settings(host="nowhere.invalid"), ports=1)
