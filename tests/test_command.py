@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from protocol.command import run
 from protocol.configuration import settings_options
 from protocol.errors import LedgerError, UsageError
 from protocol.settings import Settings
+from tests.docs import reference_page
 
 TIMEOUT_S = 20
 
@@ -138,3 +140,36 @@ def test_ctrl_c_ends_it_quietly() -> None:
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=TIMEOUT_S)
     assert (process.returncode, said) == (130, b"")
+
+
+ENTRIES = configparser.ConfigParser()
+ENTRIES.read(Path(__file__).parent.parent / "setup.cfg")
+SCRIPTS = dict(line.split(" = ") for line in ENTRIES["options.entry_points"]["console_scripts"].split("\n") if line)
+
+
+@pytest.mark.parametrize("name", reference_page.MODULES)
+def test_ctrl_c_while_a_command_comes_in_ends_it_quietly(name: str, tmp_path: Path) -> None:
+    # Every command needs click: this one takes for ever to come in.
+    (tmp_path / "click.py").write_text("import time\nprint('ready', flush=True)\ntime.sleep(60)")
+    module, _, entry = SCRIPTS[name].partition(":")
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"import sys; from {module} import {entry}; sys.exit({entry}())"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parent.parent}"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=TIMEOUT_S)
+    assert (process.returncode, said) == (130, b"")
+
+
+def test_every_command_has_its_entry_point() -> None:
+    assert SCRIPTS.keys() == reference_page.MODULES.keys()
+    for name, module in reference_page.MODULES.items():
+        where, _, entry = SCRIPTS[name].partition(":")
+        code = f"import sys; from {where} import {entry}; sys.argv = ['{name}', '--version']; {entry}()"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+        assert done.stdout.split()[0] == name, module
