@@ -22,6 +22,7 @@ import click
 from master.beginning import check_beginning, check_rule, lines_of
 from master.supervision import Kept, stop_all
 from protocol.command import SIGNALLED, run
+from protocol.completion import PATH
 from protocol.configuration import as_environment, settings_options
 from protocol.errors import TmaticError, UsageError
 from protocol.jobs import Operation
@@ -67,12 +68,12 @@ class Asked:
 
 
 @click.command()
-@click.argument("targets", required=False)
+@click.argument("targets", required=False, type=PATH)
 @click.option("-T", "timeline", is_flag=True, help="Download timelines.")
 @click.option("-F", "follower", is_flag=True, help="Download follower lists.")
 @click.option("-A", "analyse", is_flag=True, help="Look the followers up, and find the next accounts among them.")
 @click.option("-U", "update", is_flag=True, help="Download what is newer than what is there. Stands alone.")
-@click.option("--seeds", metavar="FILE", help="Accounts that are known already, and never to be discovered.")
+@click.option("--seeds", metavar="FILE", type=PATH, help="Accounts that are known already, and never to be discovered.")
 @click.option("--adopt", is_flag=True, help="Go on with a ledger that this dataset does not know.")
 @click.option("--workers", type=click.IntRange(1, 1000), default=4, show_default=True, help="How many workers.")
 @click.option("--ha", "pair", is_flag=True, help="Run a pair of masters: when one dies the other leads at once.")

@@ -40,6 +40,7 @@ from master.picture import svg, text
 from master.rehearsal import Rehearsal, can_be_cut
 from master.report import Report, report_of, table
 from protocol.command import FAILED, INTERRUPTED, MISUSED, run
+from protocol.completion import PATH
 from protocol.configuration import settings_options
 from protocol.errors import TmaticError, UsageError
 from protocol.logs import set_up
@@ -71,7 +72,7 @@ def _time(_context: click.Context, option: click.Parameter, words: str | None) -
 
 
 @click.command()
-@click.argument("targets", required=False)
+@click.argument("targets", required=False, type=PATH)
 @click.option(
     "--kill",
     "kills",

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from protocol.completion import PATH, OneOf
 from protocol.errors import UsageError
 from protocol.setting import LONGEST_TEXT, Row
 from protocol.settings import TABLE, Settings
@@ -85,7 +86,7 @@ def settings_options(*names: str) -> Callable[[Command], Command]:
 
         decorated: Any = run
         config_help = f"The file of settings.  [default: {FILE}, if the current directory has one]"
-        decorated = click.option("--config", metavar="FILE", help=config_help)(decorated)
+        decorated = click.option("--config", metavar="FILE", type=PATH, help=config_help)(decorated)
         for name in reversed(names):
             if TABLE[name].flag:
                 decorated = _option(TABLE[name])(decorated)
@@ -101,10 +102,13 @@ def _option(row: Row) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     text = row.help + (f"  [{'; '.join(notes)}]" if notes else "")
     if row.kind is bool:
         return click.option(f"{row.flag}/--no-{row.flag[2:]}", row.name, default=None, help=text)
-    metavar = "|".join(row.choices) or {int: "N", float: "N"}.get(row.kind, "PATH" if "path" in row.allowed else "TEXT")
-    return click.option(
-        row.flag, row.name, metavar=metavar, multiple=row.kind == tuple[str, ...], type=click.UNPROCESSED, help=text
-    )
+    kind: click.ParamType[Any] = click.UNPROCESSED
+    metavar = {int: "N", float: "N"}.get(row.kind, "TEXT")
+    if row.choices:
+        kind, metavar = OneOf(row.choices), "|".join(row.choices)
+    elif row.kind in (Path, Path | None):
+        kind, metavar = PATH, "PATH"
+    return click.option(row.flag, row.name, metavar=metavar, multiple=row.kind == tuple[str, ...], type=kind, help=text)
 
 
 def _from_file(config: Path | None) -> dict[str, Any]:

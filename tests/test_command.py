@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
+from master.crawl_command import tmatic_crawl
 from protocol.command import run
 from protocol.configuration import settings_options
 from protocol.errors import LedgerError, UsageError
@@ -96,6 +97,27 @@ def test_a_shell_completes_its_words(monkeypatch: pytest.MonkeyPatch, capfd: pyt
     with pytest.raises(SystemExit) as left:
         run(command, "tmatic-x", [])
     assert (left.value.code, capfd.readouterr().out) == (0, "plain,show\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("tmatic-crawl targ", "file,targ\n"),
+        ("tmatic-crawl --seeds targ", "file,targ\n"),
+        ("tmatic-crawl --output da", "file,da\n"),
+        ("tmatic-crawl --config tm", "file,tm\n"),
+        ("tmatic-crawl --traversing b", "plain,BFS\n"),
+    ],
+)
+def test_a_shell_completes_names_of_files_and_words_of_settings(
+    words: str, completed: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_TMATIC_CRAWL_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+    with pytest.raises(SystemExit) as left:
+        run(tmatic_crawl, "tmatic-crawl", [])
+    assert (left.value.code, capfd.readouterr().out) == (0, completed)
 
 
 CHILD = """

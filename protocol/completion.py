@@ -1,0 +1,25 @@
+"""What a shell may complete a value by. Nothing here judges a value: that is for who reads it, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+PATH = click.Path(readable=False)
+"""Any text, completed by the names of files."""
+
+
+class OneOf(click.ParamType[Any]):
+    """Any text, completed by some words."""
+
+    name = "text"
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = tuple(words)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The words that begin so, however they are written."""
+        return [CompletionItem(word) for word in self.words if word.lower().startswith(incomplete.lower())]
