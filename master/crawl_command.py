@@ -71,7 +71,7 @@ class Asked:
 @click.argument("targets", required=False, type=PATH)
 @click.option("-T", "timeline", is_flag=True, help="Download timelines.")
 @click.option("-F", "follower", is_flag=True, help="Download follower lists.")
-@click.option("-A", "analyse", is_flag=True, help="Look the followers up, and find the next accounts among them.")
+@click.option("-A", "analyse", is_flag=True, help="Look up the followers that -F lists, and find accounts among them.")
 @click.option("-U", "update", is_flag=True, help="Download what is newer than what is there. Stands alone.")
 @click.option("--seeds", metavar="FILE", type=PATH, help="Accounts that are known already, and never to be discovered.")
 @click.option("--adopt", is_flag=True, help="Go on with a ledger that this dataset does not know.")
