@@ -216,9 +216,9 @@ class Crawl:
                 if master.over and now - master.over_at > FOLLOWS_S:
                     log.info(f"{master.name} left, and is started again to stand by")
                     master.over = False
-            for kept in (*emulator, *workers):
+            for number, kept in enumerate((*emulator, *workers)):
                 code = kept.look(now)
-                if code == 0:
+                if code == 0 and number >= len(emulator):  # an emulator is told to leave by nobody but us
                     kept.over = True
                 elif code is not None and (code == 2 or not kept.again(now, code)):
                     log.error(f"{kept.name} cannot be kept alive", extra=fields(code=code))

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 GRAPH = ROOT.parent / "shared" / "data" / "ego-twitter-relabelled.tsv.gz"
 FAULTS = "http500=0.02,reset=0.01,truncate=0.01,slow=0.05,repeat_cursor=0.001,short_page=0.1"
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("TMATIC_")}
+KINDS = {"master": b"master.command", "worker": b"worker.command", "emulator": b"services.emulator.cli"}
 COVERED = {"PYTHONPATH": str(ROOT), **ENVIRONMENT}
 
 
@@ -103,7 +104,7 @@ def dataset(folder: Path) -> dict[str, bytes]:
 
 def children(process: subprocess.Popen[bytes]) -> dict[str, list[int]]:
     """The processes below a `tmatic-crawl`, and the embedded ledger's server, by what they are."""
-    found: dict[str, list[int]] = {"master": [], "worker": [], "valkey": []}
+    found: dict[str, list[int]] = {"master": [], "worker": [], "emulator": [], "valkey": []}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
@@ -111,7 +112,7 @@ def children(process: subprocess.Popen[bytes]) -> dict[str, list[int]]:
             words = (entry / "cmdline").read_bytes().split(b"\0")
             status = (entry / "stat").read_text().rpartition(")")[2].split()
             if int(status[1]) == process.pid:
-                for kind, module in (("master", b"master.command"), ("worker", b"worker.command")):
+                for kind, module in KINDS.items():
                     if module in words:
                         found[kind].append(int(entry.name))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -83,8 +84,21 @@ def test_masters_that_somebody_stops_are_started_again(
         stopped = children(process)["master"]
         assert len(stopped) == 1 + len(masters)
         for number in stopped:
-            subprocess.run(["kill", "-TERM", str(number)], check=True)
+            os.kill(number, signal.SIGTERM)
         assert process.wait(WITHIN_S) == 0
     assert folder.with_suffix(".log").read_text().count("exit code 143 and is started again") == len(stopped)
     result = audit(folder)
     assert result["clean"] and result["live"] == 0
+
+
+def test_an_emulator_that_somebody_stops_is_started_again(tmp_path: Path, targets: str) -> None:
+    folder = tmp_path / "data"
+    options = ["-T", "-F", "-A", "--traversing", "BFS", "--concurrency", "1", "--workers", "1", "--emulator"]
+    with crawling(folder, targets, *options, "--emulator-options", "--users 60 --seed 7") as process:
+        until(lambda: list(folder.glob("*/*.twt")), WITHIN_S)
+        (running,) = children(process)["emulator"]
+        os.kill(running, signal.SIGTERM)
+        assert process.wait(WITHIN_S) == 0
+    assert "the emulator ended with exit code" in folder.with_suffix(".log").read_text()
+    result = audit(folder)
+    assert result["clean"] and (result["live"], result["dead"]) == (0, 0)
