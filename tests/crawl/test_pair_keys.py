@@ -193,7 +193,9 @@ def test_a_pair_with_keys_takes_over(guarded: Guarded, calm: dict[str, bytes]) -
 @pytest.mark.parametrize("peer", [(), ("--ha", "0", "--peer", "203.0.113.1:8001")], ids=["alone", "paired"])
 def test_without_keys_a_master_listens_to_this_machine_alone(tmp_path: Path, peer: tuple[str, ...]) -> None:
     host = "127.0.0.1" if peer else "0.0.0.0"
-    command = [*MASTER, "-T", "--host", host, "--port", "0", *peer, "--output", str(tmp_path / "data")]
+    (tmp_path / "targets").write_text("12\n")
+    new = ["-T", "--stream", str(tmp_path / "targets"), "--output", str(tmp_path / "data")]
+    command = [*MASTER, *new, "--host", host, "--port", "0", *peer]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=COVERED, timeout=WITHIN_S)
     assert done.returncode == 2
     assert "make keys with `tmatic-master keys new NAME`, one for each worker, or go without them by --insecure" in (
