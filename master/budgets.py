@@ -3,9 +3,13 @@
 Rules it keeps:
   * No request is granted that the budget does not hold: what may still be spent (granted and not yet known to be spent)
     and what is left by the lowest word of the service in this window never exceed what the service allows.
-  * Nothing is known before the first answer: one request is granted then.
+  * Nothing is known before the first answer: one request is granted then, and no more at once where the service says
+    nothing of a limit and has refused for its rate.
+  * No word of the service is without effect, though its clock is set, or what it says is wrong now and then: what is
+    left falls, or everything rests until the window of that word is over (`protocol.windows`).
   * A grant whose holder vanished counts as spent until the window resets. If it vanished between two windows, it may
     have begun one that nobody told of, and which lasts no longer than the longest that was seen.
+  * After a refusal for the rate nothing is granted until the rest is over that the service, or else the worker, names.
   * When a window is over the whole limit is there again, less what may still be spent.
   * A request that was sent and not answered is in doubt as long as its worker says so, or until every window is over in
     which it can have been counted. What a worker that vanished was in doubt of counts as a grant that vanished.
@@ -22,6 +26,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
 from protocol.messages import BudgetReport
+from protocol.windows import LONGEST_MS, SAME_S, Window
 
 UNMETERED = 1 << 30
 """What is available where the service counts nothing that we can see."""
@@ -61,33 +66,31 @@ class Doubts:
 
 
 @dataclass(slots=True)
-class Budget:
+class Budget(Window):
     """One budget. Times are seconds of the caller's monotonic clock.
 
-    `longest` is the longest time to a reset that was seen; `guessed` says that `resets_at` was made from it. `doubts`
-    are the requests, by the peer that sent them, that the service may count or not.
+    `longest` is the longest time to a reset that was seen; what is `forfeited` counts at least until `kept_until`, None
+    when that is still to be settled. `doubts` are the requests, by the peer that sent them, that the service may count
+    or not.
     """
 
-    limit: int | None = None
-    remaining: int | None = None
-    window: int = 0
-    resets_at: float | None = None
     outstanding: int = 0
     forfeited: int = 0
+    kept_until: float | None = float("-inf")
     unmetered: bool = False
+    refused: bool = False
     longest: float = 0.0
-    guessed: bool = False
     doubts: dict[bytes, Doubts] = field(default_factory=dict)
 
     def available(self, now: float) -> int:
         """Requests that may be granted now."""
+        self.pass_time(now)
+        if self.resting(now):
+            return 0
         if self.unmetered:
             return UNMETERED
-        self.pass_time(now)
         if self.remaining is None:
             return max(0, 1 - self.outstanding)
-        if self.forfeited and self.resets_at is None:
-            self.resets_at, self.guessed = now + self.longest, True
         return max(0, self.remaining - self.outstanding - self.in_doubt(now))
 
     def in_doubt(self, now: float) -> int:
@@ -103,9 +106,20 @@ class Budget:
         return bool(self.outstanding or self.forfeited or self.doubts)
 
     def pass_time(self, now: float) -> None:
-        """A window that is over leaves the whole limit."""
-        if self.resets_at is not None and now >= self.resets_at:
-            self.remaining, self.resets_at, self.forfeited, self.guessed = self.limit, None, 0, False
+        """A window that is over leaves the whole limit, less what was forfeited since the one before."""
+        Window.pass_time(self, now)
+        if self.ends_at is None and self.forfeited:
+            if self.kept_until is None:
+                self.kept_until = now + self.longest
+            if now >= self.kept_until:
+                self.forfeited = 0
+
+    def forfeit(self, now: float, requests: int) -> None:
+        """Whoever held so many vanished."""
+        self.pass_time(now)
+        self.forfeited += requests
+        if self.ends_at is None and requests:
+            self.kept_until = now + self.longest
 
     def doubt(self, now: float, peer: bytes, said: BudgetReport) -> None:
         """Take in what a worker has no answer to."""
@@ -117,26 +131,18 @@ class Budget:
     def report(self, now: float, said: BudgetReport) -> None:
         """Take in what the service said, however late or out of order it comes."""
         if said.limit < 0:
-            self.unmetered = self.unmetered or self.limit is None
-            return
-        resets_at = now + said.reset_in_ms / 1000
-        if said.window < self.window or said.reset_in_ms == 0:  # of a window that is over, or of none
-            return
-        self.unmetered = False
-        self.longest = max(self.longest, said.reset_in_ms / 1000)
-        self.pass_time(now)
-        between = self.resets_at is None or self.guessed
-        if said.window == self.window:
-            if between:  # that window is over by our clock already
+            self.unmetered = self.unmetered or (self.limit is None and not self.refused)
+        elif 0 < said.reset_in_ms <= LONGEST_MS:
+            self.unmetered = False
+            if not said.window:
+                self.refused = True
+                self.rest(now + said.reset_in_ms / 1000)
                 return
-            assert self.resets_at is not None
-            self.remaining = said.remaining if self.remaining is None else min(self.remaining, said.remaining)
-            self.resets_at = min(self.resets_at, resets_at)
-            return
-        self.limit, self.window = said.limit, said.window
-        self.remaining, self.resets_at, self.guessed = said.remaining, resets_at, False
-        if not between:  # what was forfeited since the last window belongs to this one
-            self.forfeited = 0
+            self.longest = max(self.longest, said.reset_in_ms / 1000)
+            self.pass_time(now)
+            before = self.ends_at
+            if self.hear(now, said) and before is not None and before - now <= SAME_S:
+                self.forfeited = 0  # it belonged to the window before
 
 
 @dataclass(slots=True)
@@ -172,17 +178,17 @@ class Budgets:
     def forfeit(self, key: str, requests: int, now: float) -> None:
         """The holder of these vanished: they count as spent until the window resets."""
         self.settle(key, requests)
-        self.of(key).pass_time(now)
-        self.of(key).forfeited += requests
+        self.of(key).forfeit(now, requests)
 
     def inherit(self, before: Budgets, vanished: Mapping[str, int]) -> None:
         """Know what an earlier leadership of this process knew. `vanished` are the requests, by key, that it had
         granted under leases that are held no more: nobody will say what became of them in this window."""
         for key, old in before.by_key.items():
             kept = self.of(key)
-            outstanding = kept.outstanding
-            forfeited = old.forfeited + vanished.get(key, 0)
-            self.by_key[key] = replace(old, outstanding=outstanding, forfeited=forfeited, doubts=deepcopy(old.doubts))
+            new = self.by_key[key] = replace(old, outstanding=kept.outstanding, doubts=deepcopy(old.doubts))
+            if more := vanished.get(key, 0):
+                new.forfeited += more
+                new.kept_until = None if new.ends_at is None else new.kept_until
             if old.doubts:
                 self._doubtful.add(key)
 
@@ -203,13 +209,12 @@ class Budgets:
         for key in list(self._doubtful):
             budget = self.of(key)
             for peer in [peer for peer in budget.doubts if peer not in peers]:
-                budget.pass_time(now)
-                budget.forfeited += budget.doubts.pop(peer).requests(now - LATE_S - budget.longest)
+                budget.forfeit(now, budget.doubts.pop(peer).requests(now - LATE_S - budget.longest))
             if not budget.doubts:
                 self._doubtful.discard(key)
 
     def next_reset(self, now: float) -> float | None:
-        """When the next window is over, if one is running."""
+        """When the next window or rest is over, if there is one."""
         times = [b.resets_at for b in self.by_key.values() if b.resets_at is not None and b.resets_at > now]
         return min(times, default=None)
 

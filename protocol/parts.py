@@ -22,10 +22,10 @@ class Spent(NamedTuple):
 class BudgetReport(NamedTuple):
     """What a service said of a budget. A `limit` of -1: it said nothing, and counts nothing that we can see.
 
-    `window` is the reset time as the service wrote it, the name of the window; `reset_in_ms` is how long from the
-    sending of this message until then, by the worker's monotonic clock, 0 when it is over. `unanswered` are the
-    requests of this run of the worker that were sent and got no answer, `counted` those among them that are in
-    `remaining` by now.
+    `window` is the reset time as the service wrote it, the name of the window, or 0 where the budget rests;
+    `reset_in_ms` is how long from the sending of this message until then, by the worker's monotonic clock, 0 when it is
+    over. `unanswered` are the requests of this run of the worker that were sent and got no answer, `counted` those
+    among them that are in `remaining` by now.
     """
 
     who: str

@@ -4,8 +4,12 @@
 |---|---|
 | an answer that can be read | that is it |
 | no answer, 5xx, a truncated body, no JSON | again, after a short and growing rest; at most `max_attempts` in all |
-| 429 | the job goes back: nothing is left until the budget resets |
+| 429 | the job goes back: the budget rests until it resets, or for `toomany_sleep_s` where that is not said |
 | another refusal | what it means is the source's to say |
+
+An answer that does not say what is left, or says what cannot be, leaves its request in doubt, as no answer does: the
+service may count it all the same. Only where a good answer says nothing of a limit, and none ever did, there is none
+that we can see.
 
 Every try takes one request of the grant. A lease that runs out of them in the middle goes back, and the tries are
 counted on when it comes again.
@@ -14,6 +18,7 @@ counted on when it comes again.
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +27,7 @@ from typing import TypeVar
 from protocol.errors import TmaticError
 from protocol.jobs import Outcome
 from protocol.messages import BudgetReport
+from protocol.windows import LONGEST_MS
 from worker.budgets import NOTHING_SAID, HeardBudgets
 from worker.grants import GrantEmptyError, Meter
 from worker.http import Answer, Call, Http, NoAnswerError
@@ -32,9 +38,9 @@ T = TypeVar("T")
 
 FIRST_REST_S = 0.1
 LONGEST_REST_S = 2.0
-LONGEST_WINDOW_MS = 31 * 86_400 * 1000
-"""A service that names a later reset is not believed."""
 TOO_MANY = 429
+LIMIT_WORDS = re.compile("rate-?limit", re.IGNORECASE)
+"""What is in the names of headers that tell of limits, in one fashion or another."""
 
 
 class TroubleError(Exception):
@@ -75,10 +81,14 @@ class Said:
     reset: int
     date: float
 
-    def report(self, who: str, endpoint: str) -> BudgetReport:
-        """The report of it. The time until the reset is an upper bound: dates are whole seconds."""
-        reset_in_ms = min(max(1, int((self.reset - self.date) * 1000)), LONGEST_WINDOW_MS)
-        return BudgetReport(who, endpoint, self.limit, self.remaining, self.reset, reset_in_ms)
+    def report(self, who: str, endpoint: str) -> BudgetReport | None:
+        """The report of it, None where no window can end then. The time until the reset is an upper bound: dates are
+        whole seconds."""
+        reset_in_ms = int((self.reset - self.date) * 1000)
+        if not 0 < reset_in_ms <= LONGEST_MS:
+            return None
+        remaining = min(max(0, self.remaining), self.limit)
+        return BudgetReport(who, endpoint, self.limit, remaining, self.reset, reset_in_ms)
 
 
 class Asking:
@@ -148,32 +158,39 @@ class Asking:
         self._telephone.budgets.unanswered(time.monotonic(), self._who, call.endpoint)
 
     def _answered(self, call: Call, answer: Answer, sent_at: float) -> None:
+        budgets, now = self._telephone.budgets, time.monotonic()
         report = self._budget(call, answer)
-        if report is None:
-            self._unanswered(call)
+        if answer.status == TOO_MANY:
+            rest_s = report.reset_in_ms / 1000 if report else self._telephone.manners.toomany_sleep_s
+            budgets.refused(now, self._who, call.endpoint, rest_s)
+        elif report is None:
+            budgets.unanswered(now, self._who, call.endpoint)
+            if any(value.startswith("-") for value in _words_of_limits(answer)):  # less than nothing is left
+                budgets.refused(now, self._who, call.endpoint, self._telephone.manners.toomany_sleep_s)
             return
-        self._telephone.budgets.hear(time.monotonic(), report, sent_at)
+        if report is not None:
+            budgets.hear(now, report, sent_at)
         self._meter.answered()
         self._told(self._meter.spent)
 
     def _budget(self, call: Call, answer: Answer) -> BudgetReport | None:
-        """What is to be reported after an answer, None when it was not the service's own."""
+        """What an answer says of the budget, None when that is nothing to go by."""
         said = self._said(answer)
-        if answer.status == TOO_MANY:
-            if said is not None and said.reset > said.date:
-                return said.report(self._who, call.endpoint)._replace(remaining=0)
-            return self._rested(call, self._telephone.budgets.last(time.monotonic(), self._who, call.endpoint))
         if said is not None:
-            return said.report(self._who, call.endpoint)
-        if answer.status >= 500:  # a proxy's, perhaps
+            report = said.report(self._who, call.endpoint)
+            return report._replace(remaining=0) if report and answer.status == TOO_MANY else report
+        counts = self._telephone.budgets.counts(self._who, call.endpoint)
+        # A refusal without a word of limits, or a word that cannot be read, does not mean that there are none; nor does
+        # the page of a proxy.
+        if counts or answer.status >= 500 or answer.status == TOO_MANY or _words_of_limits(answer):
+            return None
+        if counts is None and not 200 <= answer.status < 300:
             return None
         return BudgetReport(self._who, call.endpoint, NOTHING_SAID, 0, 0, 0)
 
-    def _rested(self, call: Call, known: BudgetReport | None) -> BudgetReport:
-        """The budget after a 429 that does not say until when."""
-        rest = self._telephone.manners.toomany_sleep_s
-        window = max(int(time.time() + rest), known.window if known else 0)
-        return BudgetReport(self._who, call.endpoint, known.limit if known else 1, 0, window, max(1, int(rest * 1000)))
+
+def _words_of_limits(answer: Answer) -> list[str]:
+    return [value for name, value in answer.headers.items() if LIMIT_WORDS.search(name)]
 
 
 def rest_s(number: int) -> float:

@@ -1,9 +1,10 @@
 """What the service said of its budgets, and what it did not answer. The threads of a worker and its loop share it: a
 thread need not run into a 429 that another one met, and what is told to the masters is told from here.
 
-A request that was sent and not answered is in doubt: the service may have counted it, now or when it gets to it. The
-doubt is over when a request on the same budget that was sent later is answered, since that answer's `remaining` has
-both. Until then whoever grants must hold it back, or know that it is too old to matter (`master.budgets`).
+A request that was sent and not answered is in doubt: the service may have counted it, now or when it gets to it. So is
+one whose answer does not say what is left, where the service is known to count. The doubt is over when a request on the
+same budget that was sent later is answered, since that answer's `remaining` has both. Until then whoever grants must
+hold it back, or know that it is too old to matter (`master.budgets`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from protocol.messages import BudgetReport
+from protocol.windows import Window
 
 NOTHING_SAID = -1
 """The `limit` of a service that counts nothing that we can see."""
@@ -22,10 +24,12 @@ MOST_DOUBTS = 100_000
 
 @dataclass(slots=True)
 class _Heard:
-    """One budget. `report` was heard at `heard_at`; `doubts` are when requests were given up; times in seconds."""
+    """One budget. `silent`: the service gave something, and said nothing of a limit; `doubts` are when requests were
+    given up, in seconds."""
 
-    report: BudgetReport
-    heard_at: float = 0.0
+    window: Window = field(default_factory=Window)
+    silent: bool = False
+    refused: bool = False
     doubts: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_DOUBTS))
     unanswered: int = 0
 
@@ -34,21 +38,26 @@ class _Heard:
         while self.doubts and self.doubts[0] < sent_at:
             self.doubts.popleft()
 
-    def left_ms(self, now: float) -> int:
-        """Until the reset; 0 when the window is over."""
-        return max(0, self.report.reset_in_ms - int((now - self.heard_at) * 1000))
-
-    def told(self, now: float) -> BudgetReport | None:
-        """What a master is to hear, None when there is nothing to say."""
-        left_ms = self.left_ms(now)
-        if self.report.limit != NOTHING_SAID and not left_ms and not self.unanswered:
-            return None
+    def told(self, now: float, who: str, endpoint: str) -> list[BudgetReport]:
+        """What a master is to hear: the window that runs, a rest that it does not imply, and what is in doubt."""
+        window = self.window
+        window.pass_time(now)
+        limit, left_ms, rest_ms = window.limit or 0, _left_ms(now, window.ends_at), _left_ms(now, window.rests_until)
+        said = []
+        if left_ms:
+            said.append(BudgetReport(who, endpoint, limit, window.remaining or 0, window.name, left_ms))
+        if rest_ms and (window.remaining or rest_ms > left_ms):
+            said.append(BudgetReport(who, endpoint, max(1, limit), 0, 0, rest_ms))
+        if self.silent and not self.refused and not limit:
+            said.append(BudgetReport(who, endpoint, NOTHING_SAID, 0, 0, 0))
+        if self.unanswered and not said:
+            said.append(BudgetReport(who, endpoint, limit, window.remaining or 0, window.name, 0))
         counted = self.unanswered - len(self.doubts)
-        return self.report._replace(reset_in_ms=left_ms, unanswered=self.unanswered, counted=counted)
+        return [one._replace(unanswered=self.unanswered, counted=counted) for one in said]
 
 
 class HeardBudgets:
-    """The lowest word on each budget in its newest window. Times are seconds of the monotonic clock."""
+    """What is known of each budget. Times are seconds of the monotonic clock."""
 
     def __init__(self) -> None:
         self._heard: dict[tuple[str, str], _Heard] = {}
@@ -59,36 +68,47 @@ class HeardBudgets:
         with self._lock:
             heard = self._of(report.who, report.endpoint)
             heard.answered(sent_at)
-            if (report.window, -report.remaining) >= (heard.report.window, -heard.report.remaining):
-                heard.report, heard.heard_at = report, now
+            if report.limit == NOTHING_SAID:
+                heard.silent = True
+            else:
+                heard.window.hear(now, report, now - sent_at)
+
+    def refused(self, now: float, who: str, endpoint: str, rest_s: float) -> None:
+        """The service refused a request for its rate: nothing more is to be sent for so long, whatever else it says."""
+        with self._lock:
+            heard = self._of(who, endpoint)
+            heard.refused = True
+            heard.window.rest(now + rest_s)
 
     def unanswered(self, now: float, who: str, endpoint: str) -> None:
-        """A request that was sent is given up."""
+        """A request that was sent is given up, or the answer does not say what is left."""
         with self._lock:
             heard = self._of(who, endpoint)
             heard.unanswered += 1
             heard.doubts.append(now)
 
-    def last(self, now: float, who: str, endpoint: str) -> BudgetReport | None:
-        """The last word as it is at `now`, None when there is none or its window is over."""
+    def counts(self, who: str, endpoint: str) -> bool | None:
+        """Whether the service counts these requests; None while it has not said."""
         with self._lock:
-            heard = self._heard.get((who, endpoint))
-            if heard is None or heard.report.limit == NOTHING_SAID or not (left_ms := heard.left_ms(now)):
-                return None
-            return heard.report._replace(reset_in_ms=left_ms)
+            heard = self._of(who, endpoint)
+            return True if heard.window.limit is not None else False if heard.silent else None
 
     def exhausted(self, now: float, who: str, endpoint: str) -> bool:
-        """Whether nothing is left in the window that runs."""
-        known = self.last(now, who, endpoint)
-        return known is not None and known.remaining == 0
+        """Whether nothing is left in the window that runs, or the budget rests."""
+        with self._lock:
+            window = self._of(who, endpoint).window
+            window.pass_time(now)
+            return window.resting(now) or (window.ends_at is not None and window.remaining == 0)
 
     def reports(self, now: float) -> list[BudgetReport]:
         """What a master is to hear of each, as it is at `now`."""
         with self._lock:
-            return [told for heard in self._heard.values() if (told := heard.told(now)) is not None]
+            return [said for (who, endpoint), heard in self._heard.items() for said in heard.told(now, who, endpoint)]
 
     def _of(self, who: str, endpoint: str) -> _Heard:
-        heard = self._heard.get((who, endpoint))
-        if heard is None:
-            heard = self._heard[who, endpoint] = _Heard(BudgetReport(who, endpoint, 0, 0, 0, 0))
-        return heard
+        return self._heard.setdefault((who, endpoint), _Heard())
+
+
+def _left_ms(now: float, until: float | None) -> int:
+    """Until then, rounded up as far as a millisecond goes; 0 when it is over."""
+    return 0 if until is None or until <= now else max(1, int((until - now) * 1000))

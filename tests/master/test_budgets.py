@@ -10,6 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from master.budgets import UNMETERED, Budgets, budget_key
 from protocol.messages import BudgetReport
+from protocol.windows import LONGEST_MS
+from tests.master.limiter import LATER, SLACK_S, TRUE, Limiter
 
 KEY = budget_key("service", "who", "endpoint")
 
@@ -33,28 +35,42 @@ def told(budgets: Budgets, now: float, said: BudgetReport) -> int:
 
 
 @dataclass
+class Word:
+    """What an answer says, which was given then; its holder had sent so many."""
+
+    at: float
+    said: BudgetReport
+    spent: int
+
+    def told(self, now: float) -> BudgetReport:
+        """As a worker tells it later."""
+        return self.said._replace(reset_in_ms=max(0, self.said.reset_in_ms - int((now - self.at) * 1000)))
+
+
+@dataclass
 class Holder:
     """A lease: what it was granted, has sent, and the leader knows to be spent."""
 
     granted: int
     sent: int = 0
     known: int = 0
-    said: list[tuple[int, BudgetReport]] = field(default_factory=list)
+    said: list[Word] = field(default_factory=list)
 
 
 class Service(RuleBasedStateMachine):
     """A service whose windows begin with a request, holders that spend, and words that come late and out of order."""
 
+    exact = True
+
     @initialize(limit=st.integers(1, 20), window=st.integers(1, 60))
     def begin(self, limit: int, window: int) -> None:
-        self.now, self.limit, self.window = 0.0, limit, float(window)
-        self.ends, self.left, self.refused = -1.0, 0, 0
+        self.now, self.service = 0.0, Limiter(limit, float(window), self.exact)
         self.budgets = Budgets()
         self.holders: list[Holder] = []
-        self.late: list[BudgetReport] = []
+        self.late: list[Word] = []
         self.grant(5)
         assert self.holders[0].granted == 1, "before the first answer one request is granted"
-        self.send(0)
+        self.send(0, later=False)
         self.deliver(0, 0)
 
     @rule(most=st.integers(1, 6))
@@ -72,48 +88,42 @@ class Service(RuleBasedStateMachine):
         self.holders[which % len(self.holders)].granted += more
 
     @precondition(lambda self: self.holders)
-    @rule(which=st.integers(0, 50))
-    def send(self, which: int) -> None:
+    @rule(which=st.integers(0, 50), later=st.booleans())
+    def send(self, which: int, later: bool) -> None:
         holder = self.holders[which % len(self.holders)]
         if holder.sent == holder.granted:
             return
-        if self.now >= self.ends:
-            self.ends, self.left = self.now + self.window, self.limit
-        self.refused += self.left == 0
-        self.left -= 1
+        self.service.count(self.now)
         holder.sent += 1
-        reset_in_ms = int((self.ends - self.now) * 1000)
-        said = report(max(0, self.left), limit=self.limit, window=int(self.ends * 1000), reset_in_ms=reset_in_ms)
-        holder.said.append((holder.sent, said))
+        said = self.service.word(self.now, "who", "endpoint", LATER if later else TRUE)
+        assert said is not None
+        holder.said.append(Word(self.now, said, holder.sent))
 
     @precondition(lambda self: any(holder.said for holder in self.holders))
     @rule(which=st.integers(0, 50), word=st.integers(0, 50))
     def deliver(self, which: int, word: int) -> None:
         speaking = [holder for holder in self.holders if holder.said]
         holder = speaking[which % len(speaking)]
-        spent, said = holder.said.pop(word % len(holder.said))
-        self.budgets.report("service", self.now, [said], b"peer")
-        self.settle(holder, spent)
+        self.hear(holder.said.pop(word % len(holder.said)), holder)
 
-    def settle(self, holder: Holder, spent: int) -> None:
-        if spent > holder.known:
-            self.budgets.settle(KEY, spent - holder.known)
-            holder.known = spent
+    def hear(self, word: Word, holder: Holder | None = None) -> None:
+        self.budgets.report("service", self.now, [word.told(self.now)], b"peer")
+        if holder is not None and word.spent > holder.known:
+            self.budgets.settle(KEY, word.spent - holder.known)
+            holder.known = word.spent
 
     @precondition(lambda self: self.late)
     @rule(which=st.integers(0, 50))
     def deliver_late(self, which: int) -> None:
-        self.budgets.report("service", self.now, [self.late.pop(which % len(self.late))], b"peer")
+        self.hear(self.late.pop(which % len(self.late)))
 
     @precondition(lambda self: self.holders)
     @rule(which=st.integers(0, 50))
     def end(self, which: int) -> None:
         holder = self.holders.pop(which % len(self.holders))
         if holder.said:
-            spent, said = holder.said.pop()
-            self.budgets.report("service", self.now, [said], b"peer")
-            self.settle(holder, spent)
-        self.late += [said for _, said in holder.said]
+            self.hear(holder.said.pop(), holder)
+        self.late += holder.said
         self.budgets.settle(KEY, holder.granted - holder.known)
 
     @precondition(lambda self: self.holders)
@@ -121,7 +131,7 @@ class Service(RuleBasedStateMachine):
     def vanish(self, which: int) -> None:
         holder = self.holders.pop(which % len(self.holders))
         self.budgets.forfeit(KEY, holder.granted - holder.known, self.now)
-        self.late += [said for _, said in holder.said]
+        self.late += holder.said
 
     @rule(seconds=st.integers(0, 20))
     def wait(self, seconds: int) -> None:
@@ -129,7 +139,7 @@ class Service(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_refused(self) -> None:
-        assert getattr(self, "refused", 0) == 0
+        assert not hasattr(self, "service") or self.service.refused == 0
 
     def teardown(self) -> None:
         if not hasattr(self, "budgets"):
@@ -138,18 +148,30 @@ class Service(RuleBasedStateMachine):
             self.end(0)
         while self.late:
             self.deliver_late(0)
-        budget = self.budgets.of(KEY)
+        budget, service = self.budgets.of(KEY), self.service
         assert budget.outstanding == 0
-        current = self.now < self.ends and budget.window == int(self.ends * 1000)
+        current = self.now < service.ends and budget.name == service.name
         if current and not budget.forfeited:
-            assert self.budgets.available(KEY, self.now) == self.left, "what the service holds idles"
+            assert self.budgets.available(KEY, self.now) == service.left, "what the service holds idles"
         self.budgets.available(KEY, self.now)
-        self.now += self.window
-        assert self.budgets.available(KEY, self.now) == self.limit, "a window is over, and its budget idles"
+        self.now += service.window + (0 if self.exact else SLACK_S)
+        assert self.budgets.available(KEY, self.now) == service.limit, "a window is over, and its budget idles"
+
+
+class StrangeClock(Service):
+    """The same with a clock that is set, whole seconds, and resets that jitter."""
+
+    exact = False
+
+    @rule(seconds=st.one_of(st.integers(-70, 70), st.sampled_from([-86_400, -3600, 3600, 86_400])))
+    def set_clock(self, seconds: int) -> None:
+        self.service.clock += seconds
 
 
 TestService = Service.TestCase
 TestService.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+TestStrangeClock = StrangeClock.TestCase
+TestStrangeClock.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
 
 
 def test_before_the_first_answer_one_request_is_granted() -> None:
@@ -175,10 +197,11 @@ def test_the_lowest_word_of_a_window_holds() -> None:
     assert told(budgets, 2, report(4)) == 4
 
 
-def test_a_word_of_an_earlier_window_says_nothing() -> None:
+def test_a_word_of_an_earlier_window_takes_nothing_away_for_longer_than_that_one_may_last() -> None:
     budgets = called_on()
     told(budgets, 0, report(5, window=2000))
-    assert told(budgets, 1, report(0, window=1000)) == 5
+    assert told(budgets, 1, report(0, window=1000, reset_in_ms=500)) == 0
+    assert budgets.available(KEY, 1.5) == 5
 
 
 def test_when_the_window_is_over_the_whole_limit_is_there_less_what_is_outstanding() -> None:
@@ -193,7 +216,8 @@ def test_a_word_of_a_window_that_is_over_by_our_clock_does_not_take_the_new_budg
     budgets = called_on()
     told(budgets, 0, report(3))
     assert budgets.available(KEY, 10) == 15
-    assert told(budgets, 10.5, report(0, reset_in_ms=1)) == 15
+    assert told(budgets, 10.5, report(0, reset_in_ms=1)) == 0, "it may not be over by theirs"
+    assert budgets.available(KEY, 10.502) == 15
 
 
 def test_a_vanished_grant_counts_as_spent_until_the_window_resets() -> None:
@@ -269,3 +293,86 @@ def test_what_vanished_after_a_reset_counts_in_the_window_that_follows() -> None
     budgets.forfeit(KEY, 6, 11)
     assert told(budgets, 12, report(14, window=2000)) == 8
     assert budgets.available(KEY, 22) == 15
+
+
+def test_after_a_clock_was_set_back_what_is_left_falls_and_the_next_window_counts() -> None:
+    budgets = called_on()
+    told(budgets, 0, report(9, window=5000))
+    assert told(budgets, 1, report(8, window=1400, reset_in_ms=9_000)) == 8
+    assert told(budgets, 2, report(0, window=1400, reset_in_ms=8_000)) == 0
+    assert budgets.available(KEY, 10) == 15
+    assert told(budgets, 11, report(3, window=1411)) == 3
+    assert budgets.available(KEY, 21) == 15
+
+
+def test_a_reset_that_jitters_is_that_of_the_same_window() -> None:
+    budgets = called_on()
+    told(budgets, 0, report(5))
+    assert told(budgets, 1, report(7, window=1001)) == 5
+    assert told(budgets, 2, report(2, window=1000, reset_in_ms=8_000)) == 2
+    assert told(budgets, 10.5, report(1, window=1001, reset_in_ms=500)) == 1, "the later end holds"
+    assert budgets.available(KEY, 11) == 15
+
+
+def test_a_window_longer_than_any_is_not_believed() -> None:
+    budgets = called_on()
+    told(budgets, 0, report(5))
+    assert told(budgets, 1, report(3, window=1_700_000_000_000, reset_in_ms=LONGEST_MS + 1)) == 5
+    assert budgets.available(KEY, 10) == 15
+
+
+def test_a_wrong_reset_that_can_be_true_rests_no_longer_than_it_says_and_nothing_is_sent_beyond() -> None:
+    budgets = called_on()
+    told(budgets, 0, report(12, window=4600, reset_in_ms=3_600_000))
+    assert told(budgets, 1, report(11, window=1000)) == 0
+    assert budgets.available(KEY, 11) == 12
+    budgets.grant(KEY, 12)
+    assert told(budgets, 12, report(0, window=1010)) == 0
+    assert budgets.available(KEY, 3601) == 15 - 12
+
+
+def rest(seconds: float) -> BudgetReport:
+    return report(0, window=0, reset_in_ms=int(seconds * 1000))
+
+
+def test_a_rest_holds_everything_back_and_is_over_whatever_is_said_meanwhile() -> None:
+    budgets = called_on()
+    told(budgets, 0, report(9))
+    assert told(budgets, 1, rest(3)) == 0
+    assert told(budgets, 2, report(14, window=2000, reset_in_ms=20_000)) == 0
+    assert told(budgets, 2, rest(1)) == 0, "the longer one holds"
+    assert budgets.next_reset(2) == 22
+    assert budgets.available(KEY, 4) == 14
+    assert told(budgets, 5, rest(60)) == 0
+    assert budgets.available(KEY, 64.9) == 0
+    assert budgets.available(KEY, 65) == 15
+
+
+def test_a_service_that_refuses_without_a_word_of_limits_is_asked_by_one_at_a_time() -> None:
+    budgets = called_on()
+    assert told(budgets, 0, report(-1, limit=-1)) == UNMETERED
+    assert told(budgets, 1, rest(3)) == 0
+    assert told(budgets, 2, report(-1, limit=-1)) == 0
+    assert told(budgets, 4, report(-1, limit=-1)) == 1
+    budgets.grant(KEY, 1)
+    assert told(budgets, 5, report(-1, limit=-1)) == 0
+
+
+def test_what_vanished_between_windows_outlasts_a_short_word_of_the_one_before() -> None:
+    budgets = called_on()
+    told(budgets, 0, report(0))
+    budgets.available(KEY, 10)
+    budgets.grant(KEY, 6)
+    budgets.forfeit(KEY, 6, 11)
+    assert told(budgets, 11, report(2, window=1001, reset_in_ms=1_000)) == 0
+    assert budgets.available(KEY, 12) == 9
+    assert budgets.available(KEY, 21) == 15
+
+
+def test_what_vanished_is_over_with_its_window_and_not_with_a_wrong_word_of_a_later_one() -> None:
+    for seconds, held in [(1, 3), (9, 0)]:
+        budgets = called_on()
+        told(budgets, 0, report(10))
+        budgets.grant(KEY, 3)
+        budgets.forfeit(KEY, 3, 0)
+        assert told(budgets, seconds, report(9, window=4600, reset_in_ms=3_600_000)) == 9 - held

@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from master.budgets import LATE_S, UNMETERED, Budgets, budget_key
 from protocol.messages import BudgetReport
+from tests.master.limiter import SLACK_S, TRUE, WORDS, Limiter
 from worker.budgets import HeardBudgets
 
 WHO, ENDPOINT = "address:1", "ids"
@@ -51,10 +52,11 @@ class Message:
 class Doubts(RuleBasedStateMachine):
     """One budget, three workers, and a service that stands still now and then, and does not always answer."""
 
+    exact = True
+
     @initialize(limit=st.integers(1, 8), window=st.integers(1, 60))
     def begin(self, limit: int, window: int) -> None:
-        self.now, self.limit, self.window = 0.0, limit, float(window)
-        self.ends, self.left, self.refused = -1.0, 0, 0
+        self.now, self.service = 0.0, Limiter(limit, float(window), self.exact)
         self.budgets = Budgets()
         self.heard = {worker: HeardBudgets() for worker in WORKERS}
         self.leases: list[Lease] = []
@@ -62,7 +64,7 @@ class Doubts(RuleBasedStateMachine):
         self.post: list[Message] = []
         self.grant(0, 1)
         self.send(0)
-        self.serve(1, cut=False)
+        self.serve(1, cut=False, how=TRUE)
         self.tell(0)
         self.deliver()
 
@@ -87,24 +89,20 @@ class Doubts(RuleBasedStateMachine):
         self.queue.append(lease.waiting)
 
     @precondition(lambda self: self.queue)
-    @rule(most=st.integers(1, 10), cut=st.booleans())
-    def serve(self, most: int, cut: bool) -> None:
+    @rule(most=st.integers(1, 10), cut=st.booleans(), how=st.sampled_from(WORDS))
+    def serve(self, most: int, cut: bool, how: str) -> None:
         """The service comes to the oldest ones, and answers, or breaks off."""
         for _ in range(min(most, len(self.queue))):
             request = self.queue.pop(0)
-            if self.now >= self.ends:
-                self.ends, self.left = self.now + self.window, self.limit
-            self.refused += self.left == 0
-            self.left = max(0, self.left - 1)
+            self.service.count(self.now)
             if request.given_up:
                 continue
             heard = self.heard[request.lease.worker]
             request.lease.waiting = None
-            if cut:
+            said = None if cut else self.service.word(self.now, WHO, ENDPOINT, how)
+            if said is None:
                 heard.unanswered(self.now, WHO, ENDPOINT)
                 continue
-            reset_in_ms = int((self.ends - self.now) * 1000)
-            said = BudgetReport(WHO, ENDPOINT, self.limit, self.left, int(self.ends * 1000), reset_in_ms)
             heard.hear(self.now, said, request.sent_at)
             request.lease.spent = request.lease.asked
 
@@ -141,32 +139,44 @@ class Doubts(RuleBasedStateMachine):
     def wait(self, seconds: int) -> None:
         """Time passes; a service does not stand still for longer than doubts last, nor a message stay on its way."""
         if any(self.now + seconds - request.sent_at > LATE_S for request in self.queue):
-            self.serve(len(self.queue), cut=False)
+            self.serve(len(self.queue), cut=False, how=TRUE)
         while self.post:
             self.deliver()
         self.now += seconds
 
     @invariant()
     def nothing_is_refused(self) -> None:
-        assert getattr(self, "refused", 0) == 0
+        assert not hasattr(self, "service") or self.service.refused == 0
 
     def teardown(self) -> None:
         if not hasattr(self, "budgets"):
             return
-        self.serve(len(self.queue), cut=False)
+        self.serve(len(self.queue), cut=False, how=TRUE)
         for lease in self.leases:
             lease.ended = True
         for worker in range(len(WORKERS)):
             self.tell(worker)
         self.wait(0)
-        self.now += LATE_S + 2 * self.window + 1
+        self.now += LATE_S + 2 * (self.service.window + SLACK_S)
         budget = self.budgets.of(KEY)
         assert (budget.outstanding, budget.in_doubt(self.now)) == (0, 0)
-        assert self.budgets.available(KEY, self.now) == self.limit, "doubts are over, and the budget idles"
+        assert self.budgets.available(KEY, self.now) == self.service.limit, "doubts are over, and the budget idles"
+
+
+class StrangeWords(Doubts):
+    """The same with a clock that is set, and words that are missing, jitter, or cannot be true."""
+
+    exact = False
+
+    @rule(seconds=st.one_of(st.integers(-70, 70), st.sampled_from([-86_400, -3600, 3600, 86_400])))
+    def set_clock(self, seconds: int) -> None:
+        self.service.clock += seconds
 
 
 TestDoubts = Doubts.TestCase
 TestDoubts.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)
+TestStrangeWords = StrangeWords.TestCase
+TestStrangeWords.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
 
 
 def unanswered(requests: int, counted: int = 0) -> BudgetReport:

@@ -11,7 +11,7 @@ from protocol.messages import BudgetReport
 from tests.ports import free_port
 from tests.worker.scripted import Reply, Scripted
 from worker import asking, http
-from worker.asking import Asking, Manners, ServiceError, Telephone, TroubleError
+from worker.asking import Asking, Manners, Said, ServiceError, Telephone, TroubleError
 from worker.grants import GrantEmptyError, Meter, StoppedError
 from worker.http import Answer, Call, Http
 from worker.sources.twitter import said
@@ -60,7 +60,8 @@ def limits(remaining: int, reset_in_s: int = 60, limit: int = 15) -> dict[str, s
 
 
 def test_every_try_takes_one_and_counts_as_spent_with_the_next_answer(service: Scripted, telephone: Telephone) -> None:
-    service.answers(Reply(500, headers=limits(14)), Reply(503), Reply(body=b"[1]", keep=1), Reply(body=b"[2]"))
+    first, last = Reply(500, headers=limits(14)), Reply(body=b"[2]", headers=limits(11))
+    service.answers(first, Reply(503), Reply(body=b"[1]", keep=1), last)
     lease = Lease(service, telephone, 4)
     assert lease.ask() == b"[2]"
     assert lease.told == [1, 4]
@@ -118,6 +119,61 @@ def test_a_service_that_says_nothing_counts_nothing_that_we_can_see(service: Scr
     assert lease.report() == BudgetReport(WHO, "things", -1, 0, 0, 0)
 
 
+@pytest.mark.parametrize("status", [200, 404])
+def test_an_answer_that_does_not_say_what_is_left_of_a_budget_leaves_its_request_in_doubt(
+    service: Scripted, telephone: Telephone, status: int
+) -> None:
+    absurd = limits(12) | {"x-rate-limit-reset": str(time.time_ns() // 10**6)}
+    service.answers(Reply(headers=limits(13)), Reply(status), Reply(status, headers=absurd), Reply(headers=limits(10)))
+    lease = Lease(service, telephone, 4)
+    for told, left, doubts in [([1], 13, (0, 0)), ([1], 13, (1, 0)), ([1], 13, (2, 0)), ([1, 4], 10, (2, 2))]:
+        lease.ask()
+        assert (lease.told, lease.report().remaining, lease.report()[-2:]) == (told, left, doubts)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(404),
+        Reply(headers={"X-RateLimit-Left": "3"}),
+        Reply(headers=limits(12, 10**9)),
+        Reply(headers=limits(12, -5)),
+    ],
+)
+def test_a_first_answer_that_tells_no_limit_in_a_way_we_can_read_does_not_mean_that_there_is_none(
+    service: Scripted, telephone: Telephone, reply: Reply
+) -> None:
+    service.answers(reply, Reply(headers=limits(10)))
+    lease = Lease(service, telephone, 2)
+    lease.ask()
+    assert (lease.told, lease.report()) == ([], BudgetReport(WHO, "things", 0, 0, 0, 0, 1, 0))
+    lease.ask()
+    assert (lease.told, lease.report().limit, lease.report()[-2:]) == ([2], 15, (1, 1))
+
+
+def test_where_a_service_is_known_to_count_nothing_a_refusal_does_not_count_either(
+    service: Scripted, telephone: Telephone
+) -> None:
+    service.answers(Reply(), Reply(404))
+    lease = Lease(service, telephone, 2)
+    lease.ask()
+    lease.ask()
+    assert (lease.told, lease.report()) == ([1, 2], BudgetReport(WHO, "things", -1, 0, 0, 0))
+
+
+def test_less_than_nothing_left_is_nothing(service: Scripted, telephone: Telephone) -> None:
+    service.answers(Reply(headers=limits(-1)))
+    lease = Lease(service, telephone, 2)
+    lease.ask()
+    with pytest.raises(GrantEmptyError):
+        lease.ask()
+    assert lease.report().remaining == 0
+    assert lease.report().reset_in_ms > 6000
+    report = Said(15, -1, 1060, 1000.0).report(WHO, "things")
+    assert report is not None
+    assert report.remaining == 0
+
+
 def test_an_error_page_of_a_proxy_does_not_make_a_service_unlimited(service: Scripted, telephone: Telephone) -> None:
     service.answers(Reply(502, b"<html>"), Reply(headers=limits(13)))
     lease = Lease(service, telephone, 2)
@@ -159,7 +215,9 @@ def test_too_many_requests_gives_the_job_back_and_empties_the_budget(
     assert 58_000 < report.reset_in_ms <= 60_000
 
 
-@pytest.mark.parametrize("headers", [{}, limits(0, reset_in_s=-5), {"x-rate-limit-reset": "soon"}])
+@pytest.mark.parametrize(
+    "headers", [{}, limits(0, reset_in_s=-5), limits(0, reset_in_s=10**9), {"x-rate-limit-reset": "soon"}]
+)
 def test_too_many_requests_without_a_date_rests_as_long_as_the_setting_says(
     service: Scripted, telephone: Telephone, headers: dict[str, str]
 ) -> None:
@@ -171,6 +229,27 @@ def test_too_many_requests_without_a_date_rests_as_long_as_the_setting_says(
     assert report.remaining == 0
     assert 6000 < report.reset_in_ms <= 7000
     assert report.limit >= 1
+
+
+def test_a_rest_lasts_whatever_is_said_of_the_budget_and_whatever_our_clock_is_set_to(
+    service: Scripted, telephone: Telephone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.answers(Reply(headers=limits(13)), Reply(429, headers=limits(0, reset_in_s=-3600)))
+    lease = Lease(service, telephone, 4)
+    lease.ask()
+    with pytest.raises(GrantEmptyError):
+        lease.ask()
+    telephone.budgets.hear(
+        time.monotonic(), BudgetReport(WHO, "things", 15, 14, 2_000_000_000, 900_000), time.monotonic()
+    )
+    wall = time.time
+    monkeypatch.setattr(time, "time", lambda: wall() - 3600)
+    with pytest.raises(GrantEmptyError):
+        lease.ask()
+    assert len(service.asked) == 2
+    window, rest = telephone.budgets.reports(time.monotonic())
+    assert (window.limit, window.window, rest.remaining, rest.window) == (15, 2_000_000_000, 0, 0)
+    assert 6000 < rest.reset_in_ms <= 7000
 
 
 def test_no_other_thread_runs_into_a_429_that_one_has_met(service: Scripted, telephone: Telephone) -> None:
