@@ -94,25 +94,23 @@ class Inquiries:
         word, _, rest = question.partition(" ")
         match word:
             case "status" if not rest:
-                return self._report(peer, "")
+                return self._status(peer)
             case "where" if not rest:
                 return wire.Report(json.dumps(self._where()))
             case "drain" if not rest:
-                return self._report(peer, self._drain())
+                return self._report(self._drain())
             case "promote" if not rest:
-                return self._report(peer, self._promote())
+                return self._report(self._promote())
             case "dead":
                 return self._dead(peer, rest)
             case "requeue" | "drop":
                 return self._letter(peer, word, rest)
             case "forget":
-                return self._report(peer, self._forget(rest))
-        return self._report(peer, f"there is no question {question[:40]!r}")
+                return self._report(self._forget(rest))
+        return self._report(f"there is no question {question[:40]!r}")
 
-    def _report(self, peer: bytes, refusal: str) -> wire.Message | None:
-        """The document, with totals that are no older than the question if the ledger tells them soon; or why not."""
-        if refusal:
-            return wire.Refused("command", refusal)
+    def _status(self, peer: bytes) -> wire.Message | None:
+        """The document, with totals that are no older than the question if the ledger tells them soon."""
         since = time.monotonic() - self._totals_at
         late = not self._totals_come and FRESH_WITHIN_S <= since < ASKED_AGAIN_S
         if self._member.dispatch is None or late:
@@ -122,6 +120,10 @@ class Inquiries:
             self._reader.ask(TOTALS, lambda ledger: wire.Report(json.dumps(ledger.totals())))
         self._waiting.append(peer)
         return None
+
+    def _report(self, refusal: str) -> wire.Message:
+        """The answer to who gave an order: at once, since the master may be about to leave."""
+        return wire.Refused("command", refusal) if refusal else self._document(None)
 
     def _document(self, totals: dict[str, int] | None) -> wire.Message:
         return wire.Report(json.dumps(self._state(totals)))
