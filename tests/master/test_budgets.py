@@ -163,6 +163,19 @@ class StrangeClock(Service):
 
     exact = False
 
+    @rule(jobs=st.integers(1, 12))
+    def work(self, jobs: int) -> None:
+        """Jobs of one request, one after the other, as far as the budget goes."""
+        for _ in range(jobs):
+            if self.budgets.available(KEY, self.now):
+                self.grant(1)
+                self.send(len(self.holders) - 1, later=False)
+                self.end(len(self.holders) - 1)
+
+    @rule()
+    def wait_for_the_window(self) -> None:
+        self.now = max(self.now, self.service.ends + SLACK_S)
+
     @rule(seconds=st.one_of(st.integers(-70, 70), st.sampled_from([-86_400, -3600, 3600, 86_400])))
     def set_clock(self, seconds: int) -> None:
         self.service.clock += seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from hypothesis import settings, strategies as st
@@ -167,6 +168,24 @@ class StrangeWords(Doubts):
     """The same with a clock that is set, and words that are missing, jitter, or cannot be true."""
 
     exact = False
+
+    @rule(jobs=st.integers(1, 6), worker=st.integers(0, 2), how=st.sampled_from(WORDS))
+    def work(self, jobs: int, worker: int, how: str) -> None:
+        """Jobs of one request, one after the other, as far as the budget goes."""
+        for _ in range(jobs):
+            if self.budgets.available(KEY, self.now) and not self.queue:
+                self.leases.append(lease := Lease(WORKERS[worker], 1))
+                self.budgets.grant(KEY, 1)
+                lease.asked, lease.waiting = 1, Request(lease, self.now)
+                self.queue.append(lease.waiting)
+                self.serve(1, cut=False, how=how)
+                lease.ended = True
+                self.tell(worker)
+                self.wait(0)
+
+    @rule()
+    def wait_for_the_window(self) -> None:
+        self.wait(max(0, math.ceil(self.service.ends + SLACK_S - self.now)))
 
     @rule(seconds=st.one_of(st.integers(-70, 70), st.sampled_from([-86_400, -3600, 3600, 86_400])))
     def set_clock(self, seconds: int) -> None:
