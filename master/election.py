@@ -212,7 +212,9 @@ class Election:
         if event is Event.LAPSED and self.seen is not None:
             return f"the beat of {self.seen.name} stood still"
         if event is Event.FREE and self.seen is not None:
-            return "its own lead was in doubt" if self.seen.incarnation else "nobody led"
+            if self.seen.incarnation:
+                return "its own lead was in doubt"
+            return f"{self.seen.name} gave the lead back" if self.seen.name else "nobody led"
         return ""
 
     def unanswered(self, now: float) -> Act:

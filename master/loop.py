@@ -339,7 +339,7 @@ class Loop:
         """The document for tools; `fresh` are the totals, if they were read just now."""
         self.totals = self.totals if fresh is None else fresh
         member, crawl = self.member, self._leading.terms.crawl
-        where = {**place(member, time.monotonic()), "events": self.events_at}
+        where = {**place(member, time.monotonic(), staying=self._waiting), "events": self.events_at}
         if member.dispatch is None or member.leadership is None:
             waiting = member.trouble or member.pair is None
             state = "waiting for the ledger" if waiting else "standby"

@@ -139,7 +139,7 @@ def _in_hand(hand: Hand, now: float) -> dict[str, Any]:
     }
 
 
-def place(member: Member, now: float) -> dict[str, Any]:
+def place(member: Member, now: float, *, staying: bool) -> dict[str, Any]:
     """A master's place in the election, for tools: its role, whom it watches, its peer, and how it came to lead."""
     election = member.election
     seen, leadership = election.seen, member.leadership
@@ -152,7 +152,7 @@ def place(member: Member, now: float) -> dict[str, Any]:
         "takeovers": taken,
         "why": election.why,
     }
-    if member.finished and member.dispatch is not None and member.dispatch.idle:
+    if staying and member.finished and member.dispatch is not None and member.dispatch.idle:
         where["state"] = "done, staying"
     if member.pair is not None:
         peer = election.peer

@@ -198,8 +198,11 @@ class Commits:
         ]
 
     def _read(self, path: str) -> FileRecord:
-        with open(path, "rb") as file:
-            raw = file.read(MAX_RECORD_BYTES + 1)
+        try:
+            with open(path, "rb") as file:
+                raw = file.read(MAX_RECORD_BYTES + 1)
+        except IsADirectoryError as error:
+            raise DatasetError(f"{path} is a directory where a receipt should be: move it away") from error
         if len(raw) > MAX_RECORD_BYTES:
             raise DatasetError(f"{path} has more than {MAX_RECORD_BYTES:,} bytes and is no receipt of ours")
         try:

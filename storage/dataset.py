@@ -109,7 +109,7 @@ def record_id(kind: RecordKind, line: bytes) -> str:
         for key in ID_KEYS:
             found = value.get(key)
             if isinstance(found, float):
-                found = _exactly(line, key)
+                found = exactly(line, key)
             if isinstance(found, str) and found:
                 return found
             if isinstance(found, int) and not isinstance(found, bool):
@@ -117,7 +117,7 @@ def record_id(kind: RecordKind, line: bytes) -> str:
     raise MalformedError(f"a line has no id under any of {', '.join(ID_KEYS)}: {line[:40]!r}")
 
 
-def _exactly(line: bytes, key: str) -> object:
+def exactly(line: bytes, key: str) -> object:
     """What a field of a line holds, whole numbers beyond 64 bits by their digits: orjson makes floats of them."""
     try:
         return json.loads(line).get(key)

@@ -22,7 +22,7 @@ from typing import Any, Final
 import orjson
 
 from protocol.errors import MalformedError
-from storage.dataset import ID_KEYS
+from storage.dataset import ID_KEYS, exactly
 
 MOST_ID_BYTES: Final = 255
 """Of an id or a screen name, as everywhere in the protocol."""
@@ -73,7 +73,7 @@ def parsed(body: bytes) -> Profile:
         raise MalformedError(f"a profile is not JSON: {body[:40]!r}") from error
     if not isinstance(said, dict):
         raise MalformedError(f"a profile is not a JSON object: {body[:40]!r}")
-    identifier = _id(said)
+    identifier = _id(said, body)
     if identifier is None:
         raise MalformedError(f"a profile has no id under any of {', '.join(ID_KEYS)}: {body[:40]!r}")
     return Profile(identifier, _name(said), _posted(said), _posts(said), body)
@@ -114,9 +114,11 @@ def moment(text: object) -> int:
         return 0
 
 
-def _id(said: dict[str, Any]) -> str | None:
+def _id(said: dict[str, Any], body: bytes) -> str | None:
     for key in ID_KEYS:
         found = said.get(key)
+        if isinstance(found, float):
+            found = exactly(body, key)
         if isinstance(found, int) and not isinstance(found, bool):
             found = str(found)
         if isinstance(found, str) and found:

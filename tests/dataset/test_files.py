@@ -305,3 +305,13 @@ def test_a_dataset_that_goes_away_in_the_middle_is_not_begun_anew(tmp_path: Path
     dataset.append(USER, T, "two", 0, posts([2]))
     dataset.merge(USER, T, [Segment("one", length)], posts([]), draft("one"))
     assert stored_ids(dataset) == ["1"]
+
+
+def test_a_directory_in_the_place_of_a_receipt_is_named(tmp_path: Path) -> None:
+    dataset = FileDataset(tmp_path)
+    dataset.merge(USER, T, (), posts([1]), draft("t"))
+    (receipt,) = (tmp_path / ".tmatic" / "receipts").glob("*/*.json")
+    receipt.unlink()
+    receipt.mkdir()
+    with pytest.raises(DatasetError, match="is a directory where a receipt should be"):
+        dataset.receipt(USER, T)

@@ -19,6 +19,10 @@ def test_an_id_is_a_text_as_the_service_writes_it() -> None:
     assert parsed(b'{"did":"did:plc:abc","handle":"someone.example"}').id == "did:plc:abc"
 
 
+def test_an_id_beyond_64_bits_is_its_digits() -> None:
+    assert parsed(b'{"id":36893488147419103232,"screen_name":"x"}').id == "36893488147419103232"
+
+
 def test_a_name_may_be_missing_and_stands_where_its_network_writes_it() -> None:
     assert parsed(b'{"id":1}').name is None
     assert parsed(b'{"id":1,"screen_name":"a"}').name == "a"

@@ -25,7 +25,7 @@ from protocol.errors import LedgerError
 from protocol.jobs import Operation
 from protocol.settings import Settings
 from protocol.sockets import publisher, router
-from tests.crawl.running import COVERED
+from tests.crawl.running import COVERED, ROOT
 from tests.ports import free_port
 from tests.waiting import until
 
@@ -61,11 +61,13 @@ def test_a_ledger_that_fails_while_a_crawl_is_finished_ends_no_master(tmp_path: 
 
 @pytest.mark.slow
 def test_a_master_that_is_done_and_stays_says_so(tmp_path: Path) -> None:
-    (tmp_path / "targets").write_text("")
+    (tmp_path / "targets").write_text("12\n")
     port, folder = free_port(), tmp_path / "data"
     words = ["-T", "--stay", "--stream", str(tmp_path / "targets"), "--output", str(folder), "--port", str(port)]
     with (tmp_path / "log").open("wb") as log:
         staying = subprocess.Popen([sys.executable, "-m", "master.command", *words], stderr=log, env=COVERED)
+    worker = [sys.executable, "-m", "benchmarks.noop_worker", "w1", f"127.0.0.1:{port}"]
+    working = subprocess.Popen(worker, cwd=ROOT, env=COVERED)
 
     def state() -> str:
         return str(ask_masters([f"127.0.0.1:{port}"], "status").get(f"127.0.0.1:{port}", {}).get("state"))
@@ -75,3 +77,5 @@ def test_a_master_that_is_done_and_stays_says_so(tmp_path: Path) -> None:
     finally:
         staying.terminate()
         assert staying.wait(20) == 0
+        working.terminate()
+        working.wait(20)

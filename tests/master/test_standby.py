@@ -334,3 +334,10 @@ def test_nobody_is_handed_more_than_there_is_room_for_by_two_commits_under_way()
     table.member.receive(table.now, b"one", ends(1))
     second = table.member.further(table.now)
     assert second is not None and [t[0] for t in second.batch] == ["X"]
+
+
+def test_who_led_before_is_named_as_the_one_that_gave_the_lead_back() -> None:
+    table = Table()
+    table.ask(Observe)
+    table.member.answered(table.now, Lead("", 0, 4, "L", "a:8000"))
+    assert table.ask(Take).why == "a:8000 gave the lead back"

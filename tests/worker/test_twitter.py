@@ -17,7 +17,8 @@ from tests.worker.scripted import Reply, Scripted
 from worker import asking
 from worker.asking import ServiceError
 from worker.grants import Meter
-from worker.sources.twitter import Twitter, TwitterReader
+from worker.http import Answer
+from worker.sources.twitter import Twitter, TwitterReader, said
 from worker.unavailable import UnavailableError
 
 
@@ -229,3 +230,12 @@ def test_it_says_who_it_is(service: Scripted) -> None:
     reader(service, contact="crawl@example.org").posts("12", "", "")
     assert service.asked[0].headers["user-agent"].startswith("twittomatic")
     assert service.asked[0].headers["user-agent"].endswith("(+crawl@example.org)")
+
+
+@pytest.mark.parametrize(
+    ("left", "remaining"), [("7", 7), ("0", 0), ("-1", 0), ("-", None), ("seven", None), ("--1", None)]
+)
+def test_less_than_nothing_left_is_nothing_left(left: str, remaining: int | None) -> None:
+    headers = {"x-rate-limit-limit": "15", "x-rate-limit-remaining": left, "x-rate-limit-reset": "1700000000"}
+    heard = said(Answer(200, headers, b"[]", 1_699_999_000.0))
+    assert (heard and heard.remaining) == remaining

@@ -143,11 +143,11 @@ class TwitterReader:
 
 
 def said(answer: Answer) -> Said | None:
-    """The budget in the headers of an answer."""
+    """The budget in the headers of an answer. Less than nothing left is nothing left."""
     headers = answer.headers
-    limit, remaining, reset = (
-        _number(headers.get(f"x-rate-limit-{name}", "")) for name in ("limit", "remaining", "reset")
-    )
+    limit, reset = (_number(headers.get(f"x-rate-limit-{name}", "")) for name in ("limit", "reset"))
+    left = headers.get("x-rate-limit-remaining", "")
+    remaining = 0 if left.startswith("-") and _number(left[1:]) else _number(left)
     if limit is None or remaining is None or reset is None:
         return None
     try:

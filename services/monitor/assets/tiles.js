@@ -6,6 +6,7 @@ import { compact, count, one_or_more, OPERATIONS, rate, span, stretch } from "./
 const STATES = {
   running: ["is running", "good"],
   draining: ["is draining", "warn"],
+  "done, staying": ["is done, and its master stays", "good"],
   standby: ["has no leader", "warn"],
   "waiting for the ledger": ["waits for its ledger", "bad"],
   resting: ["rests", ""],
