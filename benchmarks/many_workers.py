@@ -4,14 +4,16 @@ usage: python benchmarks/many_workers.py [--quick] [--workers N] [--room JOBS]
 
 The world: one server that syncs every write, one master with `--max-clients`, and one process that is all the workers
 (`crowd.py`); their jobs cost nothing, and each has room for 8, as `tmatic-worker` does by default. The 2 have as much
-room in all as the 1,000 have, so that commits are alike. The two take turns; the medians count. A round begins when
-every worker is known and has had a job, and then lasts some seconds. CPU is that of each process in that time, in
+room in all as the 1,000 have, so that commits are alike: that is the strictest comparison, and `share` is of it. Beside
+it 2 with room for 256, as in `dispatch.py`, and 2 with room for 8. All take turns; the medians count. A round begins
+when every worker is known and has had a job, and then lasts some seconds. CPU is that of each process in that time, in
 cores: the crowd must have some left, else it is what is measured.
 
 Memory is what the master holds at the end of a round, beyond a round with 2, by worker: its own and libzmq's, not the
 kernel's buffers.
 
-The last line is one JSON object: workers, jobs_per_s, jobs_per_s_with_2, share, bytes_per_worker.
+The last line is one JSON object: workers, jobs_per_s, jobs_per_s_with_2, share, bytes_per_worker, and the rates with 2
+by the room that each has.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ HERE = Path(__file__).resolve().parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(HERE.parent)}
 FEW = 2
 ROOM = 8
-JOBS_A_SECOND = 25_000
+ROOM_OF_DISPATCH = 256
+JOBS_A_SECOND = 45_000
 """More than a master hands out: so many are loaded for each second of a round."""
 BEFORE_S = 10.0
 """For so many seconds of jobs more: what is handed out before a round begins."""
@@ -135,34 +138,37 @@ def main() -> None:
     said = parser.parse_args()
     rounds, seconds, many = (1 if said.quick else 7), (3.0 if said.quick else 8.0), said.workers
     print(
-        f"world: {os.cpu_count()} cores, appendfsync always, no-op jobs, {many} workers of {said.room} and {FEW} of "
-        f"{said.room * many // FEW}, {rounds} rounds of {seconds:g} s"
+        f"world: {os.cpu_count()} cores, appendfsync always, no-op jobs, {many} workers of {said.room} beside {FEW}, "
+        f"{rounds} rounds of {seconds:g} s"
     )
-    found: dict[int, list[Round]] = {FEW: [], many: []}
+    crowd, alike = (many, said.room), (FEW, said.room * many // FEW)
+    found: dict[tuple[int, int], list[Round]] = {
+        of: [] for of in (crowd, alike, (FEW, ROOM_OF_DISPATCH), (FEW, said.room))
+    }
     with tempfile.TemporaryDirectory() as name, server(Path(name, "server")) as port:
         for number in range(rounds):
-            for workers in (FEW, many) if number % 2 else (many, FEW):
-                folder = Path(name, f"{workers}.{number}")
-                found[workers].append(a_round(port, folder, workers, said.room * many // workers, seconds))
-    rates = {workers: statistics.median(one.rate for one in found[workers]) for workers in found}
-    held = {workers: statistics.median(one.memory for one in found[workers]) for workers in found}
+            for workers, room in reversed(found) if number % 2 else found:
+                folder = Path(name, f"{workers}.{room}.{number}")
+                found[workers, room].append(a_round(port, folder, workers, room, seconds))
+    rates = {of: statistics.median(one.rate for one in found[of]) for of in found}
+    held = {of: statistics.median(one.memory for one in found[of]) for of in found}
     names = ("master", "server", "crowd")
-    print(
-        f"\n{'workers':>8}{'jobs/s':>9}" + "".join(f"{name:>9}" for name in names) + "   jobs of a worker   each round"
-    )
-    for workers, made in found.items():
+    heads = "".join(f"{name:>9}" for name in names)
+    print(f"\n{'workers':>8}{'room':>6}{'jobs/s':>9}{heads}   jobs of a worker   each round")
+    for (workers, room), made in found.items():
         cores = "".join(f"{statistics.median(one.cores[name] for one in made):9.2f}" for name in names)
         spread = f"{min(one.fewest for one in made)} to {max(one.most for one in made)}"
         each = " ".join(f"{one.rate:.0f}" for one in made)
-        print(f"{workers:8}{rates[workers]:9.0f}{cores}   {spread:16}   {each}")
-    share, each_bytes = rates[many] / rates[FEW], (held[many] - held[FEW]) / (many - FEW)
+        print(f"{workers:8}{room:6}{rates[workers, room]:9.0f}{cores}   {spread:16}   {each}")
+    share, each_bytes = rates[crowd] / rates[alike], (held[crowd] - held[alike]) / (many - FEW)
     print(f"\n{share:.2f} of the rate with {FEW}; a worker costs the master {each_bytes / 1024:.1f} KiB")
     result = {
         "workers": many,
-        "jobs_per_s": round(rates[many]),
-        "jobs_per_s_with_2": round(rates[FEW]),
+        "jobs_per_s": round(rates[crowd]),
+        "jobs_per_s_with_2": round(rates[alike]),
         "share": round(share, 3),
         "bytes_per_worker": round(each_bytes),
+        "jobs_per_s_with_2_by_room": {room: round(rate) for (workers, room), rate in rates.items() if workers == FEW},
     }
     print(json.dumps(result))
 

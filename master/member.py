@@ -108,8 +108,9 @@ class Member:
         if isinstance(message, wire.PeerWord):
             self._peer_word(now, message)
             return
-        known = self.standby.hear(now, peer, message)
-        if self.dispatch is not None and self.election.role is Role.LEADING:
+        leads = self.dispatch is not None and self.election.role is Role.LEADING
+        known = self.standby.hear(now, peer, message, leads=leads)
+        if self.dispatch is not None and leads:
             self.dispatch.receive(now, peer, message)
         elif self.dispatch is None and self.pair is not None and not isinstance(message, wire.Bye):
             self.outbox.append((peer, self._standby_word() if known else STRANGER))

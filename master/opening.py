@@ -22,7 +22,8 @@ from storage.addresses import SentinelAddress, place_of, require_server, sentine
 from storage.files import FileDataset
 from storage.ledger import Ledger, in_words
 from storage.sentinels import primary_of
-from storage.valkey import SOCKET, EmbeddedValkey
+from storage.socket_path import url_beside
+from storage.valkey import EmbeddedValkey, OwnedError
 
 log = logging.getLogger(__name__)
 
@@ -273,11 +274,8 @@ def resting(settings: Settings) -> Iterator[Opened]:
         server = EmbeddedValkey(ledger_directory(settings), settings.durability)
         try:
             opened = _at_rest(settings, dataset, server.start(), server)
-        except LedgerError:  # a master that runs owns it
-            socket = ledger_directory(settings).resolve() / SOCKET
-            if not socket.exists():
-                raise
-            opened = _at_rest(settings, dataset, f"unix://{socket}", None)
+        except OwnedError:  # a master that runs
+            opened = _at_rest(settings, dataset, url_beside(ledger_directory(settings)), None)
     try:
         seen, known = opened.ledger.observe().ledger_id, dataset.ledger_id(settings.crawl)
         if seen != (known or ""):

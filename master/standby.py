@@ -43,8 +43,9 @@ class Standby:
     workers: dict[bytes, Known] = field(default_factory=dict)
     budgets: Budgets = field(default_factory=Budgets)
 
-    def hear(self, now: float, peer: bytes, message: wire.Message) -> bool:
-        """Remember what a worker says, whoever leads. False when this master does not know it."""
+    def hear(self, now: float, peer: bytes, message: wire.Message, *, leads: bool = False) -> bool:
+        """Remember what a worker says, whoever leads. False when this master does not know it. One that leads takes in
+        what is said of budgets, which are the same, by its dispatch."""
         known = self.workers.get(peer)
         match message:
             case wire.Hello():
@@ -65,7 +66,7 @@ class Standby:
         if known is None:
             return False
         known.heard_at = now
-        if isinstance(message, (wire.Heartbeat, wire.ProgressMade, wire.Result)):
+        if not leads and isinstance(message, (wire.Heartbeat, wire.ProgressMade, wire.Result)):
             self.budgets.report(self.terms.service, now, message.budgets, peer)
         return True
 

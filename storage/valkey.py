@@ -14,7 +14,6 @@ append-only file there. The rules:
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import importlib.util
 import logging
 import os
@@ -22,12 +21,10 @@ import platform
 import re
 import signal
 import subprocess
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
-from urllib.parse import quote
 
 import redis
 from redis.backoff import NoBackoff
@@ -37,13 +34,13 @@ from protocol.errors import LedgerError, UsageError
 from protocol.logs import fields
 from storage import allocator
 from storage.locks import locked
+from storage.socket_path import SOCKET, short, url_of
 
 log = logging.getLogger(__name__)
 
 APPENDFSYNC: Final = {"always": "always", "everysec": "everysec", "memory": None}
 """What each word of durability asks of the append-only file; None: there is none."""
 
-SOCKET: Final = "valkey.sock"
 LOG: Final = "valkey.log"
 
 SETTINGS: Final = {
@@ -71,11 +68,13 @@ MOST_STARTS: Final = 10
 """How often a server may be killed from outside while it starts."""
 
 PAUSE_S: Final = 0.01
-LONGEST_SOCKET_PATH: Final = 107
-"""Bytes; the kernel's `sun_path` holds 108 with the closing zero."""
 
 LARGEST_LOG: Final = 1 << 20
 """Bytes; at the next start a longer log makes room for a new one. One old log is kept."""
+
+
+class OwnedError(LedgerError):
+    """Another process owns the directory of an embedded server."""
 
 
 class EmbeddedValkey:
@@ -105,13 +104,13 @@ class EmbeddedValkey:
         """Bring the server up, or adopt the one that is there, and wait until it answers. Returns its URL.
 
         Called again it returns the same URL, and brings the server up again if it died.
-        Raises LedgerError when another process owns the directory, or the server dies or does not answer.
+        Raises OwnedError when another process owns the directory, LedgerError when the server dies or does not answer.
         """
         if self._owner is None:
             self._make_directory()
             self._owner = self._own()
         try:
-            self._socket = _short(self.directory) / SOCKET
+            self._socket = short(self.directory) / SOCKET
             for _ in range(MOST_STARTS):
                 if self.alive() or self._adopt() or self._spawn():
                     return self.url
@@ -128,7 +127,7 @@ class EmbeddedValkey:
     @property
     def url(self) -> str:
         """Where the server listens, from the first start to the stop; the same after it was started again."""
-        return "unix://" + quote(str(self._socket))
+        return url_of(self._socket)
 
     def alive(self) -> bool:
         """Whether the server's process lives; one that is loading or stuck does."""
@@ -188,7 +187,7 @@ class EmbeddedValkey:
         lock = locked(path, shared=self.shared)
         if lock is None:
             owner = path.read_bytes()[:20].decode(errors="replace").strip() or "that does not say its number"
-            raise LedgerError(f"the ledger in {self.directory} is in use by process {owner}: stop that one first")
+            raise OwnedError(f"the ledger in {self.directory} is in use by process {owner}: stop that one first")
         if not self.shared:
             lock.truncate(0)
         lock.write(b"%d\n" % os.getpid())
@@ -350,27 +349,6 @@ def server_binary() -> Path:
         if binary.is_file():
             return binary
     raise LedgerError(f"there is no embedded Valkey for this machine ({machine}): name a server with --redis URL")
-
-
-def _short(directory: Path) -> Path:
-    """A path to `directory` by which its socket can be reached: the same, or a link to it if that is too long."""
-    if len(os.fsencode(directory / SOCKET)) <= LONGEST_SOCKET_PATH:
-        return directory
-    name = f"tmatic-{os.getuid()}-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]}"
-    private = Path(tempfile.gettempdir(), name)
-    link = private / "d"
-    if len(os.fsencode(link / SOCKET)) > LONGEST_SOCKET_PATH:
-        raise LedgerError(f"{directory} and {private} are too long for a socket: choose a shorter path")
-    with suppress(FileExistsError):
-        private.mkdir(mode=0o700)
-    found = private.lstat()
-    # Anyone may write beside it; only a folder that is ours and that nobody else can enter is to be trusted.
-    if not private.is_dir() or private.is_symlink() or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise LedgerError(f"{private} belongs to somebody else: remove it, or choose a shorter path for the ledger")
-    with suppress(FileNotFoundError):
-        link.unlink()
-    link.symlink_to(directory)
-    return link
 
 
 def _first_file_is_being_written(persistence: dict[str, object]) -> bool:

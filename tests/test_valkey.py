@@ -15,7 +15,8 @@ import pytest
 import redis
 
 from protocol.errors import LedgerError, UsageError
-from storage.valkey import LONGEST_SOCKET_PATH, SETTINGS, EmbeddedValkey
+from storage.socket_path import LONGEST_SOCKET_PATH
+from storage.valkey import SETTINGS, EmbeddedValkey
 from tests.waiting import until
 
 TIMEOUT_S = 20.0

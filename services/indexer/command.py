@@ -90,7 +90,7 @@ def follow_command(settings: Settings) -> None:
 
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, stop)
-            Subscriber(settings, indexer).run(stopped)
+            Subscriber(settings, indexer, dataset).run(stopped)
         finally:
             indexer.close()
 

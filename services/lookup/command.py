@@ -75,8 +75,9 @@ def look_up(settings: Settings, listen: str, names: Sequence[str]) -> None:
     store = Store(settings.lookup_database)
     try:
         stopped = threading.Event()
-        consumer = LookupConsumer(store, FileDataset(settings.output_directory), stopped)
-        subscriber = Subscriber(settings, consumer)
+        dataset = FileDataset(settings.output_directory)
+        consumer = LookupConsumer(store, dataset, stopped)
+        subscriber = Subscriber(settings, consumer, dataset)
 
         def follow() -> None:
             with contextlib.suppress(StoppedError):

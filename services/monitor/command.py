@@ -85,6 +85,7 @@ def monitor(settings: Settings, database: Path, listen: str) -> None:
     from services.monitor.pages import Pages
     from services.monitor.stream import Streams
     from services.subscriber.subscriber import Subscriber
+    from storage.files import FileDataset
 
     places = settings.master or local_pair(settings.host, settings.port)
     certificate = certificate_for(places, settings.key, settings.insecure)
@@ -93,7 +94,8 @@ def monitor(settings: Settings, database: Path, listen: str) -> None:
         feed = Feed(chronicle, settings.log_scrollback)
         streams = Streams(feed, gevent.sleep)
         guard = Guard(listen)
-        subscriber, stopped = Subscriber(settings, feed), threading.Event()
+        stopped = threading.Event()
+        subscriber = Subscriber(settings, feed, FileDataset(settings.output_directory))
         pages = Pages(
             feed,
             guard,

@@ -65,7 +65,7 @@ def collect_command(path: Path, metrics_port: int | None, settings: Settings) ->
     """
     set_up("tmatic-stats", settings)
     with collecting(path, settings) as consumer:
-        attend(Subscriber(settings, consumer), consumer, metrics_port)
+        attend(Subscriber(settings, consumer, FileDataset(settings.output_directory)), consumer, metrics_port)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 It hears every master of the crawl at once, so that a takeover is no event here: only who leads publishes. What is
 missing is asked of any master, one after the other until one answers. A master that owes an answer is called anew, over
 a line on which a late answer cannot come. Events are applied some hundred at a time, so that a consumer pays for one
-commit and not for hundreds.
+commit and not for hundreds. A master that leads another crawl than the consumer's dataset is of is not followed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 import zmq
 
 from protocol import messages as wire
-from protocol.errors import MalformedError
+from protocol.errors import LedgerError, MalformedError
 from protocol.events import GAUGES, HEADS, LOG, Received, part_of, received
 from protocol.exposure import certificate_for
 from protocol.keys import Certificate
@@ -32,6 +32,7 @@ from protocol.sockets import subscriber
 from services.subscriber.consumer import Consumer, Position
 from services.subscriber.following import Following
 from services.subscriber.presence import Presence
+from storage.files import FileDataset
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,8 @@ ANSWER_S = 2.0
 """How long a master may take for an answer before another one is asked."""
 WHERE_S = 2.0
 """How often the masters are asked where they publish."""
+STRANGER_S = 5.0
+"""How long a master may lead another ledger than the dataset's: the dataset is given one when a crawl is begun."""
 MESSAGES_A_TURN = 2000
 PATIENCE_MS = 50
 LARGEST_DOCUMENT = 64 * 1024 * 1024
@@ -63,14 +66,17 @@ class _Master:
     events: str = ""
     hears: zmq.Socket[bytes] | None = None
     where_at: float = float("-inf")
+    strange_since: float | None = None
+    """Since when it leads another crawl than the dataset is of, None when it does not."""
     told: set[str] = field(default_factory=set)
 
 
 class Subscriber:
-    """Feeds one consumer from the masters that the settings name."""
+    """Feeds one consumer from the masters that the settings name. `dataset` is what the consumer reads besides, if it
+    does: then only masters of the crawl that it is of are followed."""
 
-    def __init__(self, settings: Settings, consumer: Consumer) -> None:
-        self._consumer = consumer
+    def __init__(self, settings: Settings, consumer: Consumer, dataset: FileDataset | None = None) -> None:
+        self._consumer, self._dataset, self._crawl = consumer, dataset, settings.crawl
         self._places = settings.master or local_pair(settings.host, settings.port)
         self._certificate: Certificate | None = certificate_for(self._places, settings.key, settings.insecure)
         self.following = Following(consumer.topics, consumer.position())
@@ -91,7 +97,8 @@ class Subscriber:
         self.following.position = Position("", "", sequence)
 
     def run(self, stopped: threading.Event | None = None) -> None:
-        """Until it is told to stop. Raises what the consumer raises."""
+        """Until it is told to stop. Raises what the consumer raises, and LedgerError when a master leads another crawl
+        than the dataset is of."""
         stopped = stopped or threading.Event()
         if self._stored is not None and self._stored.ledger:
             self._presence.at(self._stored)
@@ -116,7 +123,7 @@ class Subscriber:
             now = time.monotonic()
             for master in masters:
                 self._read_answers(context, poller, master)
-                if master.hears is not None:
+                if master.hears is not None and master.strange_since is None:
                     self._read_events(master.hears)
             self._apply(now)
             self._ask(now, masters, context, poller)
@@ -199,6 +206,8 @@ class Subscriber:
     ) -> None:
         """Where a master publishes; it may be somewhere else after it was started again."""
         said = json.loads(document)
+        if self._is_strange(master, said):
+            return
         events = str(said.get("events", ""))
         if said.get("role") == "leading" and self._led != master.place:
             self._led = master.place
@@ -215,6 +224,22 @@ class Subscriber:
         master.events = events
         poller.register(master.hears, zmq.POLLIN)
         self.following.behind = True  # what was published before we were there
+
+    def _is_strange(self, master: _Master, said: dict[str, Any]) -> bool:
+        """Whether a master leads another crawl than the dataset is of. Raises LedgerError when that lasts."""
+        ours = self._dataset.ledger_id(self._crawl) if self._dataset is not None else None
+        if ours is None or said.get("role") != "leading" or said.get("ledger") == ours:
+            master.strange_since = None
+            return False
+        now = time.monotonic()
+        master.strange_since = now if master.strange_since is None else master.strange_since
+        if now - master.strange_since < STRANGER_S:
+            return True
+        assert self._dataset is not None
+        raise LedgerError(
+            f"the master at {master.place} leads ledger {said.get('ledger')}, and {self._dataset.output} belongs to "
+            f"{ours}: name the right ones by --master and --output"
+        )
 
     # What goes out.
 
@@ -264,7 +289,7 @@ class Subscriber:
         self._asked += 1
         for number in range(len(masters)):
             master = masters[(self._asked + number) % len(masters)]
-            if _say(master, wanted):
+            if master.strange_since is None and _say(master, wanted):
                 master.owes, self._ask_at = True, now + ANSWER_S
                 return
         self._ask_at = now + PATIENCE_MS / 1000

@@ -137,7 +137,7 @@ def test_what_no_master_wrote_into_a_key_is_one_sentence(
         ledger.release("first", ledger.observe().beat)
         client.hset(ledger.prefix + "crawl", mapping=Plan((Operation.TIMELINE,), Traversing.BFS, 0).remembered())
         client.hset(ledger.prefix + key, field, value)
-        for words in (["status"], ["audit", "--fast"]):
+        for words in (["status"], ["audit", "--fast"]) if key == "held" else (["audit", "--fast"],):
             done = CliRunner().invoke(command.tmatic_master, [*words, *where])
             assert isinstance(done.exception, LedgerError)
             assert f"the ledger's key {{tmatic:main}}:{key} holds what no master wrote there: " in str(done.exception)
@@ -150,8 +150,10 @@ def _leads(log: Path) -> bool:
 def test_the_second_crawl_of_a_machine_is_found_on_its_own_port(tmp_path: Path) -> None:
     usual = free_port()
     with contextlib.ExitStack() as running:
+        # A path that is too long for a socket, as users have some.
+        deep = tmp_path / ("a name with blanks " * 3) / ("é" * 30)
         for name, port in (("one", usual), ("two", 0)):
-            targets, folder = tmp_path / f"{name}.txt", tmp_path / name
+            targets, folder = tmp_path / f"{name}.txt", deep / name
             targets.write_text("12\n")
             words = ["-T", "--stream", str(targets), "--output", str(folder), "--port", str(port)]
             log = tmp_path / f"{name}.log"
@@ -160,7 +162,7 @@ def test_the_second_crawl_of_a_machine_is_found_on_its_own_port(tmp_path: Path) 
             running.callback(master.wait, 30)
             running.callback(master.terminate)
             until(partial(_leads, log), 20)
-        where = ["--output", str(tmp_path / "two"), "--port", str(usual)]
+        where = ["--output", str(deep / "two"), "--port", str(usual)]
         code, answer = said("status", *where)
         assert code == 0 and answer.startswith("crawl main: running, "), answer
         assert "the crawl is running" in said("audit", "--fast", *where)[1]
@@ -168,5 +170,5 @@ def test_the_second_crawl_of_a_machine_is_found_on_its_own_port(tmp_path: Path) 
         assert "would not: there is no such dead letter" in said("requeue", "T:12", *where)[1]
         code, answer = said("drain", *where)
         assert code == 0 and answer.startswith("draining: crawl main: draining"), answer
-        code, answer = said("status", "--output", str(tmp_path / "one"), "--port", str(usual))
+        code, answer = said("status", "--output", str(deep / "one"), "--port", str(usual))
         assert answer.startswith("crawl main: running, "), answer
