@@ -8,6 +8,7 @@ shows, but an upper bound: seconds are rounded, and answers take their time.
 | while a window runs, a word | then |
 |---|---|
 | of that name | the lower of what is left, the earlier end |
+| of the name of the one whose place it took while that ran (the service began anew) | the lower of what is left |
 | that ends well before it | it is of a window that is over, or one of the two is wrong: rest until it ends |
 | of a later name that ends well after it | that window has begun |
 | else (a reset that jitters, a clock that was set) | the lower of what is left, the later end |
@@ -38,12 +39,14 @@ SAME_S = 2.0
 class Window:
     """What is known of a budget. Times are seconds of the caller's monotonic clock.
 
-    `ends_at` is None while no window runs; the last one was over at `over_at`.
+    `former` is the name of the window whose place this one took before that was over, 0 where there is none. `ends_at`
+    is None while no window runs; the last one was over at `over_at`.
     """
 
     limit: int | None = None
     remaining: int | None = None
     name: int = 0
+    former: int = 0
     ends_at: float | None = None
     over_at: float = float("-inf")
     rests_until: float = float("-inf")
@@ -58,11 +61,11 @@ class Window:
             if said.window == self.name and surely <= self.over_at:
                 self.rest(end)
             else:
-                self._begin(said, end)
-        elif end < self.ends_at - SAME_S and said.window != self.name:
+                self._begin(said, end, former=0)
+        elif end < self.ends_at - SAME_S and said.window not in (self.name, self.former):
             self.rest(end)
         elif surely > self.ends_at and said.window > self.name + SAME_S:
-            self._begin(said, end)
+            self._begin(said, end, former=self.name)
             return True
         else:
             same = said.window == self.name and surely <= self.ends_at
@@ -93,6 +96,6 @@ class Window:
         ends = self.rests_until if self.ends_at is None else max(self.ends_at, self.rests_until)
         return None if ends == float("-inf") else ends
 
-    def _begin(self, said: BudgetReport, end: float) -> None:
+    def _begin(self, said: BudgetReport, end: float, *, former: int) -> None:
         self.limit, self.remaining = said.limit, min(said.limit, said.remaining)
-        self.name, self.ends_at = said.window, end
+        self.name, self.former, self.ends_at = said.window, former, end

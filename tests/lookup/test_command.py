@@ -27,7 +27,7 @@ from protocol.errors import LedgerError
 from tests.lookup.making import at, done_event, profile
 
 class Subscriber:
-    def __init__(self, settings, consumer):
+    def __init__(self, settings, consumer, dataset):
         self.consumer = consumer
     def run(self, stopped):
         self.consumer.apply([done_event(1, "u", 1, [profile(1)])], at(1))

@@ -116,3 +116,13 @@ def test_a_rest_is_over_when_the_longest_is_and_the_reset_tells_of_both() -> Non
     assert resets_at() == 20.0
     one.pass_time(20.0)
     assert resets_at() is None
+
+
+def test_words_of_a_window_whose_place_a_later_one_took_bring_no_rest() -> None:
+    """A service that was started again begins all windows anew; what was heard before is told for a while yet."""
+    one = window(7)
+    assert one.hear(5.0, word(9, 1005, 10)), "it began anew"
+    one.hear(6.0, word(6, 1000, 4))
+    assert known(one, 6.0) == (6, 15.0, False)
+    one.hear(7.0, word(6, 960, 4))
+    assert known(one, 7.0) == (6, 15.0, True), "nobody knows that one"
