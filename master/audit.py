@@ -163,6 +163,15 @@ def _is_over(ledger: Ledger) -> bool:
     return not lead.incarnation and lead.ended == Ending.DONE.value
 
 
+def open_jobs(ledger: Ledger) -> Iterator[Job]:
+    """Every job that waits, is in somebody's hands, or rests."""
+    for name in ledger.queue_names():
+        if name != COLLECTED:
+            yield from map(unpack_job, ledger.queue(name))
+    yield from (lease.job for lease in ledger.held().values())
+    yield from ledger.retry().values()
+
+
 def _live(ledger: Ledger, result: Audit) -> _Live:
     live = _Live()
 
@@ -173,13 +182,7 @@ def _live(ledger: Ledger, result: Audit) -> _Live:
         live.jobs[key] = job
         live.to_come.update((operation, job.user) for operation in job.chain)
 
-    for name in ledger.queue_names():
-        if name != COLLECTED:
-            for record in ledger.queue(name):
-                add(unpack_job(record))
-    for lease in ledger.held().values():
-        add(lease.job)
-    for job in ledger.retry().values():
+    for job in open_jobs(ledger):
         add(job)
     for job, _ in chain(ledger.dead(), ledger.dropped()):
         live.dead[job.operation, job.user] = job

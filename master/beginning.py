@@ -63,7 +63,13 @@ def check_rule(settings: Settings) -> None:
     if not settings.follow_rule:
         return
     command = [sys.executable, "-c", READ_RULE, settings.follow_rule]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=RULE_READ_S, check=False)
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=RULE_READ_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        rule = settings.follow_rule
+        raise UsageError(f"--follow-rule {rule} cannot be imported: it takes over {RULE_READ_S:g} s") from error
     if done.returncode:
         raise UsageError((done.stderr.strip().splitlines() or ["--follow-rule cannot be read"])[-1])
 

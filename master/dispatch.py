@@ -214,6 +214,7 @@ class Dispatch:
 
     def next_batch(self, now: float) -> list[Transition] | None:
         """The next commit: what waits, then what is to be handed out. None when there is nothing and no beat is due."""
+        assert len(self._flying) < 2, "one commit is under way, and at most one is put behind it"
         batch: list[Pending] = []
         weight = 0
         while self._pending and len(batch) < MAX_TRANSITIONS - RESERVED:

@@ -164,7 +164,7 @@ def check_server(url: str, settings: Settings, *, begun: bool = False) -> None:
         mistake = None if said is None else _mistake(said, settings)
         if mistake is not None:
             raise UsageError(f"the server at {place} {mistake}")
-        if info is None or said is None:
+        if info is None:
             return
         if settings.durability == "replica" and not info.get("connected_slaves") and not begun:
             raise UsageError(
@@ -172,7 +172,7 @@ def check_server(url: str, settings: Settings, *, begun: bool = False) -> None:
                 "or say --durability always"
             )
     address = sentinel_address(url)
-    if address is not None and settings.durability != "memory":
+    if address is not None and said is not None and settings.durability != "memory":
         replicas = [info[f"slave{number}"] for number in range(MOST_REPLICAS) if f"slave{number}" in info]
         _warn_of_failovers(address, said, replicas, settings)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import msgpack
 
+from master.audit import open_jobs
 from master.opening import Opened
 from master.plan import recall
 from master.repair import lead_at_rest
@@ -54,23 +55,8 @@ def reopen(opened: Opened) -> int:
 
 def _open(ledger: Ledger, walk: Traversal) -> tuple[int, Counter[int]]:
     """How many jobs are open, and how many accounts each level must count."""
-    number, levels = 0, Counter[int]()
-
-    def add(job: Job) -> None:
-        nonlocal number
-        number += 1
-        if level := walk.level(job):
-            levels[int(level)] += 1
-
-    for name in ledger.queue_names():
-        if name != COLLECTED:
-            for record in ledger.queue(name):
-                add(unpack_job(record))
-    for lease in ledger.held().values():
-        add(lease.job)
-    for job in ledger.retry().values():
-        add(job)
-    return number, levels
+    levels = Counter(walk.level(job) for job in open_jobs(ledger))
+    return levels.total(), Counter({int(level): jobs for level, jobs in levels.items() if level})
 
 
 def _raise(commit: Commit, walk: Traversal, level: int, by: int) -> None:

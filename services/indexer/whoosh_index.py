@@ -145,7 +145,8 @@ class WhooshReader:
 
     def accounts(self) -> set[str]:
         """The accounts of all posts, and of removed ones until their segment is joined with others."""
-        return set(self._fresh().reader().field_terms("account"))
+        with self._in_words():
+            return set(self._fresh().reader().field_terms("account"))
 
     def search(self, asked: Query) -> Answer:
         """What matches."""

@@ -222,7 +222,7 @@ def _locked(path: Path) -> int:
         held = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         os.close(held)
         raise UsageError(f"{path} is in use by another tmatic-monitor: end that one, or name another file") from error
     return held

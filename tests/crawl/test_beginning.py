@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from master import beginning
 from master.crawl_command import free_port
 from protocol.errors import UsageError
 from protocol.settings import Settings
@@ -87,3 +88,11 @@ def test_a_port_that_somebody_listens_on_is_passed_over_and_no_other_trouble_is_
     assert free_port(Settings(host="*", port=0), ports=1)
     with pytest.raises(UsageError, match=r"--host nowhere\.invalid, port 8000 cannot be listened on"):
         free_port(Settings(host="nowhere.invalid"), ports=1)
+
+
+def test_a_rule_that_does_not_come_in_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "endless.py").write_text("import time\ntime.sleep(60)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(beginning, "RULE_READ_S", 1.0)
+    with pytest.raises(UsageError, match="endless:rule cannot be imported: it takes over 1 s"):
+        beginning.check_rule(Settings(follow_rule="endless:rule"))

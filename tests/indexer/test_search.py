@@ -106,7 +106,7 @@ def test_an_index_that_vanishes_under_a_reader_is_said_in_words(tmp_path: Path) 
         search.count()
 
 
-@pytest.mark.parametrize("question", ["mark", "count", "post", "ids_of"])
+@pytest.mark.parametrize("question", ["mark", "count", "post", "ids_of", "accounts"])
 def test_whatever_whoosh_stumbles_over_is_a_torn_index(question: str, tmp_path: Path) -> None:
     home = LocalHome(tmp_path / "index", "whoosh")
     index = rebuild(home, crawled(tmp_path)).index
