@@ -188,6 +188,7 @@ def test_ctrl_c_while_a_command_comes_in_ends_it_quietly(name: str, tmp_path: Pa
     assert (process.returncode, said) == (130, b"")
 
 
+@pytest.mark.slow
 def test_every_command_has_its_entry_point() -> None:
     assert SCRIPTS.keys() == reference_page.MODULES.keys()
     for name, module in reference_page.MODULES.items():

@@ -62,6 +62,7 @@ def dying_before(act: int, work: Callable[[], object]) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == DEAD
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [True, False], ids=["the first merge of a file", "a merge onto a file"])
 def test_a_process_may_die_before_any_system_call(tmp_path: Path, first: bool) -> None:
     before = [] if first else ["5", "4"]

@@ -65,6 +65,7 @@ def test_a_wrong_call_gets_one_sentence(dataset: FileDataset, words: list[str], 
     assert answer.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_enough_is_no_failure_to_talk_about(dataset: FileDataset) -> None:
     dataset.merge("9", Operation.FOLLOWER, (), followers(range(200_000)), draft("many"))
     command = f"{sys.executable} -m storage.data_command cat {dataset.output} 9 | head -n 1"

@@ -56,6 +56,7 @@ def in_state(running: Running, state: str) -> int:
     raise AssertionError(f"no {state} account")
 
 
+@pytest.mark.slow
 def test_tweepy_pages_a_whole_timeline(running: Running, writer: int) -> None:
     api = client(running, signed())
     posts = list(tweepy.Cursor(api.user_timeline, user_id=writer, count=200).items())

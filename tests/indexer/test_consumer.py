@@ -338,6 +338,7 @@ Acts = list[tuple[object, ...]]
 SOME = st.lists(ACTS, min_size=4, max_size=40)
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(SOME)
 def test_the_index_ends_as_the_dataset_whatever_happens(acts: Acts) -> None:

@@ -181,6 +181,7 @@ def test_a_torn_index_is_found_kept_aside_and_built_anew(
     assert torn.is_dir()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_an_index_that_lacks_any_of_its_files_is_torn(engine: str, tmp_path: Path) -> None:
     """Also one that its engine does without, to its answers' harm."""

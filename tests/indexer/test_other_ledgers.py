@@ -126,6 +126,7 @@ def test_a_new_ledger_for_the_same_dataset_needs_no_new_index(engine: str, tmp_p
     assert held(home) == on_file(dataset)
 
 
+@pytest.mark.slow
 def test_on_a_search_server_it_is_the_same(
     search_server: OpenSearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

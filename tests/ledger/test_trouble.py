@@ -217,6 +217,7 @@ def test_nobody_listens_there(tmp_path: Path) -> None:
         Ledger(client, "test").observe()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["hdel", "lpop", "sadd", "ltrim"])
 def test_a_user_that_may_not_do_all_of_it_does_nothing(scribe: Scribe, server: OwnRedis, command: str) -> None:
     """A script that the server stops half way has written half."""

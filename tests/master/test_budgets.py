@@ -183,7 +183,7 @@ class StrangeClock(Service):
 
 TestService = Service.TestCase
 TestService.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
-TestStrangeClock = StrangeClock.TestCase
+TestStrangeClock = pytest.mark.slow(StrangeClock.TestCase)
 TestStrangeClock.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -194,7 +195,7 @@ class StrangeWords(Doubts):
 
 TestDoubts = Doubts.TestCase
 TestDoubts.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)
-TestStrangeWords = StrangeWords.TestCase
+TestStrangeWords = pytest.mark.slow(StrangeWords.TestCase)
 TestStrangeWords.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
 
 

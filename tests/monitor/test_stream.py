@@ -119,6 +119,7 @@ def test_streams_are_bounded_and_closed_ones_make_room(tmp_path: Path) -> None:
         until(lambda: served.streams.open == 0, WAIT_S)
 
 
+@pytest.mark.slow
 def test_a_stream_has_the_failures_that_a_page_shows_and_makes_them_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,6 +142,7 @@ def test_a_stream_has_the_failures_that_a_page_shows_and_makes_them_once(
     assert made.count("failures") == 1
 
 
+@pytest.mark.slow
 def test_a_long_log_comes_in_pieces() -> None:
     feed = Feed(Chronicle(None), 5_000)
     for line in synthetic.lines(4_500):

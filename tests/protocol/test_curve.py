@@ -124,6 +124,7 @@ def test_whoever_has_no_key_gets_nothing(master: Master) -> None:
     assert not client.poll(0)
 
 
+@pytest.mark.slow
 def test_whoever_has_an_unknown_key_gets_nothing(master: Master, caplog: pytest.LogCaptureFixture) -> None:
     public, secret = (half.decode() for half in zmq.curve_keypair())
     unknown = Certificate("w1", Role.WORKER, public, secret, master.w1.master)
@@ -155,6 +156,7 @@ def test_a_key_that_was_revoked_before_gets_nothing(master: Master, caplog: pyte
     assert "the key of gone is not authorised" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_key_revoked_while_connected_gets_nothing(master: Master) -> None:
     stays = master.serves(master.w1)
     client = master.client(w2 := master.made("w2"))
@@ -209,6 +211,7 @@ def test_garbage_at_the_port_does_no_harm(master: Master) -> None:
     assert master.judge.authorised.role_of(master.w1.public) is Role.WORKER
 
 
+@pytest.mark.slow
 def test_a_routing_id_is_worth_what_its_last_speaker_is(master: Master) -> None:
     s1 = master.made("s1", Role.SUBSCRIBER)
     first = master.client(master.w1, b"the same")

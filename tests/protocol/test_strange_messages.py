@@ -153,6 +153,7 @@ def table(valkey: str) -> Callable[..., Table]:
     return lambda terms=None: Table(client, terms)
 
 
+@pytest.mark.slow
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.sampled_from(PEERS), from_workers, st.booleans()), max_size=12))
 def test_no_message_of_anybody_ends_the_decisions(

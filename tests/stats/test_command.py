@@ -105,6 +105,7 @@ def test_a_recording_is_moved_to_now_and_keeps_its_minutes(ear: Ear, tmp_path: P
     assert time.time() - 125 < int(last) <= time.time()
 
 
+@pytest.mark.slow
 def test_a_replay_goes_as_fast_as_it_is_told(ear: Ear, tmp_path: Path) -> None:  # noqa: F811
     path = recorded(tmp_path / "crawl.gz", 60)
     begun = time.monotonic()
@@ -170,6 +171,7 @@ def test_a_chart_is_drawn_as_svg_and_png(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*.tmp"))
 
 
+@pytest.mark.slow
 def test_a_file_whose_name_is_no_text_is_drawn_as_well(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     path = recorded(tmp_path / "crawl.gz", 5)

@@ -228,6 +228,7 @@ class PositionAhead(Following):
         super().__init__(topics, behind)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", [GapIgnored, LastMessageLost, AnyHistory, PositionAhead])
 def test_a_mistake_in_following_is_noticed(mutant: type[Following]) -> None:
     with pytest.raises(AssertionError):

@@ -107,6 +107,7 @@ def dripping(head: bytes, drop: bytes, rest_s: float) -> Iterator[str]:
         door.shutdown(socket.SHUT_RDWR)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("head", "drop"),
     [
