@@ -17,6 +17,8 @@ from protocol.errors import UsageError
 from protocol.settings import Settings
 from tests.crawl.running import COVERED
 
+pytestmark = pytest.mark.slow
+
 CRAWL, MASTER, REHEARSE = "master.crawl_command", "master.command", "master.rehearse_command"
 WITHIN_S = 60
 

@@ -18,6 +18,8 @@ from storage.files import FileDataset
 from storage.members import encode
 from tests.dataset.pages import USER, draft, followers, post, posts
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

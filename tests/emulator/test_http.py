@@ -15,6 +15,8 @@ from requests.adapters import HTTPAdapter
 from services.emulator.server import MOST_BODY_BYTES, MOST_HEAD_BYTES
 from tests.emulator.running import TIMEOUT_S, Running, emulator
 
+pytestmark = pytest.mark.slow
+
 HUB = 12
 
 

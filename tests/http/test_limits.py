@@ -14,6 +14,8 @@ from services.http import Limits
 from tests.http.applications import Trial
 from tests.http.serving import ask, connected, ended, read_answer, request, served
 
+pytestmark = pytest.mark.slow
+
 SMALL = Limits(connections=40, head_bytes=4096, body_bytes=1000)
 SHORT = Limits(body_bytes=1000, idle_s=0.4, head_s=0.4, body_s=0.4, write_s=0.4)
 JSON = {"Content_Type": "application/json"}
