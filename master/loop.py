@@ -30,6 +30,7 @@ from master.publishing import Publisher
 from master.questions import Commit, Ending, GiveBack, Leadership, Observe, Question, Take
 from master.summary import Rates, document, line, place
 from protocol import messages as wire
+from protocol.command import SIGNALLED
 from protocol.door import Door, may_say
 from protocol.errors import LedgerError, MalformedError
 from protocol.logs import fields
@@ -88,6 +89,8 @@ class Loop:
         self._finish_error: Exception | None = None
         self._finish_of: Leadership | None = None
         self._stopping = self._waiting = False
+        self.cut_by = 0
+        """The signal that told this master to stop before all was done."""
         self._wakes, self._signals = socket.socketpair()
         for end in (self._wakes, self._signals):
             end.setblocking(False)
@@ -133,10 +136,11 @@ class Loop:
             self._thread.ask(lambda: self._leading.opened.ledger.release(lead.incarnation, beat), lambda _: None)
         self._thread.close(LAST_QUESTION_S)
 
-    def _signalled(self, _number: int, _frame: FrameType | None) -> None:
+    def _signalled(self, number: int, _frame: FrameType | None) -> None:
         if self._stopping:
-            raise KeyboardInterrupt
+            raise SystemExit(SIGNALLED + number)
         self._stopping = True
+        self.cut_by = 0 if self.member.finished and self._waiting else number
         self.member.leave(Ending.STOPPED)
 
     def _patience_ms(self) -> int:
@@ -182,11 +186,8 @@ class Loop:
                 self._thread.ask(self._leading.observe, self._member_answered)
             case Take():
                 self._thread.ask(lambda: self._leading.take(question), self._member_answered)
-            case GiveBack():
-                give = question
-                self._thread.ask(
-                    lambda: ledger.release(give.incarnation, give.beat, ended=give.ended), self._member_answered
-                )
+            case GiveBack(incarnation, beat, ended):
+                self._thread.ask(lambda: ledger.release(incarnation, beat, ended=ended), self._member_answered)
             case Commit():
                 summary = now >= self._summary_at
                 if summary:

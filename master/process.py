@@ -63,21 +63,6 @@ class Sockets:
     refusals: Refusals | None = None
 
 
-class Told(Loop):
-    """The loop, which remembers by which signal it was told to stop, and whether all was done by then."""
-
-    told: int = 0
-    was_over: bool = False
-
-    def _signalled(self, number: int, frame: FrameType | None) -> None:
-        if not self.told:
-            self.told, self.was_over = number, self.member.finished and self._waiting
-        try:
-            super()._signalled(number, frame)
-        except KeyboardInterrupt:
-            _cut(number, frame)
-
-
 def lead(settings: Settings, wish: Wish) -> int:
     """Lead a crawl to its end, or until told to stop; or stand by while another does. Returns the exit code: that of
     the signal where one ended it and the crawl was not over."""
@@ -91,7 +76,7 @@ def lead(settings: Settings, wish: Wish) -> int:
             terms, pair = terms_of(settings), sockets.pair
             leading = Leading(opened, wish, f"{platform.node() or 'master'}:{sockets.port}", terms)
             member = Member(terms, leading.dispatch, leading.close, lambda: secrets.token_hex(8), pair)
-            loop = Told(
+            loop = Loop(
                 sockets.router,
                 member,
                 leading,
@@ -107,7 +92,7 @@ def lead(settings: Settings, wish: Wish) -> int:
             loop.events_at = reached(settings.host, sockets.events_port)
             log.info("listening", extra=fields(address=where, events=loop.events_at, crawl=settings.crawl, **about))
             ending = loop.run()
-            cut = SIGNALLED + loop.told if ending is Ending.STOPPED and not loop.was_over else 0
+            cut = SIGNALLED + loop.cut_by if ending is Ending.STOPPED and loop.cut_by else 0
             _take_leave(loop, ending)
         finally:
             # From here a signal must not cut short what keeps the ledger whole.

@@ -83,6 +83,8 @@ def test_masters_that_somebody_stops_are_started_again(
         until(lambda: list(folder.glob("*/*.twt")), WITHIN_S)
         stopped = children(process)["master"]
         assert len(stopped) == 1 + len(masters)
+        # One that is still coming in would be killed by the signal, and told so.
+        until(lambda: folder.with_suffix(".log").read_text().count("listening address=") >= len(stopped), WITHIN_S)
         for number in stopped:
             os.kill(number, signal.SIGTERM)
         assert process.wait(WITHIN_S) == 0
