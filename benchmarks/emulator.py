@@ -26,7 +26,7 @@ _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 def cpu_s(process: int) -> float:
     """User and system seconds of a process so far."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) * _TICK_S
 
 

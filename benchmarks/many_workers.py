@@ -64,12 +64,12 @@ class Round:
 
 
 def cpu_s(pid: int) -> float:
-    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    words = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return (int(words[11]) + int(words[12])) / TICKS
 
 
 def memory(pid: int) -> int:
-    rows = Path(f"/proc/{pid}/status").read_text().splitlines()
+    rows = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     return next(int(one.split()[1]) for one in rows if one.startswith("RssAnon")) * 1024
 
 

@@ -150,7 +150,7 @@ def said(settings: Settings) -> dict[str, str]:
 
 def look(wanted: Path) -> None:
     """The other process: when each post was found, on the clock that all processes share."""
-    value = json.loads(wanted.read_text())
+    value = json.loads(wanted.read_text(encoding="utf-8"))
     said = value["settings"]
     settings = replace(
         Settings(),

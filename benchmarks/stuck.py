@@ -90,7 +90,7 @@ def listen(port: int) -> None:
 
 def memory(pid: int) -> int:
     """Bytes that a process holds of its own."""
-    rows = Path(f"/proc/{pid}/status").read_text().splitlines()
+    rows = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     return next(int(row.split()[1]) for row in rows if row.startswith("RssAnon")) * 1024
 
 

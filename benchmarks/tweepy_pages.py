@@ -28,7 +28,7 @@ class Plain(HTTPAdapter):
 def main(url: str, targets: str, folder: str) -> None:
     api = tweepy.API(tweepy.OAuth1UserHandler("a", "b", "c", "d"), host=urlsplit(url).netloc)
     api.session.mount("https://", Plain())
-    for account in Path(targets).read_text().split():
+    for account in Path(targets).read_text(encoding="utf-8").split():
         with gzip.open(Path(folder, f"{account}.gz"), "wt") as file:
             for page in tweepy.Cursor(api.user_timeline, user_id=account, count=200).pages():
                 for status in page:

@@ -65,7 +65,7 @@ def check_rule(settings: Settings) -> None:
     command = [sys.executable, "-c", READ_RULE, settings.follow_rule]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=RULE_READ_S, check=False
+            command, capture_output=True, encoding="locale", errors="replace", timeout=RULE_READ_S, check=False
         )
     except subprocess.TimeoutExpired as error:
         rule = settings.follow_rule

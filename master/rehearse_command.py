@@ -211,7 +211,7 @@ def tmatic_rehearse(
     if isinstance(report, int):
         click.echo(f"tmatic-rehearse: cut short: nothing was audited, and {folder} stays as it is", err=True)
         context.exit(report)
-    (folder / PICTURE).write_text(svg(report.picture))
+    (folder / PICTURE).write_text(svg(report.picture), encoding="utf-8")
     if as_json:
         click.echo(json.dumps(report.document(str(folder / PICTURE)), indent=1))
     else:
@@ -239,7 +239,7 @@ def _begin(folder: Path, targets: str | None) -> None:
         if any(folder.iterdir()):
             raise UsageError(f"{folder} is not empty: a rehearsal needs a folder of its own, name another by --output")
         if targets is None:
-            (folder / "targets.txt").write_text(TARGET + "\n")
+            (folder / "targets.txt").write_text(TARGET + "\n", encoding="ascii")
         else:
             shutil.copyfile(targets, folder / "targets.txt")
     except OSError as error:
@@ -254,7 +254,9 @@ def _drill(
     screen = _Screen(plan, length_s)
     with _server(settings) as (server, url), (folder / SAID).open("ab") as words:
         settings = replace(settings, redis=url)
-        set_up("tmatic-rehearse", settings, io.TextIOWrapper(words, write_through=True, errors="replace"))
+        set_up(
+            "tmatic-rehearse", settings, io.TextIOWrapper(words, encoding="utf-8", write_through=True, errors="replace")
+        )
         drill = Rehearsal(
             settings,
             asked,
@@ -280,7 +282,7 @@ def _drill(
 
 def _failed(code: int, said: Path) -> TmaticError:
     """A crawl that gave up, with its last words. It is a usage error when a setting is to blame."""
-    rows = said.read_text(errors="replace").splitlines()
+    rows = said.read_text(encoding="utf-8", errors="replace").splitlines()
     words = f"the crawl gave up with exit code {code}; the end of {said}: {rows[-1] if rows else 'empty'}"
     return UsageError(words) if code == MISUSED else TmaticError(words)
 

@@ -209,4 +209,4 @@ def document() -> str:
 
 
 if __name__ == "__main__":
-    FILE.write_text(document())
+    FILE.write_text(document(), encoding="utf-8")

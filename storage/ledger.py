@@ -115,7 +115,7 @@ class Ledger:
         self._replicas = replicas
         self.crawl = crawl
         self.prefix = f"{{tmatic:{crawl}}}:"
-        self._source = resources.files(__package__).joinpath("ledger.lua").read_text()
+        self._source = resources.files(__package__).joinpath("ledger.lua").read_text(encoding="utf-8")
         self._sha = ""
 
     def observe(self) -> Lead:

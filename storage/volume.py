@@ -134,7 +134,7 @@ def file_system(device: int) -> str:
     """The type of the mounted file system with this device number, empty where the system does not tell."""
     wanted = f"{os.major(device)}:{os.minor(device)}"
     try:
-        mounts = Path("/proc/self/mountinfo").read_text(errors="replace")
+        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
     for line in mounts.splitlines():

@@ -13,7 +13,7 @@ from storage.valkey import EmbeddedValkey
 
 
 def loaded(pid: int) -> bool:
-    return allocator.LIBRARY in Path(f"/proc/{pid}/maps").read_text()
+    return allocator.LIBRARY in Path(f"/proc/{pid}/maps").read_text(encoding="utf-8")
 
 
 def test_the_embedded_server_runs_with_mimalloc(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def from_file(text: str) -> Settings:
-    Path("tmatic.toml").write_text(text)
+    Path("tmatic.toml").write_text(text, encoding="utf-8")
     return configured(environment={})
 
 
@@ -34,15 +34,15 @@ def test_the_defaults_alone_are_a_crawl() -> None:
 
 
 def test_a_flag_beats_the_environment_which_beats_the_file() -> None:
-    Path("tmatic.toml").write_text("port = 1\nmax_clients = 1\ndepth = 1\n")
+    Path("tmatic.toml").write_text("port = 1\nmax_clients = 1\ndepth = 1\n", encoding="utf-8")
     environment = {"TMATIC_PORT": "2", "TMATIC_MAX_CLIENTS": "2", "HOME": "/"}
     read = configured({"port": "3", "depth": None}, environment=environment)
     assert (read.port, read.max_clients, read.depth) == (3, 2, 1)
 
 
 def test_another_file_is_read_instead_when_it_is_named() -> None:
-    Path("tmatic.toml").write_text("port = 1\n")
-    Path("other.toml").write_text("depth = 2\n")
+    Path("tmatic.toml").write_text("port = 1\n", encoding="utf-8")
+    Path("other.toml").write_text("depth = 2\n", encoding="utf-8")
     read = configured(config=Path("other.toml"), environment={})
     assert (read.port, read.depth) == (8000, 2)
 
@@ -111,7 +111,7 @@ def test_a_secret_is_neither_a_flag_nor_shown() -> None:
 
 
 def test_a_token_is_read_from_its_file_but_not_from_two_places() -> None:
-    Path("token").write_text("hush\n")
+    Path("token").write_text("hush\n", encoding="utf-8")
     assert configured({"bearer_token_file": "token"}, environment={}).bearer_token == "hush"
     with pytest.raises(UsageError, match="are both set: keep one"):
         configured({"bearer_token_file": "token"}, environment={"TMATIC_BEARER_TOKEN": "x"})
@@ -235,7 +235,7 @@ def test_a_command_takes_its_flags_from_the_table() -> None:
 
 
 def test_a_flag_that_was_not_given_leaves_the_file_its_say() -> None:
-    Path("mine.toml").write_text("port = 5\nuse_compression = false\nbind_ip = ['127.0.0.9']\n")
+    Path("mine.toml").write_text("port = 5\nuse_compression = false\nbind_ip = ['127.0.0.9']\n", encoding="utf-8")
     said = CliRunner().invoke(command, ["--config", "mine.toml"], catch_exceptions=False).output
     assert said == "5 data False ('127.0.0.9',) None\n"
 

@@ -89,7 +89,7 @@ def test_the_demo_crawls_resumes_and_begins_anew(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(document: Path) -> None:
-    for link in _LINK.findall(_FENCED.sub("", document.read_text())):
+    for link in _LINK.findall(_FENCED.sub("", document.read_text(encoding="utf-8"))):
         place, _, anchor = link.partition("#")
         if "://" in place:
             continue
@@ -101,13 +101,13 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 def anchors(document: Path) -> set[str]:
     """The headings of a document, as links name them."""
-    headings = re.findall(r"^#+ (.+)$", _FENCED.sub("", document.read_text()), re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", _FENCED.sub("", document.read_text(encoding="utf-8")), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_a_test_that_is_named_exists(document: Path) -> None:
-    named = set(_TEST.findall(document.read_text()))
+    named = set(_TEST.findall(document.read_text(encoding="utf-8")))
     sources = "".join(path.read_text() for path in (CHECKOUT / "tests").rglob("test_*.py"))
     missing = {test for test in named if f"def {test}(" not in sources}
     assert not missing
@@ -115,7 +115,7 @@ def test_a_test_that_is_named_exists(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_a_file_that_is_named_exists(document: Path) -> None:
-    for name in _PATH.findall(document.read_text()):
+    for name in _PATH.findall(document.read_text(encoding="utf-8")):
         assert (CHECKOUT / name).exists(), f"{document.name} names {name}"
 
 

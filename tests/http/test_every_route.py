@@ -134,7 +134,7 @@ def services(tmp_path: Path) -> Iterator[list[Target]]:
 
 def sign_in(monitor: Target, log: Path) -> None:
     """As who may act: an attacker does not get so far, a hostile page in his browser might."""
-    token = until(lambda: re.findall(r"#token=(\S+)", log.read_text()), WITHIN_S)[0]
+    token = until(lambda: re.findall(r"#token=(\S+)", log.read_text(encoding="utf-8")), WITHIN_S)[0]
     session = requests.Session()
     answer = session.post(
         f"{monitor.url}/api/session", json={"token": token}, headers={"Origin": monitor.url}, timeout=9

@@ -144,7 +144,7 @@ def test_what_no_master_wrote_into_a_key_is_one_sentence(
 
 
 def _leads(log: Path) -> bool:
-    return "took the lead" in log.read_text()
+    return "took the lead" in log.read_text(encoding="utf-8")
 
 
 def test_the_second_crawl_of_a_machine_is_found_on_its_own_port(tmp_path: Path) -> None:

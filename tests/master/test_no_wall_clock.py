@@ -27,7 +27,7 @@ def wall_clocks(source: str) -> list[str]:
 
 @pytest.mark.parametrize("path", sorted(MASTER.glob("*.py")), ids=lambda path: path.name)
 def test_no_module_of_a_master_reads_the_wall_clock(path: Path) -> None:
-    assert wall_clocks(path.read_text()) == []
+    assert wall_clocks(path.read_text(encoding="utf-8")) == []
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ class DelayProxy:
                 stream.close()
 
     def _state(self) -> str:
-        return Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return Path(f"/proc/{self.process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
 
     def _answer(self) -> str:
         assert self.process.stdout is not None

@@ -138,7 +138,7 @@ def _kill_all(name: str) -> bool:
 def _start_of(pid: int) -> str | None:
     """When a process started, in the kernel's ticks; None when it is no more."""
     try:
-        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        state, *fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
     return None if state in "ZX" else fields[18]

@@ -179,7 +179,7 @@ class World:
                 if other != host
             ]
             with self.inside(host):
-                Path("/proc/sys/net/ipv4/conf/all/route_localnet").write_text("1")
+                Path("/proc/sys/net/ipv4/conf/all/route_localnet").write_text("1", encoding="utf-8")
                 namespaces.command("ip", "-batch", "-", lines=ours + others)
         chain = "chain forward { type filter hook forward priority 0; policy accept; }"
         self._filter([f"table bridge world {{ {chain}; }}"])

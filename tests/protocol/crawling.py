@@ -38,7 +38,7 @@ def write_graph(path: Path, accounts: int, followers: int) -> Graph:
         strides = [1 + n % 3 + 7 * i for i in range(followers + n % 5)]
         graph[str(1000 + n)] = list(dict.fromkeys(str(1000 + (n + s) % accounts) for s in strides if s % accounts))
     lines = [f"{one}\t{account}\n" for account, those in graph.items() for one in reversed(those)]
-    path.write_text("".join(lines))
+    path.write_text("".join(lines), encoding="utf-8")
     return graph
 
 
@@ -90,7 +90,7 @@ class Crawl:
 
     def resident_bytes(self) -> int:
         """The memory of the master's process."""
-        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text(encoding="utf-8").split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     def check_complete(self, expected: set[str], graph: Graph) -> Mapping[str, int]:

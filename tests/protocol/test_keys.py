@@ -140,10 +140,10 @@ def test_nobody_gets_the_role_of_a_master(keys: Keys, w1: Path) -> None:
 
 def test_a_workers_key_does_not_make_a_master(keys: Keys, w1: Path) -> None:
     master = keys.folder / "master.key"
-    master.write_text(w1.read_text())
+    master.write_text(w1.read_text(encoding="utf-8"))
     with pytest.raises(UsageError, match="is not the key of a master but that of w1"):
         keys.master()
-    master.write_text(w1.read_text().replace('"worker"', '"peer"'))
+    master.write_text(w1.read_text(encoding="utf-8").replace('"worker"', '"peer"'))
     with pytest.raises(UsageError, match="is not a whole key file"):
         keys.master()
 
@@ -166,7 +166,7 @@ def damage(text: str, certificate: Certificate) -> list[bytes]:
 
 def test_a_damaged_file_is_refused_without_a_word_of_its_content(w1: Path) -> None:
     certificate = read_certificate(w1)
-    for content in damage(w1.read_text(), certificate):
+    for content in damage(w1.read_text(encoding="utf-8"), certificate):
         w1.write_bytes(content)
         with pytest.raises(UsageError, match="is not a whole key file") as refused:
             read_certificate(w1)
@@ -271,7 +271,7 @@ def test_the_command_says_what_is_wrong() -> None:
     assert "there is no key with the name 'w9'" in str(said("revoke", "w9").exception)
     assert said("new", "w1", "--role", "peer").exit_code == 2
     assert said("list").output == ""
-    Path("file").write_text("")
+    Path("file").write_text("", encoding="utf-8")
     assert "cannot be used" in str(said("new", "w1", "--keys-directory", "file").exception)
 
 

@@ -39,7 +39,7 @@ while True:
 
 def held() -> int:
     """Bytes that this process holds of its own."""
-    rows = Path("/proc/self/status").read_text().splitlines()
+    rows = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(row.split()[1]) for row in rows if row.startswith("RssAnon")) * 1024
 
 
