@@ -3,7 +3,7 @@
 | exit code | when |
 |---|---|
 | 0 | it is done |
-| 1 | something failed, in one sentence on standard error; a traceback there is a bug |
+| 1 | something failed, or its output could not be written, in one sentence on standard error; a traceback is a bug |
 | 2 | a flag, a setting or an input file is wrong, in one sentence on standard error |
 | 130, 143 | Ctrl-C, SIGTERM |
 | 141 | who read the output went away, as with `| head` |
@@ -15,12 +15,13 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 from click.shell_completion import shell_complete
 
-from protocol.errors import TmaticError, UsageError
+from protocol.errors import OutputError, TmaticError, UsageError
+from protocol.streams import give_up_output, prepare_streams
 
 FAILED: Final = 1
 MISUSED: Final = 2
@@ -41,7 +42,13 @@ def run(command: click.Command, name: str, arguments: Sequence[str] | None = Non
     command.context_settings = {**HELP, **command.context_settings}
     if not any(isinstance(known, _VersionOption) for known in command.params):
         command.params.append(_VersionOption())
-    sys.exit(_outcome(command, name, sys.argv[1:] if arguments is None else list(arguments)))
+    if arguments is None:  # so the streams are this process' own too
+        prepare_streams()
+    try:
+        code: Any = _outcome(command, name, sys.argv[1:] if arguments is None else list(arguments))
+    except SystemExit as left:
+        code = left.code
+    sys.exit(_written(name, code))
 
 
 def _outcome(command: click.Command, name: str, arguments: list[str]) -> int:
@@ -52,7 +59,6 @@ def _outcome(command: click.Command, name: str, arguments: list[str]) -> int:
             return shell_complete(command, {}, name, variable, asked)
         with command.make_context(name, arguments) as context:
             code = command.invoke(context)
-        sys.stdout.flush()
     except click.exceptions.Exit as left:
         code = left.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
@@ -67,22 +73,33 @@ def _outcome(command: click.Command, name: str, arguments: list[str]) -> int:
         return INTERRUPTED
     except UsageError as error:
         return _fail(name, str(error), MISUSED)
+    except OutputError as error:
+        give_up_output()
+        return _fail(name, str(error), FAILED)
     except TmaticError as error:
         return _fail(name, str(error), FAILED)
     except BrokenPipeError:
-        return _unread()
+        give_up_output()
+        return UNREAD
     return code if isinstance(code, int) else 0
+
+
+def _written(name: str, code: Any) -> Any:
+    """The exit code, once all output is written: what only seems to be would be a traceback at the very end."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        give_up_output()
+        return code or UNREAD
+    except OutputError as error:
+        give_up_output()
+        return code or _fail(name, str(error), FAILED)
+    return code
 
 
 def _fail(name: str, words: str, code: int) -> int:
     click.echo(f"{name}: {' '.join(words.split())}", err=True)
     return code
-
-
-def _unread() -> int:
-    """What is still in the buffer would fail once more when the interpreter ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
-    return UNREAD
 
 
 class _VersionOption(click.Option):

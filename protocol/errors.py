@@ -17,6 +17,10 @@ class MalformedError(TmaticError):
     """Bytes from outside (a frame, a record, a segment) do not have the shape that they must have."""
 
 
+class OutputError(TmaticError):
+    """What a command says cannot be kept where it goes: a full disk, a terminal that is gone."""
+
+
 class LedgerError(TmaticError):
     """The ledger cannot be used now: away, loading, read-only, out of memory, or not ours."""
 

@@ -5,10 +5,12 @@ A message says what happened in words; what it happened to travels beside it, so
     log.info("adopted the embedded Valkey", extra=fields(pid=pid))
 
 Text from outside cannot forge a line: whatever is not printable is escaped, and a line has a longest length.
+A log that cannot be written ends nothing: that is told once, and the work goes on.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -16,10 +18,13 @@ import re
 import sys
 import time
 from logging.handlers import RotatingFileHandler
+from pathlib import Path
 from typing import Any, Final, TextIO
 
 from protocol.errors import UsageError
 from protocol.settings import Settings
+from protocol.streams import Dropping
+from protocol.text import plain
 
 LONGEST_LINE: Final = 8_192
 """Characters of a message with what it is about; a traceback may follow."""
@@ -58,13 +63,13 @@ def set_up(command: str, settings: Settings, stream: TextIO | None = None) -> No
     secrets = tuple(filter(None, [settings.bearer_token]))
     colour = stream.isatty() and "NO_COLOR" not in os.environ
     in_json = settings.log_format == "json"
-    handlers: list[logging.Handler] = [logging.StreamHandler(stream)]
+    handlers: list[logging.Handler] = [_Lasting(stream)]
     handlers[0].setFormatter(JsonLines(secrets) if in_json else TextLines(secrets, colour=colour))
     if settings.log_directory is not None:
         try:
             settings.log_directory.mkdir(parents=True, exist_ok=True)
             path = settings.log_directory / f"{command}.log"
-            handlers.append(RotatingFileHandler(path, maxBytes=LARGEST_FILE, backupCount=OLD_FILES, encoding="utf-8"))
+            handlers.append(_File(path, handlers[0]))
         except OSError as error:
             raise UsageError(f"log_directory {settings.log_directory} cannot be used: {error.strerror}") from error
         handlers[1].setFormatter(JsonLines(secrets) if in_json else TextLines(secrets))
@@ -72,6 +77,43 @@ def set_up(command: str, settings: Settings, stream: TextIO | None = None) -> No
     logging.captureWarnings(True)
     # It tells of every retry, which we tell better ourselves.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
+
+
+class _Lasting(logging.StreamHandler[TextIO]):
+    """A stream that may fail without a word: `protocol/streams.py` says why, of standard error."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Who cannot write a line cannot tell of it there either. What is no failure to write is a bug, and shown."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
+class _File(RotatingFileHandler):
+    """A log file that makes room for a new one. The first line that cannot be kept is told of in the `other` log."""
+
+    def __init__(self, path: Path, other: logging.Handler) -> None:
+        self._other, self._told = other, False
+        super().__init__(path, maxBytes=LARGEST_FILE, backupCount=OLD_FILES, encoding="utf-8")
+
+    def _open(self) -> io.TextIOWrapper:
+        file = Dropping(self.baseFilename, "ab", self._tell)
+        return io.TextIOWrapper(io.BufferedWriter(file), encoding="utf-8", errors="backslashreplace")
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """What failed but for the writing: to open the file, or to rename it."""
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            self._tell(error)
+        else:
+            super().handleError(record)
+
+    def _tell(self, error: OSError) -> None:
+        if self._told:
+            return
+        self._told = True
+        words = f"the log {self.baseFilename} cannot be written: {error.strerror or error}; the work goes on without it"
+        record = logging.LogRecord(__name__, logging.ERROR, __file__, 0, words, None, None)
+        self._other.handle(record)
 
 
 class _Lines(logging.Formatter):
@@ -82,6 +124,7 @@ class _Lines(logging.Formatter):
         self._secrets = secrets
 
     def _hidden(self, text: str) -> str:
+        text = plain(text)
         for secret in self._secrets:
             text = text.replace(secret, HIDDEN)
         return SECRETS.sub(lambda found: "".join(filter(None, found.groups())) + HIDDEN, text)

@@ -22,6 +22,10 @@ LONGEST_TEXT: Final = 4096
 """Characters in one value; also bytes in a file that holds a secret."""
 
 
+_FOREIGN: Final = re.compile("[\udc80-\udcff]")
+"""What stands for a byte that is no letter of the locale (PEP 383)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Form:
     """What a text must look like: in words that follow 'must be', and as the pattern that says the same.
@@ -128,7 +132,7 @@ class Row:
         if self.kind == tuple[str, ...]:
             parts = raw.split(",") if isinstance(raw, str) else _typed(raw, list)
             return tuple(part for part in (_text(part).strip() for part in parts) if part)
-        text = _text(raw)
+        text = _name(raw) if self.kind in (Path, Path | None) else _text(raw)
         if self.kind == Path | None and not text:
             return None
         if self.kind in (Path, Path | None):
@@ -148,6 +152,13 @@ def _text(raw: object) -> str:
     text = _typed(raw, str)
     if len(text) > LONGEST_TEXT or not text.isprintable():
         raise ValueError
+    return text
+
+
+def _name(raw: object) -> str:
+    """The name of a file, which is bytes: some may be none of the letters of this locale."""
+    text = _typed(raw, str)
+    _text(_FOREIGN.sub("", text))
     return text
 
 

@@ -1,7 +1,7 @@
 """How every command starts: what it needs takes a moment to come in, and Ctrl-C is no traceback meanwhile.
 
 The entry points of `setup.cfg` are here and not with their commands, since a command's module has brought everything
-in before its first line runs. This one brings in nothing of ours, and knows the others by name only.
+in before its first line runs. This one brings in what opens the standard streams, and knows the others by name only.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from protocol.streams import open_streams
+
 INTERRUPTED = 130
 
 
@@ -23,6 +25,7 @@ def _starting(module: str) -> Callable[[], None]:
         heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # a shell may have it ignored
         if heard:
             signal.signal(signal.SIGINT, _leave)
+        open_streams()  # before a module that comes in opens something that would get their numbers
         main = importlib.import_module(module).main
         try:
             if heard:

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from protocol.text import plain
 from storage.durable import in_words, sync_directory
 from storage.files import FileDataset
 
@@ -37,7 +38,13 @@ def write_manifest(
     dataset.require_there()
     path = dataset.output / NAME
     temporary = path.with_name(f"{NAME}.{os.urandom(4).hex()}.tmp")
-    head = {"format": _FORMAT, "counts": counts, "seeds": seeds, "settings": settings, "versions": versions}
+    head = {
+        "format": _FORMAT,
+        "counts": counts,
+        "seeds": [plain(seed) for seed in seeds],
+        "settings": {name: plain(value) if isinstance(value, str) else value for name, value in settings.items()},
+        "versions": versions,
+    }
     with in_words(f"write {path}"):
         try:
             with temporary.open("xb") as file:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from protocol.errors import TmaticError
 from services.subscriber.consumer import Event, Position
 
 NAMES: Final = {
@@ -24,10 +21,6 @@ NAMES: Final = {
     "master.leads": ("name", "epoch", "why"),
 }
 """What the fields of each record are called."""
-
-
-class UnprintedError(TmaticError):
-    """What is printed cannot be kept where it goes."""
 
 
 def named(event: Event) -> dict[str, Any]:
@@ -76,19 +69,11 @@ class Printing:
 
 
 def _print(lines: Iterable[str]) -> None:
-    """Print these lines now. Raises UnprintedError when they cannot be kept, and BrokenPipeError, which the command
-    line knows, when who read them went away."""
-    try:
-        for line in lines:
-            sys.stdout.write(line + "\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        with contextlib.suppress(OSError), open(os.devnull, "wb") as nowhere:
-            # What is still in the buffer would fail once more when the interpreter ends.
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
-        raise UnprintedError(f"events cannot be printed: {error.strerror or error}") from error
+    """Print these lines now. Raises what the command line knows: OutputError when they cannot be kept, BrokenPipeError
+    when who read them went away."""
+    for line in lines:
+        sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def _plain(value: Any) -> str:

@@ -26,12 +26,14 @@ import click
 
 @click.command()
 def tail():
-    printing = Printing(("job.",), None, in_json="--json" in sys.argv)
+    printing = Printing(("job.",), None, in_json=in_json)
     printing.apply([Event(1, "job.done", ["T", "12", "complete", 3])], Position("l", "i", 1))
     printing.resynchronise(Position("l", "i", 9))
     printing.hear("stats.gauges", {"a": 1})
 
-run(tail, "tmatic-events", [])
+in_json = "--json" in sys.argv
+del sys.argv[1:]
+run(tail, "tmatic-events")
 """
 
 
@@ -56,7 +58,7 @@ def test_events_are_a_line_each() -> None:
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no disk that is always full")
 def test_a_disk_that_is_full_is_told_in_one_sentence() -> None:
     done = printed(to="/dev/full")
-    assert (done.returncode, done.stderr) == (1, "tmatic-events: events cannot be printed: No space left on device\n")
+    assert (done.returncode, done.stderr) == (1, "tmatic-events: standard output: No space left on device\n")
 
 
 def test_a_reader_that_went_away_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
