@@ -32,6 +32,7 @@ from protocol.errors import LedgerError
 from protocol.jobs import Operation
 from protocol.logs import set_up
 from protocol.settings import Settings
+from protocol.streams import is_screen
 from storage.records import unpack_job
 
 ASKING = ("crawl", "output_directory", "redis", "durability", "host", "port", "keys_directory", "insecure")
@@ -272,7 +273,7 @@ def audit_command(context: click.Context, as_json: bool, fast: bool, repairing: 
         result = audit(opened.ledger, opened.dataset, files=not fast, progress=_progress())
         repaired = repair(opened, result.missing) if repairing and result.missing else 0
         reopened = reopen(opened) if repairing and result.stranded else 0
-    if sys.stderr.isatty():
+    if is_screen(sys.stderr):
         click.echo("\r\x1b[K", nl=False, err=True)
     told = {**result.document(), "repaired": repaired, "reopened": reopened}
     _print(told, as_json, lambda: _audit_text(result, repaired, reopened))
@@ -280,7 +281,7 @@ def audit_command(context: click.Context, as_json: bool, fast: bool, repairing: 
 
 
 def _progress() -> Callable[[str, int], None] | None:
-    if not sys.stderr.isatty():
+    if not is_screen(sys.stderr):
         return None
     return lambda what, count: click.echo(f"\r\x1b[K{count} {what}", nl=False, err=True)
 

@@ -45,6 +45,7 @@ from protocol.configuration import settings_options
 from protocol.errors import TmaticError, UsageError
 from protocol.logs import set_up
 from protocol.settings import TABLE, Settings
+from protocol.streams import is_screen
 from storage.files import FileDataset
 from storage.valkey import EmbeddedValkey
 
@@ -316,7 +317,7 @@ class _Screen:
 
     def __init__(self, plan: list[Mishap], length_s: float) -> None:
         self._plan, self._length_s = plan, length_s
-        self._live = sys.stderr.isatty()
+        self._live = is_screen(sys.stderr)
         self._shown_s = float("-inf")
 
     def told(self, struck: Struck) -> None:

@@ -33,7 +33,7 @@ class Kept:
     command: Callable[[], list[str]]
     environment: Callable[[], dict[str, str]]
     words: BinaryIO | None = None
-    """Where it writes; None: where its supervisor does."""
+    """Where it writes; None: its log where its supervisor has it, and the rest nowhere."""
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     start_at: float = 0.0
@@ -48,7 +48,7 @@ class Kept:
         self.process = subprocess.Popen(
             self.command(),
             stdin=subprocess.DEVNULL,
-            stdout=self.words,
+            stdout=self.words or subprocess.DEVNULL,  # what it prints is not what its supervisor was asked to print
             stderr=self.words,
             env=self.environment(),
             start_new_session=True,

@@ -11,8 +11,11 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, NoReturn
@@ -42,6 +45,8 @@ def run(command: click.Command, name: str, arguments: Sequence[str] | None = Non
     command.context_settings = {**HELP, **command.context_settings}
     if not any(isinstance(known, _VersionOption) for known in command.params):
         command.params.append(_VersionOption())
+    if sys.flags.optimize > 1:
+        _teach(command)
     if arguments is None:  # so the streams are this process' own too
         prepare_streams()
     try:
@@ -82,6 +87,17 @@ def _outcome(command: click.Command, name: str, arguments: list[str]) -> int:
         give_up_output()
         return UNREAD
     return code if isinstance(code, int) else 0
+
+
+def _teach(command: click.Command) -> None:
+    """Python was told to leave docstrings out (-OO), and ours are what --help says: they are still in the sources."""
+    if command.help is None and command.callback is not None:
+        source = inspect.getsource(inspect.unwrap(command.callback))
+        function = ast.parse(textwrap.dedent(source)).body[0]
+        if isinstance(function, ast.FunctionDef) and (words := ast.get_docstring(function)):
+            command.help = words.partition("\f")[0]
+    for below in command.commands.values() if isinstance(command, click.Group) else ():
+        _teach(below)
 
 
 def _written(name: str, code: Any) -> Any:

@@ -23,7 +23,7 @@ from typing import Any, Final, TextIO
 
 from protocol.errors import UsageError
 from protocol.settings import Settings
-from protocol.streams import Dropping
+from protocol.streams import Dropping, is_screen
 from protocol.text import plain
 
 LONGEST_LINE: Final = 8_192
@@ -61,7 +61,7 @@ def set_up(command: str, settings: Settings, stream: TextIO | None = None) -> No
     """
     stream = stream or sys.stderr
     secrets = tuple(filter(None, [settings.bearer_token]))
-    colour = stream.isatty() and "NO_COLOR" not in os.environ
+    colour = is_screen(stream) and "NO_COLOR" not in os.environ
     in_json = settings.log_format == "json"
     handlers: list[logging.Handler] = [_Lasting(stream)]
     handlers[0].setFormatter(JsonLines(secrets) if in_json else TextLines(secrets, colour=colour))

@@ -105,6 +105,11 @@ def _text(buffer: io.BufferedWriter, before: TextIO | None, *, at_once: bool = F
     )
 
 
+def is_screen(stream: TextIO) -> bool:
+    """Whether a line there can be written over, and coloured: a terminal, and not one that says it cannot."""
+    return stream.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb")
+
+
 def give_up_output() -> None:
     """Send standard output nowhere: what is still in its buffer would fail once more when the interpreter ends."""
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -12,6 +12,7 @@ import orjson
 
 from protocol.command import run
 from protocol.errors import DatasetError, TmaticError, UsageError
+from protocol.streams import is_screen
 from storage.dataset import RecordKind
 from storage.files import FileDataset
 from storage.manifest import NAME as MANIFEST
@@ -87,7 +88,7 @@ def _chosen(dataset: FileDataset, user: str, kind: str | None) -> Path:
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def verify_command(output: Path, as_json: bool) -> None:
     """Read every file below OUTPUT again and compare it with its receipt; exit 1 when something is wrong."""
-    shown = sys.stderr.isatty() and not as_json
+    shown = is_screen(sys.stderr) and not as_json
 
     def progress(report: Report) -> None:
         if shown and report.files % 16 == 0:

@@ -72,12 +72,16 @@ def test_the_least_level_is_kept() -> None:
 
 def test_colour_is_for_terminals_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
     plain, terminal = logged(Settings()), Terminal()
     log.error("bad")
     assert "\x1b" not in plain.getvalue()
     logged(Settings(), terminal)
     log.error("bad")
     assert terminal.getvalue().startswith("\x1b[31m")
+    monkeypatch.setenv("TERM", "dumb")
+    assert "\x1b" not in logged(Settings(), Terminal()).getvalue()
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b" not in logged(Settings(), Terminal()).getvalue()
 

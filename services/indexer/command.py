@@ -15,6 +15,7 @@ from protocol.configuration import settings_options
 from protocol.errors import UsageError
 from protocol.logs import fields, set_up
 from protocol.settings import Settings
+from protocol.streams import is_screen
 from services.indexer.consumer import Indexer
 from services.indexer.home import engine_of, home_of
 from services.indexer.posts import Document
@@ -108,7 +109,7 @@ def rebuild_command(settings: Settings, delete: bool) -> None:
     dataset = FileDataset(settings.output_directory)
     if not dataset.output.is_dir():
         raise UsageError(f"there is no dataset in {dataset.output}: say where it is (--output)")
-    shown = sys.stderr.isatty()
+    shown = is_screen(sys.stderr)
 
     def told(accounts: int, posts: int) -> None:
         if shown:

@@ -19,6 +19,7 @@ from protocol.configuration import settings_options
 from protocol.errors import TmaticError, UsageError
 from protocol.logs import fields, set_up
 from protocol.settings import Settings
+from protocol.streams import is_screen
 from services.stats.carbon import Address
 from services.stats.collecting import Collecting
 from services.stats.live import Live
@@ -208,7 +209,7 @@ def _plain(text: str) -> str:
 
 def _progress() -> Callable[[str], None]:
     """Where progress is told: on a terminal's last line, and nowhere else. Told nothing, it wipes that line."""
-    if not sys.stderr.isatty():
+    if not is_screen(sys.stderr):
         return lambda words: None
     return lambda words: click.echo(f"\r\x1b[K{words}", err=True, nl=False)
 
