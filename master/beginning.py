@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 from master.intake import Lines
 from master.plan import check_operations
+from protocol.children import child
 from protocol.errors import UsageError
 from protocol.jobs import Operation
 from protocol.settings import Settings
 from storage.files import FileDataset
 
 RULE_READ_S = 60.0
-READ_RULE = """
-import sys
-from protocol.errors import UsageError
-from worker.rules import read_rule
-try:
-    read_rule(sys.argv[1])
-except UsageError as error:
-    sys.exit(str(error))
-"""
-"""What reads a rule as a worker does. It is for a process of its own, since a rule may be anybody's module."""
 
 
 def check_beginning(
@@ -62,7 +52,8 @@ def check_rule(settings: Settings) -> None:
     """Raises UsageError for a rule that the workers would not take."""
     if not settings.follow_rule:
         return
-    command = [sys.executable, "-c", READ_RULE, settings.follow_rule]
+    # As a worker reads it, in a process of its own, since a rule may be anybody's module.
+    command = child("worker.rules", settings.follow_rule)
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=RULE_READ_S, check=False

@@ -10,7 +10,6 @@ import shlex
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ import click
 
 from master.beginning import check_beginning, check_rule, lines_of
 from master.supervision import Kept, stop_all
+from protocol.children import child
 from protocol.command import SIGNALLED, run
 from protocol.completion import PATH
 from protocol.configuration import as_environment, settings_options
@@ -260,17 +260,17 @@ class Crawl:
         )
 
     def _master(self) -> list[str]:
-        words = [sys.executable, "-m", "master.command", *self.asked.letters, *AS_IT_IS]
+        words = child("master.command", *self.asked.letters, *AS_IT_IS)
         words += ["--stream", self.asked.targets] if self.asked.targets else []
         words += ["--seeds", self.asked.seeds] if self.asked.seeds else []
         return [*words, "--adopt"] if self.asked.adopt else words
 
     def _worker(self, number: int) -> list[str]:
-        return [sys.executable, "-m", "worker.command", f"worker-{number:03d}", *AS_IT_IS]
+        return child("worker.command", f"worker-{number:03d}", *AS_IT_IS)
 
     def _emulator(self) -> list[str]:
         options = self.asked.emulator or []
-        return [sys.executable, "-m", "services.emulator.cli", "--port", str(self.emulator_port), *options]
+        return child("services.emulator.cli", "--port", str(self.emulator_port), *options)
 
     def _start_emulator(self, kept: Kept) -> None:
         """Start it on a port that it keeps when it is started again, and wait until it listens."""
