@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
 from master.intake import Lines
 from master.plan import check_operations
+from master.supervision import end_with
 from protocol.children import child
 from protocol.errors import UsageError
 from protocol.jobs import Operation
 from protocol.settings import Settings
+from protocol.stopping import uncut
 from storage.files import FileDataset
 
 RULE_READ_S = 60.0
@@ -54,15 +57,28 @@ def check_rule(settings: Settings) -> None:
         return
     # As a worker reads it, in a process of its own, since a rule may be anybody's module.
     command = child("worker.rules", settings.follow_rule)
+    reader = None
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=RULE_READ_S, check=False
-        )
+        with uncut():
+            reader = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                preexec_fn=end_with(os.getpid()),
+            )
+        _, said = reader.communicate(timeout=RULE_READ_S)
     except subprocess.TimeoutExpired as error:
         rule = settings.follow_rule
         raise UsageError(f"--follow-rule {rule} cannot be imported: it takes over {RULE_READ_S:g} s") from error
-    if done.returncode:
-        raise UsageError((done.stderr.strip().splitlines() or ["--follow-rule cannot be read"])[-1])
+    finally:
+        if reader is not None and reader.returncode is None:
+            reader.kill()
+            reader.wait()
+    if reader.returncode:
+        raise UsageError((said.strip().splitlines() or ["--follow-rule cannot be read"])[-1])
 
 
 def lines_of(name: str | None, called: str) -> Lines | None:

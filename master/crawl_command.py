@@ -11,17 +11,16 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from types import FrameType
 
 import click
 
 from master.beginning import check_beginning, check_rule, lines_of
 from master.supervision import Kept, stop_all
 from protocol.children import child
-from protocol.command import SIGNALLED, run
+from protocol.command import run
 from protocol.completion import PATH
 from protocol.configuration import as_environment, settings_options
 from protocol.errors import TmaticError, UsageError
@@ -29,6 +28,7 @@ from protocol.jobs import Operation
 from protocol.logs import fields, set_up
 from protocol.places import local_pair
 from protocol.settings import TABLE, Settings, names_for
+from protocol.stopping import SIGNALLED, listening
 from storage.files import FileDataset
 
 log = logging.getLogger(__name__)
@@ -160,7 +160,7 @@ class Crawl:
         settings = self.settings
         self.port = free_port(self.settings, ports=2 if self.asked.pair else 1)
         self.base_url = self.settings.base_url
-        with self._signals():
+        with listening(self._signalled):
             if self.asked.emulator is not None:
                 self.emulators = [self.kept("the emulator", self._emulator, lambda: self.settings)]
             names = ("master 0", "master 1") if self.asked.pair else ("the master",)
@@ -288,16 +288,7 @@ class Crawl:
 
     # Signals.
 
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self._signalled) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _signalled(self, number: int, _frame: FrameType | None) -> None:
+    def _signalled(self, number: int) -> None:
         self.signalled = self.signalled or number
         if self.stopping:
             for kept in (*self.emulators, *self.masters, *self.workers):

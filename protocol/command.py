@@ -5,7 +5,7 @@
 | 0 | it is done |
 | 1 | something failed, in one sentence on standard error; a traceback there is a bug |
 | 2 | a flag, a setting or an input file is wrong, in one sentence on standard error |
-| 130, 143 | Ctrl-C, SIGTERM |
+| 129, 130, 143 | SIGHUP, Ctrl-C, SIGTERM |
 | 141 | who read the output went away, as with `| head` |
 """
 
@@ -21,12 +21,11 @@ import click
 from click.shell_completion import shell_complete
 
 from protocol.errors import TmaticError, UsageError
+from protocol.stopping import cut_short
 
 FAILED: Final = 1
 MISUSED: Final = 2
 INTERRUPTED: Final = 130
-SIGNALLED: Final = 128
-"""And the number of the signal: the exit code of who was cut short by one, as shells have it."""
 UNREAD: Final = 141
 
 HELP: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -41,7 +40,9 @@ def run(command: click.Command, name: str, arguments: Sequence[str] | None = Non
     command.context_settings = {**HELP, **command.context_settings}
     if not any(isinstance(known, _VersionOption) for known in command.params):
         command.params.append(_VersionOption())
-    sys.exit(_outcome(command, name, sys.argv[1:] if arguments is None else list(arguments)))
+    with cut_short():
+        code = _outcome(command, name, sys.argv[1:] if arguments is None else list(arguments))
+    sys.exit(code)
 
 
 def _outcome(command: click.Command, name: str, arguments: list[str]) -> int:
