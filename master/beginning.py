@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-import sys
 from pathlib import Path
 
 from master.intake import Lines
 from master.plan import check_operations
+from master.supervision import end_with
+from protocol.children import child
 from protocol.errors import UsageError
 from protocol.jobs import Operation
 from protocol.settings import Settings
+from protocol.stopping import uncut
 from storage.files import FileDataset
 
 RULE_READ_S = 60.0
-READ_RULE = """
-import sys
-from protocol.errors import UsageError
-from worker.rules import read_rule
-try:
-    read_rule(sys.argv[1])
-except UsageError as error:
-    sys.exit(str(error))
-"""
-"""What reads a rule as a worker does. It is for a process of its own, since a rule may be anybody's module."""
 
 
 def check_beginning(
@@ -62,16 +55,30 @@ def check_rule(settings: Settings) -> None:
     """Raises UsageError for a rule that the workers would not take."""
     if not settings.follow_rule:
         return
-    command = [sys.executable, "-c", READ_RULE, settings.follow_rule]
+    # As a worker reads it, in a process of its own, since a rule may be anybody's module.
+    command = child("worker.rules", settings.follow_rule)
+    reader = None
     try:
-        done = subprocess.run(
-            command, capture_output=True, encoding="locale", errors="replace", timeout=RULE_READ_S, check=False
-        )
+        with uncut():
+            reader = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                encoding="locale",
+                errors="replace",
+                preexec_fn=end_with(os.getpid()),
+            )
+        _, said = reader.communicate(timeout=RULE_READ_S)
     except subprocess.TimeoutExpired as error:
         rule = settings.follow_rule
         raise UsageError(f"--follow-rule {rule} cannot be imported: it takes over {RULE_READ_S:g} s") from error
-    if done.returncode:
-        raise UsageError((done.stderr.strip().splitlines() or ["--follow-rule cannot be read"])[-1])
+    finally:
+        if reader is not None and reader.returncode is None:
+            reader.kill()
+            reader.wait()
+    if reader.returncode:
+        raise UsageError((said.strip().splitlines() or ["--follow-rule cannot be read"])[-1])
 
 
 def lines_of(name: str | None, called: str) -> Lines | None:

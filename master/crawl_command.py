@@ -10,18 +10,17 @@ import shlex
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from types import FrameType
 
 import click
 
 from master.beginning import check_beginning, check_rule, lines_of
 from master.supervision import Kept, stop_all
-from protocol.command import SIGNALLED, run
+from protocol.children import child
+from protocol.command import run
 from protocol.completion import PATH
 from protocol.configuration import as_environment, settings_options
 from protocol.errors import TmaticError, UsageError
@@ -29,6 +28,7 @@ from protocol.jobs import Operation
 from protocol.logs import fields, set_up
 from protocol.places import local_pair
 from protocol.settings import TABLE, Settings, names_for
+from protocol.stopping import SIGNALLED, listening
 from storage.files import FileDataset
 
 log = logging.getLogger(__name__)
@@ -160,7 +160,7 @@ class Crawl:
         settings = self.settings
         self.port = free_port(self.settings, ports=2 if self.asked.pair else 1)
         self.base_url = self.settings.base_url
-        with self._signals():
+        with listening(self._signalled):
             if self.asked.emulator is not None:
                 self.emulators = [self.kept("the emulator", self._emulator, lambda: self.settings)]
             names = ("master 0", "master 1") if self.asked.pair else ("the master",)
@@ -260,17 +260,17 @@ class Crawl:
         )
 
     def _master(self) -> list[str]:
-        words = [sys.executable, "-m", "master.command", *self.asked.letters, *AS_IT_IS]
+        words = child("master.command", *self.asked.letters, *AS_IT_IS)
         words += ["--stream", self.asked.targets] if self.asked.targets else []
         words += ["--seeds", self.asked.seeds] if self.asked.seeds else []
         return [*words, "--adopt"] if self.asked.adopt else words
 
     def _worker(self, number: int) -> list[str]:
-        return [sys.executable, "-m", "worker.command", f"worker-{number:03d}", *AS_IT_IS]
+        return child("worker.command", f"worker-{number:03d}", *AS_IT_IS)
 
     def _emulator(self) -> list[str]:
         options = self.asked.emulator or []
-        return [sys.executable, "-m", "services.emulator.cli", "--port", str(self.emulator_port), *options]
+        return child("services.emulator.cli", "--port", str(self.emulator_port), *options)
 
     def _start_emulator(self, kept: Kept) -> None:
         """Start it on a port that it keeps when it is started again, and wait until it listens."""
@@ -288,16 +288,7 @@ class Crawl:
 
     # Signals.
 
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self._signalled) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _signalled(self, number: int, _frame: FrameType | None) -> None:
+    def _signalled(self, number: int) -> None:
         self.signalled = self.signalled or number
         if self.stopping:
             for kept in (*self.emulators, *self.masters, *self.workers):

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
 import socket
 import threading
 import time
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import zmq
@@ -30,11 +28,11 @@ from master.publishing import Publisher
 from master.questions import Commit, Ending, GiveBack, Leadership, Observe, Question, Take
 from master.summary import Rates, document, line, place
 from protocol import messages as wire
-from protocol.command import SIGNALLED
 from protocol.door import Door, may_say
 from protocol.errors import LedgerError, MalformedError
 from protocol.logs import fields
 from protocol.refusals import Refusals
+from protocol.stopping import SIGNALLED, listening
 from storage.ledger import Reply
 
 log = logging.getLogger(__name__)
@@ -107,9 +105,7 @@ class Loop:
         poller.register(self._thread.fileno(), zmq.POLLIN)
         poller.register(self._wakes.fileno(), zmq.POLLIN)
         poller.register(self._reader.fileno(), zmq.POLLIN)
-        before = {number: signal.signal(number, self._signalled) for number in (signal.SIGTERM, signal.SIGINT)}
-        signal.set_wakeup_fd(self._signals.fileno(), warn_on_full_buffer=False)
-        try:
+        with listening(self._signalled, wakes=self._signals.fileno()):
             while True:
                 ready = dict(poller.poll(self._patience_ms()))
                 if self._wakes.fileno() in ready:
@@ -123,10 +119,6 @@ class Loop:
                 self._turn()
                 if self.member.ending is not None:
                     return self.member.ending
-        finally:
-            signal.set_wakeup_fd(-1)
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def close(self) -> None:
         """Give the lead back if it is still held, and let the ledger's thread end."""
@@ -136,7 +128,7 @@ class Loop:
             self._thread.ask(lambda: self._leading.opened.ledger.release(lead.incarnation, beat), lambda _: None)
         self._thread.close(LAST_QUESTION_S)
 
-    def _signalled(self, number: int, _frame: FrameType | None) -> None:
+    def _signalled(self, number: int) -> None:
         if self._stopping:
             raise SystemExit(SIGNALLED + number)
         self._stopping = True

@@ -65,24 +65,26 @@ class Opened:
             log.warning("the embedded Valkey is gone, and is started again")
             self.server.start()
 
-    def close(self) -> None:
-        """Let go of everything; our own server is stopped."""
-        if self.server is not None:
-            self.server.stop()
+
+def server_for(settings: Settings) -> EmbeddedValkey | None:
+    """The server that a crawl runs itself, not started yet; None where the user named another. Whoever starts it sees
+    first to it that it is stopped. Raises UsageError."""
+    if settings.redis:
+        return None
+    return EmbeddedValkey(ledger_directory(settings), settings.durability, shared=bool(settings.ha))
 
 
-def open_crawl(settings: Settings) -> Opened:
-    """Open what the settings name, for the one process that leads. Raises UsageError, LedgerError or DatasetError."""
+def open_crawl(settings: Settings, server: EmbeddedValkey | None) -> Opened:
+    """Open what the settings name, for the one process that leads, on `server_for` them. Whatever comes of it, stopping
+    the server is the caller's. Raises UsageError, LedgerError or DatasetError."""
     dataset = FileDataset(
         settings.output_directory, temporary=settings.temporary_directory, compress=settings.use_compression
     )
     dataset.check()
-    server = None
-    if settings.redis:
+    if server is None:
         url = settings.redis
         _wait_for_server(url, settings, begun=dataset.ledger_id(settings.crawl) is not None)
     else:
-        server = EmbeddedValkey(ledger_directory(settings), settings.durability, shared=bool(settings.ha))
         url = server.start()
     if not settings.ha:
         ledger = ledger_at(url, settings)
@@ -268,15 +270,15 @@ def resting(settings: Settings) -> Iterator[Opened]:
     if not settings.redis and not ledger_directory(settings).is_dir():
         raise UsageError(f"{settings.output_directory} holds no crawl named {settings.crawl}: name it by --crawl")
     dataset = FileDataset(settings.output_directory, compress=settings.use_compression)
-    if settings.redis:
-        opened = _at_rest(settings, dataset, settings.redis, None)
-    else:
-        server = EmbeddedValkey(ledger_directory(settings), settings.durability)
-        try:
-            opened = _at_rest(settings, dataset, server.start(), server)
-        except OwnedError:  # a master that runs
-            opened = _at_rest(settings, dataset, url_beside(ledger_directory(settings)), None)
+    server = None if settings.redis else EmbeddedValkey(ledger_directory(settings), settings.durability)
     try:
+        if server is None:
+            opened = _at_rest(settings, dataset, settings.redis, None)
+        else:
+            try:
+                opened = _at_rest(settings, dataset, server.start(), server)
+            except OwnedError:  # a master that runs
+                opened = _at_rest(settings, dataset, url_beside(ledger_directory(settings)), None)
         seen, known = opened.ledger.observe().ledger_id, dataset.ledger_id(settings.crawl)
         if seen != (known or ""):
             raise UsageError(
@@ -285,4 +287,5 @@ def resting(settings: Settings) -> Iterator[Opened]:
             )
         yield opened
     finally:
-        opened.close()
+        if server is not None:
+            server.stop()

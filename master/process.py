@@ -22,13 +22,13 @@ from master.leading import Leading, Wish
 from master.log_reader import LogReader
 from master.loop import Loop
 from master.member import Member
-from master.opening import Opened, open_crawl
+from master.opening import Opened, open_crawl, server_for
 from master.publishing import Publisher, Tail
 from master.questions import Ending
 from master.standby import Pair
 from master.terms import Terms
 from protocol.authentication import Authentication, Authorised
-from protocol.command import MISUSED, SIGNALLED
+from protocol.command import MISUSED
 from protocol.door import Door
 from protocol.errors import DatasetError, UsageError
 from protocol.exposure import check_exposure, keys_for
@@ -38,7 +38,9 @@ from protocol.places import reached
 from protocol.refusals import Refusals, watched_dealer
 from protocol.settings import TABLE, Settings, names_for
 from protocol.sockets import publisher, router
+from protocol.stopping import SIGNALLED, stop_signals
 from storage.manifest import write_manifest
+from storage.valkey import EmbeddedValkey
 
 log = logging.getLogger(__name__)
 
@@ -67,40 +69,30 @@ def lead(settings: Settings, wish: Wish) -> int:
     """Lead a crawl to its end, or until told to stop; or stand by while another does. Returns the exit code: that of
     the signal where one ended it and the crawl was not over."""
     check_beginning(settings, wish.operations, wish.stream, wish.seeds, adopt=wish.adopt, named_by="--stream")
-    with _listening(settings) as sockets:
-        # Until the loop listens to signals, one must not leave a server behind that nobody watches.
-        signal.signal(signal.SIGTERM, _cut)
-        opened = open_crawl(settings)
-        loop = None
-        try:
-            terms, pair = terms_of(settings), sockets.pair
-            leading = Leading(opened, wish, f"{platform.node() or 'master'}:{sockets.port}", terms)
-            member = Member(terms, leading.dispatch, leading.close, lambda: secrets.token_hex(8), pair)
-            loop = Loop(
-                sockets.router,
-                member,
-                leading,
-                door=sockets.door,
-                publisher=sockets.publisher,
-                reader=LogReader(opened.reading),
-                peer=sockets.peer,
-                refusals=sockets.refusals,
-                finish=lambda loop: _finish(opened, loop, wish),
-            )
-            about = {"ha": pair.number, "peer": pair.peer} if pair is not None else {}
-            where = reached(settings.host, sockets.port)
-            loop.events_at = reached(settings.host, sockets.events_port)
-            log.info("listening", extra=fields(address=where, events=loop.events_at, crawl=settings.crawl, **about))
-            ending = loop.run()
-            cut = SIGNALLED + loop.cut_by if ending is Ending.STOPPED and loop.cut_by else 0
-            _take_leave(loop, ending)
-        finally:
-            # From here a signal must not cut short what keeps the ledger whole.
-            signal.signal(signal.SIGTERM, _leave_now)
-            signal.signal(signal.SIGINT, _leave_now)
-            if loop is not None:
-                loop.close()
-            opened.close()
+    with _listening(settings) as sockets, _leaving(server_for(settings)) as (server, kept):
+        opened = open_crawl(settings, server)
+        terms, pair = terms_of(settings), sockets.pair
+        leading = Leading(opened, wish, f"{platform.node() or 'master'}:{sockets.port}", terms)
+        member = Member(terms, leading.dispatch, leading.close, lambda: secrets.token_hex(8), pair)
+        loop = Loop(
+            sockets.router,
+            member,
+            leading,
+            door=sockets.door,
+            publisher=sockets.publisher,
+            reader=LogReader(opened.reading),
+            peer=sockets.peer,
+            refusals=sockets.refusals,
+            finish=lambda loop: _finish(opened, loop, wish),
+        )
+        kept.callback(loop.close)
+        about = {"ha": pair.number, "peer": pair.peer} if pair is not None else {}
+        where = reached(settings.host, sockets.port)
+        loop.events_at = reached(settings.host, sockets.events_port)
+        log.info("listening", extra=fields(address=where, events=loop.events_at, crawl=settings.crawl, **about))
+        ending = loop.run()
+        cut = SIGNALLED + loop.cut_by if ending is Ending.STOPPED and loop.cut_by else 0
+        _take_leave(loop, ending)
     if cut:
         return cut
     # What could be read is in. The file is for the user to mend, so this is the code of a wrong input.
@@ -222,12 +214,28 @@ def terms_of(settings: Settings) -> Terms:
     )
 
 
-def _cut(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(SIGNALLED + number)
+@contextlib.contextmanager
+def _leaving(server: EmbeddedValkey | None) -> Iterator[tuple[EmbeddedValkey | None, contextlib.ExitStack]]:
+    """Whatever ends this master, what was called for is done at its end, and then its own server is stopped."""
 
+    def leave_now(number: int, _frame: FrameType | None) -> None:
+        if number != signal.SIGHUP:
+            if server is not None:
+                server.dismiss()
+            os._exit(SIGNALLED + number)
 
-def _leave_now(number: int, _frame: FrameType | None) -> None:
-    os._exit(SIGNALLED + number)
+    def hurry() -> None:
+        """A signal must not cut short any more what keeps the ledger whole. It may end this process at once."""
+        for number in stop_signals():
+            signal.signal(number, leave_now)
+
+    with contextlib.ExitStack() as kept:
+        if server is not None:
+            kept.callback(server.stop)
+        try:
+            yield server, kept
+        finally:
+            hurry()
 
 
 def _finish(opened: Opened, loop: Loop, wish: Wish) -> None:

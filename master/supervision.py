@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from protocol.logs import fields
+from protocol.stopping import uncut
 
 log = logging.getLogger(__name__)
 
@@ -45,15 +46,17 @@ class Kept:
         """Start it. It gets a group of its own, so that Ctrl-C in a terminal reaches only its supervisor, and a
         SIGTERM when that one dies without a word."""
         self.started_at = now
-        self.process = subprocess.Popen(
-            self.command(),
-            stdin=subprocess.DEVNULL,
-            stdout=self.words or subprocess.DEVNULL,  # what it prints is not what its supervisor was asked to print
-            stderr=self.words,
-            env=self.environment(),
-            start_new_session=True,
-            preexec_fn=_end_with_parent,
-        )
+        command, environment = self.command(), self.environment()
+        with uncut():
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=self.words or subprocess.DEVNULL,  # what it prints is not what its supervisor was asked to print
+                stderr=self.words,
+                env=environment,
+                start_new_session=True,
+                preexec_fn=end_with(os.getpid()),
+            )
 
     def look(self, now: float) -> int | None:
         """Start it if it is due. Returns its exit code once, when it ended; what then is the caller's to say."""
@@ -104,6 +107,12 @@ def _how(code: int) -> str:
     return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
-def _end_with_parent() -> None:
-    if sys.platform == "linux":
+def end_with(parent: int) -> Callable[[], None]:
+    """What a child does first, so that it is told to end when its parent dies, and also when that has just died."""
+
+    def told() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(0)
+
+    return told

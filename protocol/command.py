@@ -5,7 +5,7 @@
 | 0 | it is done |
 | 1 | something failed, or its output could not be written, in one sentence on standard error; a traceback is a bug |
 | 2 | a flag, a setting or an input file is wrong, in one sentence on standard error |
-| 130, 143 | Ctrl-C, SIGTERM |
+| 129, 130, 143 | SIGHUP, Ctrl-C, SIGTERM |
 | 141 | who read the output went away, as with `| head` |
 """
 
@@ -24,13 +24,12 @@ import click
 from click.shell_completion import shell_complete
 
 from protocol.errors import OutputError, TmaticError, UsageError
+from protocol.stopping import cut_short
 from protocol.streams import give_up_output, prepare_streams
 
 FAILED: Final = 1
 MISUSED: Final = 2
 INTERRUPTED: Final = 130
-SIGNALLED: Final = 128
-"""And the number of the signal: the exit code of who was cut short by one, as shells have it."""
 UNREAD: Final = 141
 
 HELP: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -50,7 +49,8 @@ def run(command: click.Command, name: str, arguments: Sequence[str] | None = Non
     if arguments is None:  # so the streams are this process' own too
         prepare_streams()
     try:
-        code: Any = _outcome(command, name, sys.argv[1:] if arguments is None else list(arguments))
+        with cut_short():
+            code: Any = _outcome(command, name, sys.argv[1:] if arguments is None else list(arguments))
     except SystemExit as left:
         code = left.code
     sys.exit(_written(name, code))

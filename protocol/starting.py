@@ -1,7 +1,7 @@
 """How every command starts: what it needs takes a moment to come in, and Ctrl-C is no traceback meanwhile.
 
-The entry points of `setup.cfg` are here and not with their commands, since a command's module has brought everything
-in before its first line runs. This one brings in what opens the standard streams, and knows the others by name only.
+`tmatic_starting` calls this when it has seen to what is searched for modules. Of ours this one brings in only what opens
+the standard streams, since a command's module has brought everything in before its first line runs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Callable
 from typing import NoReturn
 
 from protocol.streams import open_streams
@@ -18,38 +17,21 @@ from protocol.streams import open_streams
 INTERRUPTED = 130
 
 
-def _starting(module: str) -> Callable[[], None]:
-    """The entry point of the command in a module, which has a `main`."""
-
-    def start() -> None:
-        heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # a shell may have it ignored
+def start(module: str) -> None:
+    """Run the command in a module, which has a `main`."""
+    heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # a shell may have it ignored
+    if heard:
+        signal.signal(signal.SIGINT, _leave)
+    open_streams()  # before a module that comes in opens something that would get their numbers
+    main = importlib.import_module(module).main
+    try:
         if heard:
-            signal.signal(signal.SIGINT, _leave)
-        open_streams()  # before a module that comes in opens something that would get their numbers
-        main = importlib.import_module(module).main
-        try:
-            if heard:
-                signal.signal(signal.SIGINT, signal.default_int_handler)
-            main()
-        except KeyboardInterrupt:
-            sys.exit(INTERRUPTED)
-
-    return start
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        main()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
 
 
 def _leave(_number: int, _frame: object) -> NoReturn:
     """Nothing was begun. An exception could end up in the middle of somebody's import, and be taken for its failure."""
     os._exit(INTERRUPTED)
-
-
-tmatic_master = _starting("master.command")
-tmatic_crawl = _starting("master.crawl_command")
-tmatic_rehearse = _starting("master.rehearse_command")
-tmatic_worker = _starting("worker.command")
-tmatic_data = _starting("storage.data_command")
-tmatic_emulator = _starting("services.emulator.cli")
-tmatic_events = _starting("services.subscriber.command")
-tmatic_stats = _starting("services.stats.command")
-tmatic_lookup = _starting("services.lookup.command")
-tmatic_indexer = _starting("services.indexer.command")
-tmatic_monitor = _starting("services.monitor.command")

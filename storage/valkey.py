@@ -32,6 +32,7 @@ from redis.retry import Retry
 
 from protocol.errors import LedgerError, UsageError
 from protocol.logs import fields
+from protocol.stopping import uncut
 from storage import allocator
 from storage.locks import locked
 from storage.socket_path import SOCKET, short, url_of
@@ -118,10 +119,10 @@ class EmbeddedValkey:
                 f"the embedded Valkey in {self.directory} was killed {MOST_STARTS} times at its start: is memory short?"
             )
         except redis.RedisError as error:
-            self._disown()
+            self._give_up()
             raise LedgerError(f"the embedded Valkey in {self.directory} refuses: {error}") from error
         except BaseException:
-            self._disown()
+            self._give_up()
             raise
 
     @property
@@ -152,9 +153,18 @@ class EmbeddedValkey:
         finally:
             self._disown()
 
+    def dismiss(self) -> None:
+        """Have the server leave, which writes what it holds, and do not wait for it: for who has no time."""
+        if self.alive() and self.pid is not None and self._is_last_owner():
+            os.kill(self.pid, signal.SIGTERM)
+
     def __enter__(self) -> EmbeddedValkey:
-        self.start()
-        return self
+        try:
+            self.start()
+            return self
+        except BaseException:  # a signal, when the server had come up
+            self.stop()
+            raise
 
     def __exit__(self, *_: object) -> None:
         self.stop()
@@ -193,6 +203,15 @@ class EmbeddedValkey:
         lock.write(b"%d\n" % os.getpid())
         lock.flush()
         return lock
+
+    def _give_up(self) -> None:
+        """A start that failed leaves no server behind: not the one that it made, nor one that it had adopted."""
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+            self._disown()
+        else:
+            self.stop()
 
     def _disown(self) -> None:
         self._child = self.pid = None
@@ -264,28 +283,24 @@ class EmbeddedValkey:
             logged = words.tell()
             try:
                 flags = [word for name, value in settings.items() for word in (f"--{name}", value)]
-                child = subprocess.Popen(
-                    [str(server_binary()), *flags],
-                    cwd=self.directory,
-                    env=allocator.environment(),
-                    stdin=subprocess.DEVNULL,
-                    stdout=words,
-                    stderr=words,
-                    pass_fds=[lock.fileno()],
-                    # Ctrl-C in the terminal is for the owner, who stops the server when it is done with it.
-                    start_new_session=True,
-                )
+                with uncut():
+                    self._child = child = subprocess.Popen(
+                        [str(server_binary()), *flags],
+                        cwd=self.directory,
+                        env=allocator.environment(),
+                        stdin=subprocess.DEVNULL,
+                        stdout=words,
+                        stderr=words,
+                        pass_fds=[lock.fileno()],
+                        # Ctrl-C in the terminal is for the owner, who stops the server when it is done with it.
+                        start_new_session=True,
+                    )
             except OSError as error:
                 raise LedgerError(f"the embedded Valkey cannot be started: {error}") from error
-        self._child, self.pid = child, child.pid
-        try:
-            if self._wait_until_ready():
-                log.info("started the embedded Valkey", extra=fields(pid=self.pid, directory=self.directory))
-                return True
-        except BaseException:
-            child.kill()
-            child.wait()
-            raise
+        self.pid = child.pid
+        if self._wait_until_ready():
+            log.info("started the embedded Valkey", extra=fields(pid=self.pid, directory=self.directory))
+            return True
         if child.returncode == -signal.SIGKILL:
             return False
         raise LedgerError(

@@ -30,7 +30,7 @@ def sources(*folders: str) -> list[Path]:
 
 
 PRODUCT = sources(*MAY_IMPORT)
-EVERYTHING = PRODUCT + sources("tests", "benchmarks")
+EVERYTHING = [ROOT / "tmatic_starting.py", *PRODUCT, *sources("tests", "benchmarks")]
 AS_THEY_CAME = {"benchmarks/bench_dramatiq.py", "benchmarks/dispatch_limit.py"}
 
 

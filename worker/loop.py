@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
 import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from types import FrameType
 
 import zmq
 
@@ -25,6 +23,7 @@ from protocol import messages as wire
 from protocol.errors import MalformedError, TmaticError
 from protocol.logs import fields
 from protocol.refusals import Refusals
+from protocol.stopping import SIGNALLED, listening
 from worker.keeping import Keeping, Leave
 from worker.threads import Threads
 from worker.work import Asked, Told
@@ -38,7 +37,6 @@ LAST_PAGES_S = 5.0
 LAST_COMMITS_S = 3.0
 SWEEP_S = 2.0
 
-INTERRUPTED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 """Exit codes after a second signal, as shells write them."""
 
 
@@ -109,7 +107,7 @@ class Loop:
 
     def run(self) -> int:
         """Work until told to leave; returns the exit code. Raises DismissedError when no master will have us."""
-        with self._listening_to_signals():
+        with listening(self._signals.append, wakes=self._mailbox.writing.fileno()):
             try:
                 while (code := self._turn()) is None:
                     pass
@@ -222,24 +220,10 @@ class Loop:
 
     # Leaving.
 
-    @contextlib.contextmanager
-    def _listening_to_signals(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self._signalled) for number in INTERRUPTED}
-        signal.set_wakeup_fd(self._mailbox.writing.fileno(), warn_on_full_buffer=False)
-        try:
-            yield
-        finally:
-            signal.set_wakeup_fd(-1)
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _signalled(self, number: int, _frame: FrameType | None) -> None:
-        self._signals.append(number)
-
     def _leave(self, now: float) -> int | None:
         if len(self._signals) > 1:
             log.info("told a second time to stop: leaving now", extra=fields(jobs=len(self._keeping.hands)))
-            return INTERRUPTED[signal.Signals(self._signals[-1])]
+            return SIGNALLED + self._signals[-1]
         if self._leaving_until is None:
             log.info("told to stop: pages under way are finished", extra=fields(jobs=len(self._keeping.hands)))
             self._leaving_until = now + LAST_PAGES_S

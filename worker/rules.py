@@ -11,6 +11,7 @@ import ast
 import importlib
 import operator
 import re
+import sys
 import traceback
 from collections.abc import Callable
 from typing import Any, Final
@@ -18,6 +19,7 @@ from typing import Any, Final
 from simpleeval import InvalidExpression, SimpleEval, safe_add, safe_mult  # type: ignore[import-untyped]
 
 from protocol.errors import TmaticError, UsageError
+from tmatic_starting import callers_folders
 
 Rule = Callable[[dict[str, Any]], bool]
 
@@ -152,10 +154,14 @@ def _check(node: ast.AST) -> None:
 
 def _function(text: str) -> Rule:
     module_name, _, name = text.partition(":")
+    # It may be in a folder of PYTHONPATH, where nothing else is looked for.
+    sys.path += [folder for folder in callers_folders() if folder not in sys.path]
     try:
         function = getattr(importlib.import_module(module_name), name)
     except (Exception, SystemExit) as error:
         why = f"{type(error).__name__}: {error}"
+        if isinstance(error, ModuleNotFoundError):
+            why += "; PYTHONPATH names the folder where it is"
         raise UsageError(f"--follow-rule {text} cannot be imported: {why}") from error
     if not callable(function):
         raise UsageError(f"--follow-rule {text} is not a function")
@@ -171,3 +177,11 @@ def _function(text: str) -> Rule:
             ) from error
 
     return rule
+
+
+def main() -> None:
+    """Read a rule as a worker does, and say what is wrong with it: for `tmatic-crawl`, in a process of its own."""
+    try:
+        read_rule(sys.argv[1])
+    except UsageError as error:
+        sys.exit(str(error))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import signal
 import socket
 import struct
 import time
@@ -23,6 +22,7 @@ import httptools
 import uvloop
 
 from protocol.errors import TmaticError
+from protocol.stopping import stop_signals
 from services.emulator.answers import Answer, Cut, Refused, Request
 from services.emulator.calls import Service
 from services.emulator.truth import TruthCalls
@@ -60,14 +60,14 @@ class Emulator:
         return self._date[1]
 
     async def serve(self, host: str, port: int, ready: Callable[[str, int], None]) -> None:
-        """Listen until SIGTERM or SIGINT, then let answers under way end. Raises `TmaticError` if it cannot."""
+        """Listen until SIGTERM, SIGINT or SIGHUP, then let answers under way end. Raises `TmaticError` if it cannot."""
         loop = asyncio.get_running_loop()
         try:
             server = await loop.create_server(lambda: Connection(self), host, port, backlog=1024)
         except OSError as error:
             raise TmaticError(_why_not(host, port, error)) from error
         stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in stop_signals():
             loop.add_signal_handler(number, stop.set)
         ready(host, server.sockets[0].getsockname()[1])
         await stop.wait()

@@ -12,7 +12,6 @@ import contextlib
 import errno
 import logging
 import resource
-import signal
 import socket
 import threading
 import time
@@ -28,6 +27,7 @@ from gevent.socket import socket as GeventSocket
 from protocol.errors import TmaticError, UsageError
 from protocol.exposure import is_loopback
 from protocol.places import reached
+from protocol.stopping import stop_signals
 from services.http.connections import Connection
 from services.http.guard import Application, Guard
 from services.http.limits import Limits
@@ -153,7 +153,7 @@ def serve(
     ending: Sequence[Callable[[], object]] = (),
     ready: Callable[[str], object] | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT; the package's docstring tells the rest. `name` is for the log.
+    """Serve until SIGTERM, SIGINT or SIGHUP; the package's docstring tells the rest. `name` is for the log.
 
     Raises UsageError or TmaticError when it cannot listen, and whatever ended one of `beside`.
     """
@@ -169,7 +169,7 @@ def serve(
         finally:
             server.stop()
 
-    signals = [gevent.signal_handler(number, server.stop) for number in (signal.SIGTERM, signal.SIGINT)]
+    signals = [gevent.signal_handler(number, server.stop) for number in stop_signals()]
     threads = [
         threading.Thread(target=run_beside, args=(function,), name=f"{name}-beside", daemon=True) for function in beside
     ]

@@ -15,6 +15,7 @@ from protocol.configuration import settings_options
 from protocol.errors import UsageError
 from protocol.logs import fields, set_up
 from protocol.settings import Settings
+from protocol.stopping import listening
 from protocol.streams import is_screen
 from services.indexer.consumer import Indexer
 from services.indexer.home import engine_of, home_of
@@ -69,8 +70,6 @@ def follow_command(settings: Settings) -> None:
     not.
     """
     # Whoever only asks the index needs no sockets.
-    import signal
-
     from services.subscriber.subscriber import Subscriber
 
     set_up("tmatic-indexer", settings)
@@ -89,9 +88,8 @@ def follow_command(settings: Settings) -> None:
                     raise KeyboardInterrupt
                 stopped.set()
 
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, stop)
-            Subscriber(settings, indexer, dataset).run(stopped)
+            with listening(stop):
+                Subscriber(settings, indexer, dataset).run(stopped)
         finally:
             indexer.close()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
 import sys
 import threading
 import time
@@ -19,6 +18,7 @@ from protocol.configuration import settings_options
 from protocol.errors import TmaticError, UsageError
 from protocol.logs import fields, set_up
 from protocol.settings import Settings
+from protocol.stopping import listening
 from protocol.streams import is_screen
 from services.stats.carbon import Address
 from services.stats.collecting import Collecting
@@ -105,12 +105,11 @@ def attend(subscriber: Subscriber, consumer: Collecting, metrics_port: int | Non
         subscriber.run(stopped)
 
     if metrics_port is None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stopped.set())
         ticking = threading.Thread(target=tick, name="tick", daemon=True)
         ticking.start()
         try:
-            listen()
+            with listening(lambda _: stopped.set()):
+                listen()
         finally:
             stopped.set()
             ticking.join()

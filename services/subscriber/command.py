@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 
 import click
@@ -15,6 +14,7 @@ from protocol.exposure import certificate_for
 from protocol.logs import set_up
 from protocol.places import local_pair
 from protocol.settings import Settings
+from protocol.stopping import listening
 from services.subscriber.printing import Printing
 from services.subscriber.subscriber import Subscriber
 
@@ -56,15 +56,14 @@ def tail(topics: tuple[str, ...], first: int | None, in_json: bool, settings: Se
             raise UsageError(f"--topic must be the beginning of a topic, for instance job., and not {topic[:80]!r}")
     set_up("tmatic-events", settings)
     stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
     printing = Printing(topics or TOPICS, None, in_json=in_json)
     subscriber = Subscriber(settings, printing)
     if first is None:
         subscriber.from_now_on()
     elif first:
         subscriber.begin_behind(first)
-    subscriber.run(stopped)
+    with listening(lambda _: stopped.set()):
+        subscriber.run(stopped)
 
 
 @command.command()

@@ -53,28 +53,25 @@ def test_a_signal_while_the_emulator_comes_up_is_no_failure(
     command: str, number: int, code: int, tmp_path: Path
 ) -> None:
     (tmp_path / "targets.txt").write_text("12\n")
-    # An emulator that comes up, and never listens.
-    stub = tmp_path / "stub/services/emulator"
-    stub.mkdir(parents=True)
-    (stub.parent / "__init__.py").touch()
-    (stub / "__init__.py").touch()
-    (stub / "cli.py").write_text(
-        f"import pathlib, time\npathlib.Path({str(tmp_path / 'up')!r}).touch()\ntime.sleep(60)"
-    )
-    words = [*CRAWL, "--emulator"]
+    # An emulator that comes up and never listens, since its world is a pipe that nobody writes.
+    os.mkfifo(tmp_path / "world.tsv")
+    world = ["--emulator-options", "--graph world.tsv"]
+    words = [*CRAWL, "--emulator", *world]
     if command == "rehearse":
-        words = [sys.executable, "-m", "master.rehearse_command", "--kill", "master@1s", "--output", "drill"]
+        words = [sys.executable, "-m", "master.rehearse_command", "--kill", "master@1s", "--output", "drill", *world]
     process = subprocess.Popen(
         words,
         cwd=tmp_path,
-        env=COVERED | {"PYTHONPATH": f"{stub.parents[1]}{os.pathsep}{COVERED['PYTHONPATH']}"},
+        env=COVERED,
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    until((tmp_path / "up").exists, WITHIN_S)
+    # A pipe cannot be opened for writing before somebody reads it.
+    opened = until(lambda: os.open(tmp_path / "world.tsv", os.O_WRONLY | os.O_NONBLOCK), WITHIN_S, expecting=OSError)
     process.send_signal(number)
     _, told = process.communicate(timeout=WITHIN_S)
+    os.close(opened)
     assert process.returncode == code, told
     assert "does not listen" not in told and "Traceback" not in told
     if command == "rehearse":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -11,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.crawl.running import COVERED, Emulator, audit, children, crawling, emulator
+from protocol.stopping import cut_short, listening, uncut
+from tests.crawl.running import COVERED, Emulator, audit, children, crawling, emulator, server_of
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
 WITHIN_S = 100
-CODES = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+CODES = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +53,55 @@ def test_a_master_that_is_told_to_stop_before_all_is_done_says_by_what(
     process = master(tmp_path, "-T", "--stream", targets)
     process.send_signal(number)
     assert process.wait(30) == code
+    assert server_of(tmp_path / "data") is None
+
+
+def test_a_master_that_was_started_by_nohup_outlives_its_terminal(tmp_path: Path, targets: str) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = master(tmp_path, "-T", "--stream", targets)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    process.send_signal(signal.SIGHUP)
+    # Heard in this order: had it stopped for the first, its code would be another.
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 143
+    assert server_of(tmp_path / "data") is None
+
+
+def test_a_terminal_that_closes_ends_a_master_and_its_server(tmp_path: Path, targets: str) -> None:
+    number, terminal = pty.fork()
+    if number == 0:
+        words = ["-m", "master.command", "-T", "--stream", targets, "--output", str(tmp_path / "data"), "--port", "0"]
+        os.execve(sys.executable, [sys.executable, *words], COVERED)
+    said = b""
+
+    def leads() -> bool:
+        nonlocal said
+        said += os.read(terminal, 4096)
+        return b"took the lead" in said
+
+    until(leads, WITHIN_S)
+    assert server_of(tmp_path / "data") is not None
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]) == 129
+    assert server_of(tmp_path / "data") is None
+
+
+def test_a_second_hangup_hastens_nothing() -> None:
+    came: list[int] = []
+    with listening(came.append):
+        for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            os.kill(os.getpid(), number)
+    assert came == [signal.SIGHUP, signal.SIGTERM, signal.SIGINT]
+
+
+def test_a_signal_waits_until_what_must_not_be_cut_is_done() -> None:
+    done = False
+    with cut_short(), pytest.raises(SystemExit) as left, uncut():
+        os.kill(os.getpid(), signal.SIGTERM)
+        done = True
+    assert done and left.value.code == 143
 
 
 def test_a_master_that_stays_after_all_is_done_ends_well(tmp_path: Path, targets: str, service: Emulator) -> None:

@@ -41,7 +41,7 @@ def test_a_ledger_that_fails_while_a_crawl_is_finished_ends_no_master(tmp_path: 
         if len(tries) < 3:
             raise LedgerError("the ledger's server does not answer")
 
-    opened, terms = open_crawl(settings), terms_of(settings)
+    opened, terms = open_crawl(settings, None), terms_of(settings)
     leading = Leading(opened, wish, "here:0", terms)
     member = Member(terms, leading.dispatch, leading.close, lambda: "incarnation")
     with zmq.Context() as context:
