@@ -29,6 +29,7 @@ from protocol.jobs import Operation
 from protocol.logs import fields, set_up
 from protocol.places import local_pair
 from protocol.settings import TABLE, Settings, names_for
+from protocol.ways import unused, ways_of
 from storage.files import FileDataset
 
 log = logging.getLogger(__name__)
@@ -112,8 +113,11 @@ def tmatic_crawl(
     if emulator_options and not emulator:
         raise UsageError("--emulator-options is for --emulator, which was not said")
     if emulator:
-        if context.params["base_url"] is not None:
-            raise UsageError("--emulator and --base-url exclude each other: one service at a time")
+        for flag in ("base_url", "proxy", "ca_file"):
+            if context.params[flag]:
+                raise UsageError(
+                    f"--emulator and {TABLE[flag].flag} exclude each other: an emulator of our own is reached as it is"
+                )
         settings = for_emulator(settings)
     if workers > settings.max_clients:
         raise UsageError(f"--workers {workers} are more than --max-clients {settings.max_clients}: raise the latter")
@@ -121,14 +125,19 @@ def tmatic_crawl(
     operations = frozenset(map(Operation, letters))
     check_beginning(settings, operations, stream, known, adopt=adopt, named_by="TARGETS")
     check_rule(settings)
+    ways_of(settings.proxy, settings.ca_file)
+    for words in () if emulator else unused(settings.proxy, settings.ca_file, os.environ):
+        log.info(words)
     told = split_options(emulator_options) if emulator else None
     asked = Asked(targets, tuple(f"-{x}" for x in letters), seeds, adopt, workers, told, pair)
     context.exit(Crawl(settings, asked).run())
 
 
 def for_emulator(settings: Settings) -> Settings:
-    """The same settings for a service of our own making, which gets no token that is meant for another."""
-    return replace(settings, base_url=TABLE["base_url"].default, bearer_token="", bearer_token_file=None)
+    """The same settings for a service of our own making: it gets no token that is meant for another, and no proxy leads
+    to it."""
+    no_token = replace(settings, bearer_token="", bearer_token_file=None)
+    return replace(no_token, base_url=TABLE["base_url"].default, proxy=(), ca_file=())
 
 
 def split_options(text: str) -> list[str]:
