@@ -21,7 +21,7 @@ import click
 
 from master.beginning import check_beginning, check_rule, lines_of
 from master.supervision import Kept, stop_all
-from protocol.command import SIGNALLED, run
+from protocol.command import OVER, SIGNALLED, run
 from protocol.completion import PATH
 from protocol.configuration import as_environment, settings_options
 from protocol.errors import TmaticError, UsageError
@@ -107,6 +107,8 @@ def tmatic_crawl(
     tmatic-crawl targets.txt -T -F -A --output data --ha           with a second master that stands by
 
     Ctrl-C stops everything cleanly; a second one stops it now; neither loses anything.
+
+    The exit code is 0 when all is done, 3 when jobs failed for good (dead letters), 4 when nothing was got at all.
     """
     set_up("tmatic-crawl", settings)
     letters = tuple(x for x, said in zip("TFAU", (timeline, follower, analyse, update), strict=True) if said)
@@ -159,6 +161,8 @@ class Crawl:
     stopping: bool = False
     signalled: int = 0
     """The first signal that told this process to stop."""
+    verdict: int = 0
+    """The exit code of a master whose crawl was over."""
     emulator_port: int = 0
     emulators: list[Kept] = field(default_factory=list)
     masters: list[Kept] = field(default_factory=list)
@@ -211,15 +215,15 @@ class Crawl:
             self.turn(now)
             for master in masters:
                 code = master.look(now)
-                if code == 0:
-                    master.over, master.over_at = True, now
+                if code in OVER:
+                    master.over, master.over_at, self.verdict = True, now, max(self.verdict, code)
                 elif code is not None:
                     never_led = code == 1 and master.deaths == 0 and now - master.started_at < NEVER_LED_S
                     if code == 2 or never_led or not master.again(now, code):
                         return 2 if code == 2 else 1
             if all(master.over for master in masters):
                 self._let_leave(workers)
-                return 0
+                return self.verdict
             # The other one of a pair goes on: this one was told to leave, and the crawl is not over.
             for master in masters:
                 if master.over and now - master.over_at > FOLLOWS_S:

@@ -5,6 +5,8 @@
 | 0 | it is done |
 | 1 | something failed, in one sentence on standard error; a traceback there is a bug |
 | 2 | a flag, a setting or an input file is wrong, in one sentence on standard error |
+| 3 | a crawl is over, and jobs of it failed for good: dead letters |
+| 4 | a crawl is over, and it got nothing: only dead letters |
 | 130, 143 | Ctrl-C, SIGTERM |
 | 141 | who read the output went away, as with `| head` |
 """
@@ -24,6 +26,10 @@ from protocol.errors import TmaticError, UsageError
 
 FAILED: Final = 1
 MISUSED: Final = 2
+LETTERS: Final = 3
+NOTHING_GOT: Final = 4
+OVER: Final = frozenset({0, LETTERS, NOTHING_GOT})
+"""The exit codes of a master whose crawl is over: there is nothing to start again."""
 INTERRUPTED: Final = 130
 SIGNALLED: Final = 128
 """And the number of the signal: the exit code of who was cut short by one, as shells have it."""
