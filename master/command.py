@@ -75,6 +75,8 @@ def tmatic_master(
 
     Without --redis the ledger is an embedded Valkey in the output directory: nothing to install.
     Ctrl-C stops cleanly; a second one stops now; neither loses anything.
+
+    The exit code is 0 when all is done, 3 when jobs failed for good (dead letters), 4 when nothing was got at all.
     """
     if context.invoked_subcommand is not None:
         return

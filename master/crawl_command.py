@@ -20,7 +20,7 @@ import click
 from master.beginning import check_beginning, check_rule, lines_of
 from master.supervision import Kept, stop_all
 from protocol.children import child
-from protocol.command import run
+from protocol.command import OVER, run
 from protocol.completion import PATH
 from protocol.configuration import as_environment, settings_options
 from protocol.errors import TmaticError, UsageError
@@ -29,6 +29,7 @@ from protocol.logs import fields, set_up
 from protocol.places import local_pair
 from protocol.settings import TABLE, Settings, names_for
 from protocol.stopping import SIGNALLED, listening
+from protocol.ways import unused, ways_of
 from storage.files import FileDataset
 
 log = logging.getLogger(__name__)
@@ -106,14 +107,19 @@ def tmatic_crawl(
     tmatic-crawl targets.txt -T -F -A --output data --ha           with a second master that stands by
 
     Ctrl-C stops everything cleanly; a second one stops it now; neither loses anything.
+
+    The exit code is 0 when all is done, 3 when jobs failed for good (dead letters), 4 when nothing was got at all.
     """
     set_up("tmatic-crawl", settings)
     letters = tuple(x for x, said in zip("TFAU", (timeline, follower, analyse, update), strict=True) if said)
     if emulator_options and not emulator:
         raise UsageError("--emulator-options is for --emulator, which was not said")
     if emulator:
-        if context.params["base_url"] is not None:
-            raise UsageError("--emulator and --base-url exclude each other: one service at a time")
+        for flag in ("base_url", "proxy", "ca_file"):
+            if context.params[flag]:
+                raise UsageError(
+                    f"--emulator and {TABLE[flag].flag} exclude each other: an emulator of our own is reached as it is"
+                )
         settings = for_emulator(settings)
     if workers > settings.max_clients:
         raise UsageError(f"--workers {workers} are more than --max-clients {settings.max_clients}: raise the latter")
@@ -121,14 +127,19 @@ def tmatic_crawl(
     operations = frozenset(map(Operation, letters))
     check_beginning(settings, operations, stream, known, adopt=adopt, named_by="TARGETS")
     check_rule(settings)
+    ways_of(settings.proxy, settings.ca_file)
+    for words in () if emulator else unused(settings.proxy, settings.ca_file, os.environ):
+        log.info(words)
     told = split_options(emulator_options) if emulator else None
     asked = Asked(targets, tuple(f"-{x}" for x in letters), seeds, adopt, workers, told, pair)
     context.exit(Crawl(settings, asked).run())
 
 
 def for_emulator(settings: Settings) -> Settings:
-    """The same settings for a service of our own making, which gets no token that is meant for another."""
-    return replace(settings, base_url=TABLE["base_url"].default, bearer_token="", bearer_token_file=None)
+    """The same settings for a service of our own making: it gets no token that is meant for another, and no proxy leads
+    to it."""
+    no_token = replace(settings, bearer_token="", bearer_token_file=None)
+    return replace(no_token, base_url=TABLE["base_url"].default, proxy=(), ca_file=())
 
 
 def split_options(text: str) -> list[str]:
@@ -150,6 +161,8 @@ class Crawl:
     stopping: bool = False
     signalled: int = 0
     """The first signal that told this process to stop."""
+    verdict: int = 0
+    """The exit code of a master whose crawl was over."""
     emulator_port: int = 0
     emulators: list[Kept] = field(default_factory=list)
     masters: list[Kept] = field(default_factory=list)
@@ -202,15 +215,15 @@ class Crawl:
             self.turn(now)
             for master in masters:
                 code = master.look(now)
-                if code == 0:
-                    master.over, master.over_at = True, now
+                if code in OVER:
+                    master.over, master.over_at, self.verdict = True, now, max(self.verdict, code)
                 elif code is not None:
                     never_led = code == 1 and master.deaths == 0 and now - master.started_at < NEVER_LED_S
                     if code == 2 or never_led or not master.again(now, code):
                         return 2 if code == 2 else 1
             if all(master.over for master in masters):
                 self._let_leave(workers)
-                return 0
+                return self.verdict
             # The other one of a pair goes on: this one was told to leave, and the crawl is not over.
             for master in masters:
                 if master.over and now - master.over_at > FOLLOWS_S:

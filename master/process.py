@@ -27,6 +27,7 @@ from master.publishing import Publisher, Tail
 from master.questions import Ending
 from master.standby import Pair
 from master.terms import Terms
+from master.verdict import Verdict, verdict_of
 from protocol.authentication import Authentication, Authorised
 from protocol.command import MISUSED
 from protocol.door import Door
@@ -67,8 +68,9 @@ class Sockets:
 
 def lead(settings: Settings, wish: Wish) -> int:
     """Lead a crawl to its end, or until told to stop; or stand by while another does. Returns the exit code: that of
-    the signal where one ended it and the crawl was not over."""
+    the signal where one ended it and the crawl was not over, else that of the verdict on the crawl."""
     check_beginning(settings, wish.operations, wish.stream, wish.seeds, adopt=wish.adopt, named_by="--stream")
+    verdict = None
     with _listening(settings) as sockets, _leaving(server_for(settings)) as (server, kept):
         opened = open_crawl(settings, server)
         terms, pair = terms_of(settings), sockets.pair
@@ -93,13 +95,23 @@ def lead(settings: Settings, wish: Wish) -> int:
         ending = loop.run()
         cut = SIGNALLED + loop.cut_by if ending is Ending.STOPPED and loop.cut_by else 0
         _take_leave(loop, ending)
+        if not cut and ending is not Ending.DRAINED:
+            verdict = verdict_of(opened.ledger.totals(), opened.ledger.dead())
     if cut:
         return cut
     # What could be read is in. The file is for the user to mend, so this is the code of a wrong input.
     wrong = [file for file in (wish.stream, wish.seeds) if file is not None and file.wrong]
     for file in wrong:
         log.warning(file.damaged or f"{file.path} has lines that are no ids, named above; the rest is crawled")
-    return MISUSED if wrong else 0
+    code = _pronounce(verdict, settings) if verdict is not None else 0
+    return MISUSED if wrong else code
+
+
+def _pronounce(verdict: Verdict, settings: Settings) -> int:
+    """Say it, as the last line, where it is not that all went well. Returns the exit code."""
+    if verdict.letters:
+        log.log(logging.WARNING if verdict.got else logging.ERROR, verdict.words(settings))
+    return verdict.code
 
 
 @contextlib.contextmanager

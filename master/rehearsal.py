@@ -94,10 +94,12 @@ class Rehearsal(Crawl):
         self._lay_links()
 
     def kept(self, name: str, command: Callable[[], list[str]], settings: Callable[[], Settings]) -> Kept:
-        """As for a crawl; but what it says goes to a file, and no key for a real service is given to it."""
+        """As for a crawl; but what it says goes to a file, and no key for a real service, nor a way to one, is given
+        to it."""
 
         def environment() -> dict[str, str]:
-            return as_environment(replace(settings(), bearer_token="", bearer_token_file=None), os.environ)
+            told = replace(settings(), bearer_token="", bearer_token_file=None, proxy=(), ca_file=())
+            return as_environment(told, os.environ)
 
         return Kept(name, command, environment, self.words)
 

@@ -39,7 +39,7 @@ from master.opening import client_at, ledger_at, ledger_directory
 from master.picture import svg, text
 from master.rehearsal import Rehearsal, can_be_cut
 from master.report import Report, report_of, table
-from protocol.command import FAILED, INTERRUPTED, MISUSED, run
+from protocol.command import FAILED, INTERRUPTED, MISUSED, OVER, run
 from protocol.completion import PATH
 from protocol.configuration import settings_options
 from protocol.errors import TmaticError, UsageError
@@ -57,7 +57,8 @@ PICTURE = "rehearsal.svg"
 SHOWN_S = 0.2
 LARGEST_SEED = 2**32
 
-_OWN = ("crawl", "output_directory", "temporary_directory", "log_directory", "port", "base_url", "bearer_token_file")
+_PLACES = ("output_directory", "temporary_directory", "log_directory")
+_OWN = ("crawl", *_PLACES, "port", "base_url", "bearer_token_file", "proxy", "ca_file")
 _SETTINGS = tuple(name for name in OFFERED if name not in (*_OWN, "frontier_name", "contact", "log_format"))
 
 
@@ -272,7 +273,7 @@ def _drill(
         screen.clear()
         if drill.signalled and not drill.over:
             return code
-        if code and not drill.over:
+        if code not in OVER and not drill.over:
             raise _failed(code, folder / SAID)
         ledger = ledger_at(url, settings)
         result = audit(ledger, FileDataset(folder, compress=settings.use_compression))

@@ -33,6 +33,11 @@ def is_service(url: str) -> bool:
     return url.startswith(("http://", "https://")) and is_host and port != 0
 
 
+def is_bare_service(url: str) -> bool:
+    """Whether it is one to which paths can be added, and which holds nothing that should not be shown."""
+    return is_service(url) and not any(mark in url for mark in "@?#")
+
+
 def _is_ipv6(text: str) -> bool:
     try:
         return isinstance(ipaddress.ip_address(text), ipaddress.IPv6Address) and "%" not in text

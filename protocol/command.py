@@ -5,6 +5,8 @@
 | 0 | it is done |
 | 1 | something failed, or its output could not be written, in one sentence on standard error; a traceback is a bug |
 | 2 | a flag, a setting or an input file is wrong, in one sentence on standard error |
+| 3 | a crawl is over, and jobs of it failed for good: dead letters |
+| 4 | a crawl is over, and it got nothing: only dead letters |
 | 129, 130, 143 | SIGHUP, Ctrl-C, SIGTERM |
 | 141 | who read the output went away, as with `| head` |
 """
@@ -29,6 +31,10 @@ from protocol.streams import give_up_output, prepare_streams
 
 FAILED: Final = 1
 MISUSED: Final = 2
+LETTERS: Final = 3
+NOTHING_GOT: Final = 4
+OVER: Final = frozenset({0, LETTERS, NOTHING_GOT})
+"""The exit codes of a master whose crawl is over: there is nothing to start again."""
 INTERRUPTED: Final = 130
 UNREAD: Final = 141
 

@@ -20,11 +20,14 @@ from protocol.completion import PATH, OneOf
 from protocol.errors import UsageError
 from protocol.setting import LONGEST_TEXT, Row
 from protocol.settings import TABLE, Settings
+from protocol.ways import holds_password
 
 FILE: Final = "tmatic.toml"
 PREFIX: Final = "TMATIC_"
 LARGEST_FILE: Final = 1 << 20
 """Bytes."""
+MARK: Final = "\ufeff"
+"""The byte order mark that some editors put before a text."""
 
 ORIGINALS: Final = {row.original: row for row in TABLE.values() if row.original}
 
@@ -46,15 +49,30 @@ def configured(
     values = _from_file(config) | _from_environment(os.environ if environment is None else environment)
     for name, raw in (flags or {}).items():
         if raw is not None:
-            values[name] = TABLE[name].parse(raw, TABLE[name].flag)
+            values[name] = _parsed(TABLE[name], raw, TABLE[name].flag)
+            if TABLE[name].secret and any(map(holds_password, values[name])):
+                raise UsageError(
+                    f"{TABLE[name].flag} holds a password, and others on this machine can read command lines: say it "
+                    f"by {TABLE[name].variable}, or by {name} in {FILE}"
+                )
     token_file = values.get("bearer_token_file")
     if token_file:
         if values.get("bearer_token"):
             raise UsageError("bearer_token and bearer_token_file are both set: keep one")
-        values["bearer_token"] = TABLE["bearer_token"].parse(
-            _text(token_file, LONGEST_TEXT).strip(), f"what {token_file} holds"
+        values["bearer_token"] = _parsed(
+            TABLE["bearer_token"], _text(token_file, LONGEST_TEXT), f"what {token_file} holds"
         )
     return Settings(**values)
+
+
+def _parsed(row: Row, raw: object, place: str) -> Any:
+    """The value of a setting. A secret may have ends of lines and a byte order mark around it, as files and commands
+    put them there; one that is empty is refused, since who says it does not mean to go without. Raises UsageError."""
+    if row.secret and isinstance(raw, str):
+        raw = raw.strip().removeprefix(MARK).strip()
+        if not raw:
+            raise UsageError(f"{place} is empty, and {row.name} must not be: give it a value, or leave it out")
+    return row.parse(raw, place)
 
 
 def as_environment(settings: Settings, surroundings: Mapping[str, str]) -> dict[str, str]:
@@ -65,9 +83,12 @@ def as_environment(settings: Settings, surroundings: Mapping[str, str]) -> dict[
     said = {name: value for name, value in surroundings.items() if not name.startswith(PREFIX)}
     for row in TABLE.values():
         value = getattr(settings, row.name)
-        said[row.variable] = str(value) if row.secret else row.shown(value)
+        if not row.secret:
+            said[row.variable] = row.shown(value)
+        elif value:
+            said[row.variable] = value if isinstance(value, str) else ",".join(value)
     if settings.bearer_token_file is not None:
-        del said[TABLE["bearer_token"].variable]  # it was read from there, and is read from there again
+        said.pop(TABLE["bearer_token"].variable, None)  # it was read from there, and is read from there again
     return said
 
 
@@ -126,7 +147,7 @@ def _from_file(config: Path | None) -> dict[str, Any]:
         row = _known(key, f"{path}: ", str)
         if row.name in values:
             raise UsageError(f"{path}: {row.name} and {row.original} are the same setting: keep one")
-        values[row.name] = row.parse(raw, f"{path}: {key}")
+        values[row.name] = _parsed(row, raw, f"{path}: {key}")
     return values
 
 
@@ -138,7 +159,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         row = _known(variable.removeprefix(PREFIX).lower(), "", lambda name: PREFIX + name.upper())
         if row.name in values:
             raise UsageError(f"{row.variable} and {PREFIX}{row.original.upper()} are the same setting: keep one")
-        values[row.name] = row.parse(environment[variable], variable)
+        values[row.name] = _parsed(row, environment[variable], variable)
     return values
 
 
@@ -166,6 +187,6 @@ def _text(path: Path, most: int) -> str:
     if len(content) > most:
         raise UsageError(f"{path} is too large: at most {most} bytes are read")
     try:
-        return content.decode()
+        return content.decode().removeprefix(MARK)
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8 text") from error

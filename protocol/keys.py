@@ -279,7 +279,7 @@ def _read(path: Path, *, private: bool) -> dict[str, Any]:
     try:
         if len(content) > LARGEST:
             raise ValueError
-        return tomllib.loads(content.decode())
+        return tomllib.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         raise _damaged(path) from None
 

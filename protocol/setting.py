@@ -14,6 +14,9 @@ from protocol.errors import UsageError
 
 T = TypeVar("T")
 
+_PASSWORD: Final = re.compile("//[^/]*@")
+"""What stands before the host of a URL, and is nobody's to read."""
+
 BOOLEANS: Final[dict[object, bool]] = dict.fromkeys((True, "yes", "true", "on", "1"), True) | dict.fromkeys(
     (False, "no", "false", "off", "0"), False
 )
@@ -110,7 +113,7 @@ class Row:
                 parts = value if isinstance(value, tuple) else (value,)
                 right = all(self.form.fits(part) for part in parts)
         if not right:
-            said = "" if self.secret else f", not {str(raw)[:80]!r}"
+            said = "" if self.secret else f", not {_PASSWORD.sub('//…@', str(raw))[:80]!r}"
             raise UsageError(f"{place} must be {self.allowed}{said}")
         return value
 

@@ -10,8 +10,9 @@ from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from typing import Any, Final, get_type_hints
 
-from protocol.addresses import is_place, is_service
+from protocol.addresses import is_bare_service, is_place, is_service
 from protocol.setting import Form, Row, setting
+from protocol.ways import is_proxy
 
 NAME: Final = Form(
     "a name of at most 64 letters, digits, dots, dashes and underscores, a letter or digit first",
@@ -21,8 +22,15 @@ LEDGER: Final = Form(
     "a URL with redis://, rediss://, unix:// or sentinel://, or empty", "((rediss?|unix|sentinel)://.+)?"
 )
 _URL: Final = "a URL with http:// or https://, a host and perhaps a port from 1 to 65535"
-SERVICE: Final = Form(_URL, "https?://.+", is_service)
+BARE_SERVICE: Final = Form(f"{_URL}; no user, password, ? or # has a place in it", "https?://[^?#@]+", is_bare_service)
 SERVICE_OR_NONE: Final = Form(f"{_URL}, or empty", "(https?://.+)?", is_service)
+PROXY: Final = Form(
+    "URLs http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, with HOST= before one that is for that host alone; "
+    "proxies are not spoken to by https:// or socks",
+    "[^,]+",
+    is_proxy,
+)
+CA_FILE: Final = Form("files, with HOST= before one that is for that host alone, without commas", "[^,]+")
 ADDRESS: Final = Form("HOST:PORT with a port from 1 to 65535, or empty", r"(.+:[0-9]{1,5})?", is_place)
 PAIR_NUMBER: Final = Form("0 or 1, or empty", "[01]?")
 
@@ -207,9 +215,9 @@ class Settings:
     base_url: str = setting(
         "https://api.twitter.com",
         "worker",
-        "Where the service is; an emulator's URL for rehearsals.",
+        "Where the service is; an emulator's URL for rehearsals. The API's version may stand at its end, or not.",
         original="twitter_url",
-        form=SERVICE,
+        form=BARE_SERVICE,
     )
     bind_ip: tuple[str, ...] = setting(
         (), "worker", "The local addresses from which a worker calls, in turn. Not for evading limits."
@@ -258,6 +266,22 @@ class Settings:
         "", "worker", "The token sent to the service. It has no flag, since others can read command lines.", secret=True
     )
     bearer_token_file: Path | None = setting(None, "worker", "A file that holds the token and nothing else.")
+    proxy: tuple[str, ...] = setting(
+        (),
+        "worker",
+        "Through which proxy a worker calls the service. One with a password is said in the file or the environment, "
+        "since others can read command lines.",
+        form=PROXY,
+        secret=True,
+        flag="--proxy",
+    )
+    ca_file: tuple[str, ...] = setting(
+        (),
+        "worker services",
+        "A file of PEM certificates: who may vouch for a service or a search server with https://, instead of the "
+        "usual authorities.",
+        form=CA_FILE,
+    )
     carbon_server: str = setting(
         "", "services", "Where statistics are sent live, a host with carbon. Empty: nowhere.", original="carbon_server"
     )

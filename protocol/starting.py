@@ -1,7 +1,7 @@
 """How every command starts: what it needs takes a moment to come in, and Ctrl-C is no traceback meanwhile.
 
-`tmatic_starting` calls this when it has seen to what is searched for modules. Of ours this one brings in only what opens
-the standard streams, since a command's module has brought everything in before its first line runs.
+`tmatic_starting` calls this when it has seen to what is searched for modules. Of ours this one brings in only what
+opens the standard streams, since a command's module has brought everything in before its first line runs.
 """
 
 from __future__ import annotations

@@ -53,6 +53,7 @@ def sentinel_address(url: str) -> SentinelAddress | None:
     network, _, path = rest.partition("/")
     identity, _, places = network.rpartition("@")
     username, _, password = identity.partition(":")
+    _require_password(identity, query)
     service, _, database = path.partition("/")
     if not service:
         raise UsageError(f"--redis must name the service that the sentinels watch: {FORM}")
@@ -76,6 +77,7 @@ def require_server(url: str) -> None:
         host, _ = parts.hostname or "", parts.port
     except ValueError as error:
         raise UsageError(f"--redis cannot be understood: {error}") from error
+    _require_password(parts.netloc.rpartition("@")[0], parts.query)
     known = _OF_TLS if parts.scheme == "rediss" else _OF_ALL
     database = ""
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
@@ -125,6 +127,14 @@ def _place(text: str) -> tuple[str, int]:
 
 def _is_database(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) < 8 and int(text) < MOST_DATABASES
+
+
+def _require_password(identity: str, query: str) -> None:
+    """Who writes the place of a password means to give one, and would go on without it unawares."""
+    said = parse_qsl(query, keep_blank_values=True)
+    empty = ":" in identity and identity.endswith(":")
+    if empty or any(not value for name, value in said if name in ("password", "sentinel_password")):
+        raise UsageError("--redis has an empty password: write it, better in TMATIC_REDIS, or leave out its place")
 
 
 def _require_host(host: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -117,6 +118,73 @@ def test_a_token_is_read_from_its_file_but_not_from_two_places() -> None:
         configured({"bearer_token_file": "token"}, environment={"TMATIC_BEARER_TOKEN": "x"})
     with pytest.raises(UsageError, match="nowhere cannot be read: No such file"):
         configured({"bearer_token_file": "nowhere"}, environment={})
+
+
+MARK = "\ufeff"
+
+
+@pytest.mark.parametrize("around", ["{}\n", "{}\r\n", MARK + "{}", MARK + "{}\r\n", "  {}\n\n"])
+def test_a_token_is_what_is_between_a_mark_and_ends_of_lines(around: str) -> None:
+    Path("token").write_text(around.format("hush"), encoding="utf-8", newline="")
+    assert configured({"bearer_token_file": "token"}, environment={}).bearer_token == "hush"
+    assert configured(environment={"TMATIC_BEARER_TOKEN": around.format("hush")}).bearer_token == "hush"
+
+
+@pytest.mark.parametrize("empty", ["", "\n", "\r\n", " \t\n", MARK, MARK + "\n"])
+def test_an_empty_secret_is_refused_wherever_it_is_said(empty: str) -> None:
+    Path("token").write_text(empty, encoding="utf-8", newline="")
+    with pytest.raises(
+        UsageError, match=r"^what token holds is empty, and bearer_token must not be: give it a value, or"
+    ):
+        configured({"bearer_token_file": "token"}, environment={})
+    for name in ("bearer_token", "proxy"):
+        with pytest.raises(UsageError, match=f"^TMATIC_{name.upper()} is empty"):
+            configured(environment={f"TMATIC_{name.upper()}": empty})
+        with pytest.raises(UsageError, match=rf"^tmatic\.toml: {name} is empty"):
+            from_file(f"{name} = {json.dumps(empty)}")
+        Path("tmatic.toml").unlink()
+
+
+def test_a_file_of_settings_may_begin_with_a_mark_and_have_any_ends_of_lines() -> None:
+    Path("tmatic.toml").write_text(MARK + "port = 9\r\ndepth = 2\r\n", encoding="utf-8", newline="")
+    read = configured(environment={})
+    assert (read.port, read.depth) == (9, 2)
+
+
+PROXIES = ("http://me:hush%2C@p:1", "api.example.org=http://me:hush@q:2")
+
+
+def test_the_password_of_a_proxy_is_said_where_others_do_not_read_and_is_never_shown() -> None:
+    for read in (
+        from_file(f"proxy = {json.dumps(PROXIES)}"),
+        configured(environment={"TMATIC_PROXY": ",".join(PROXIES)}),
+    ):
+        assert read.proxy == PROXIES
+        assert "hush" not in repr(read) + TABLE["proxy"].shown(read.proxy)
+    for wrong in ("http://me:hush@p", "socks5://me:hush@p:1"):
+        with pytest.raises(UsageError) as refused:
+            configured(environment={"TMATIC_PROXY": wrong})
+        assert "hush" not in str(refused.value) and "TMATIC_PROXY must be a list of URLs" in str(refused.value)
+    with pytest.raises(
+        UsageError, match=r"--proxy holds a password, .*: say it by TMATIC_PROXY, or by proxy in"
+    ) as refused:
+        configured({"proxy": [PROXIES[0]]}, environment={})
+    assert "hush" not in str(refused.value)
+    assert configured({"proxy": ["http://p:1"]}, environment={}).proxy == ("http://p:1",)
+
+
+@pytest.mark.parametrize("url", ["https://me:hush@h", "https://h/?key=hush", "https://h/1.1/#hush", "https://:hush@h/"])
+def test_a_service_is_named_without_what_should_not_be_shown(url: str) -> None:
+    with pytest.raises(UsageError, match="no user, password") as refused:
+        configured({"base_url": url}, environment={})
+    assert "@" not in url or "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["redis", "elasticsearch_url", "base_url", "graphite_url"])
+def test_a_password_in_a_url_that_is_refused_is_not_repeated(name: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        configured({name: "htp://me:hush@h:1"}, environment={})
+    assert "hush" not in str(refused.value)
 
 
 def test_what_is_no_file_is_refused_and_not_waited_for() -> None:

@@ -17,6 +17,7 @@ counted on when it comes again.
 
 from __future__ import annotations
 
+import logging
 import random
 import re
 import time
@@ -26,6 +27,7 @@ from typing import TypeVar
 
 from protocol.errors import TmaticError
 from protocol.jobs import Outcome
+from protocol.logs import fields
 from protocol.messages import BudgetReport
 from protocol.windows import LONGEST_MS
 from worker.budgets import NOTHING_SAID, HeardBudgets
@@ -35,6 +37,8 @@ from worker.patience import Patience
 from worker.unavailable import UnavailableError
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 FIRST_REST_S = 0.1
 LONGEST_REST_S = 2.0
@@ -70,6 +74,8 @@ class Telephone:
     patience: Patience = field(default_factory=Patience)
     proven: bool = False
     """Whether this service ever gave what was asked for."""
+    told: set[str] = field(default_factory=set)
+    """Endpoints whose first trouble was told, or that gave something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +153,20 @@ class Asking:
                     raise ServiceError(f"{gone}; this service has given nothing yet: check --base-url") from gone
                 else:
                     phone.proven = True
+                    phone.told.add(call.endpoint)
                     patience.over(name)
                     return value
+            self._tell(call, words)
             if patience.again(name) >= manners.max_attempts:
                 patience.over(name)
                 raise ServiceError(f"{call.endpoint}: {words}; asked {number} times")
             self._meter.pause(rest_s(number))
+
+    def _tell(self, call: Call, words: str) -> None:
+        """The first trouble with an endpoint is told at once: before its job has failed a minute may go by."""
+        if call.endpoint not in self._telephone.told:
+            self._telephone.told.add(call.endpoint)
+            log.warning(f"{call.endpoint}: {words}; it is asked again", extra=fields(url=call.url))
 
     def _unanswered(self, call: Call) -> None:
         self._telephone.budgets.unanswered(time.monotonic(), self._who, call.endpoint)

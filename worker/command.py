@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
 import secrets
 import time
@@ -20,6 +21,7 @@ from protocol.jobs import Operation
 from protocol.places import local_pair
 from protocol.refusals import watched_dealer
 from protocol.settings import NAME, Settings, names_for
+from protocol.ways import unused
 from storage.files import FileDataset
 from worker.keeping import Keeping
 from worker.loop import Loop, Mailbox
@@ -60,6 +62,8 @@ def command(name: str, settings: Settings) -> int:
 def work(name: str, settings: Settings) -> int:
     """Run a worker until it is to leave; returns its exit code. Raises TmaticError in one sentence."""
     source = SOURCES[DEFAULT](settings)
+    for words in unused(settings.proxy, settings.ca_file, os.environ):
+        log.info(words)
     rule = read_rule(settings.follow_rule)
     dataset = FileDataset(
         settings.output_directory, temporary=settings.temporary_directory, compress=settings.use_compression

@@ -1,11 +1,16 @@
 """One request over HTTP: from its bind address, over a connection that stays, to one host and no other, within bounds.
 
+Through a proxy, what is bound is the address towards the proxy. A service with https:// is reached by a tunnel
+(CONNECT), in which the proxy sees nothing; of one with http:// the proxy is asked. The environment has no say.
+
 Whoever calls says how long to wait, and decides what an answer means and whether to ask again (`worker/asking.py`).
 """
 
 from __future__ import annotations
 
 import http.cookiejar
+import re
+import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -17,6 +22,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from protocol.errors import TmaticError
+from protocol.ways import Ways
 from worker.watch import Watch, Watched
 
 MOST_ANSWER_BYTES = 64 << 20
@@ -27,6 +33,11 @@ _HEAD_WITHIN = 4
 """A connection, and all headers of an answer, must be there within so many time-outs."""
 _WHOLE_WITHIN = 20
 """An answer that trickles must be whole within so many time-outs more."""
+_NOT_ALLOWED = 407
+"""What only a proxy answers."""
+_NO_TUNNEL = re.compile(r"Tunnel connection failed: (.*)", re.DOTALL)
+_MOST_REASON = 100
+"""Characters of a proxy's words that are shown."""
 
 
 class NoAnswerError(TmaticError):
@@ -62,19 +73,22 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back, whole. Header names are looked up whatever their case; `at` is seconds of the wall clock."""
+    """What came back, whole. Header names are looked up whatever their case; `at` is seconds of the wall clock. `via`
+    is the proxy, if it may have answered instead of the service."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     at: float
+    via: str = ""
 
 
 class Http:
     """The connections of a worker: one line for each thread and local address."""
 
-    def __init__(self, user_agent: str) -> None:
+    def __init__(self, user_agent: str, ways: Ways | None = None) -> None:
         self._user_agent = user_agent
+        self._ways = ways or Ways()
         self._kept = threading.local()
         self._watch = Watch()
 
@@ -87,6 +101,10 @@ class Http:
         session, watched = self._line(address)
         within = timeout_s * _HEAD_WITHIN
         at: dict[str, Any] = {"params": call.params} if call.method == "GET" else {"data": call.params}
+        proxy = self._ways.proxy(call.url)
+        if proxy is not None:
+            at["proxies"] = {"http": proxy.url, "https": proxy.url}
+        via = proxy.place if proxy is not None else ""
         watched.begin(within)
         try:
             with session.request(
@@ -96,6 +114,7 @@ class Http:
                 timeout=timeout_s,
                 allow_redirects=False,
                 stream=True,
+                verify=self._ways.ca_file(call.url) or True,
                 **at,
             ) as response:
                 if not watched.late:
@@ -104,10 +123,13 @@ class Http:
                 body = _body(response.raw)
                 if watched.late:  # a connection that was shut down looks like a short answer, also between two headers
                     raise NoAnswerError(_not_whole(within))
-                return Answer(response.status_code, response.headers, body, time.time())
+                if via and response.status_code == _NOT_ALLOWED:
+                    raise NoAnswerError(_refused(via, f"{_NOT_ALLOWED} {response.reason or ''}"), sent=False)
+                asked = via if call.url.startswith("http://") else ""
+                return Answer(response.status_code, response.headers, body, time.time(), asked)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            words = _not_whole(within) if watched.late else _words(error, timeout_s)
-            raise NoAnswerError(words, sent=not _unconnected(error)) from error
+            words = _not_whole(within) if watched.late else _words(error, timeout_s, via)
+            raise NoAnswerError(words, sent=not watched.connecting) from error
         finally:
             watched.end()
 
@@ -140,8 +162,18 @@ class _BoundAdapter(HTTPAdapter):
         if self._address:
             more["source_address"] = (self._address, 0)
         super().init_poolmanager(connections, maxsize, block, **more)
-        pools = self.poolmanager.pool_classes_by_scheme
-        self.poolmanager.pool_classes_by_scheme = {name: self._shown(kind) for name, kind in pools.items()}
+        self._show(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
+        if proxy not in self.proxy_manager:
+            if self._address:
+                more["source_address"] = (self._address, 0)
+            self._show(super().proxy_manager_for(proxy, **more))
+        return self.proxy_manager[proxy]
+
+    def _show(self, manager: Any) -> None:
+        pools = manager.pool_classes_by_scheme
+        manager.pool_classes_by_scheme = {name: self._shown(kind) for name, kind in pools.items()}
 
     def _shown(self, kind: Any) -> Any:
         """The same kind of pool, of connections that are shown to the watch."""
@@ -149,8 +181,19 @@ class _BoundAdapter(HTTPAdapter):
 
         class Shown(kind.ConnectionCls):  # type: ignore[misc]
             def connect(self) -> None:
-                super().connect()
-                watched.socket = self.sock
+                watched.connecting = True
+                try:
+                    super().connect()
+                except BaseException:
+                    watched.connected(None)
+                    raise
+                watched.connecting = False
+                watched.connected(self.sock)
+
+            def _new_conn(self) -> socket.socket:
+                new: socket.socket = super()._new_conn()
+                watched.connects(new)
+                return new
 
         return type(kind.__name__, (kind,), {"ConnectionCls": Shown})
 
@@ -182,23 +225,27 @@ def _not_whole(within: float) -> str:
     return f"the answer was not whole after {within:.0f} s"
 
 
-def _unconnected(error: Exception) -> bool:
-    """Whether no connection came about."""
-    reason = getattr(error.args[0] if error.args else None, "reason", None)
-    return isinstance(reason, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError)
+def _refused(via: str, reason: str) -> str:
+    said = "".join(mark if mark.isprintable() else " " for mark in reason)[:_MOST_REASON].strip()
+    hint = "; a name and a password for it go into TMATIC_PROXY" if said.startswith(str(_NOT_ALLOWED)) else ""
+    return f"the proxy {via} refuses: {said}{hint}"
 
 
-def _words(error: Exception, timeout_s: float) -> str:
+def _words(error: Exception, timeout_s: float, via: str) -> str:
     """What went wrong, in the words of the person who watches: the library's are a nest of names of classes."""
+    cause: BaseException = error
+    while cause.__cause__ is not None or cause.__context__ is not None:
+        cause = cause.__cause__ or cause.__context__ or cause
+    if via and (refusal := _NO_TUNNEL.search(str(cause))):
+        return _refused(via, refusal[1])
     if isinstance(error, requests.exceptions.SSLError):
         return f"no secure connection: {str(error)[-200:]}"
+    by = f" through the proxy {via}" if via else ""
     if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
-        return f"no answer within {timeout_s:.1f} s"
+        return f"no answer within {timeout_s:.1f} s{by}"
     if isinstance(error, urllib3.exceptions.ProtocolError):
-        return "the answer broke off before its end"
+        return f"the answer broke off before its end{by}"
     if isinstance(error, requests.ConnectionError):
-        cause: BaseException = error
-        while cause.__cause__ is not None or cause.__context__ is not None:
-            cause = cause.__cause__ or cause.__context__ or cause
-        return f"no connection: {getattr(cause, 'strerror', None) or cause}"
+        to = f" to the proxy {via}" if isinstance(error, requests.exceptions.ProxyError) else by
+        return f"no connection{to}: {getattr(cause, 'strerror', None) or cause}"
     return f"the answer cannot be read: {error}"

@@ -7,6 +7,7 @@ connection of one whose time is over; the thread that waits then sees its end, a
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 import time
@@ -19,16 +20,38 @@ _NEVER = float("inf")
 
 
 class Watched:
-    """The calls of one thread over one connection, one after the other. `socket` is that of the connection."""
+    """The calls of one thread over one connection, one after the other.
+
+    A connection is watched from its first moment: a proxy may trickle its consent, and a service its certificate. What
+    is to become a TLS socket changes hands meanwhile, so that until then a copy of its descriptor is what is watched.
+    """
 
     def __init__(self) -> None:
-        self.socket: socket.socket | None = None
+        self._socket: socket.socket | None = None
+        self._copied = False
+        self._lock = threading.Lock()
+        self.connecting = False
+        """Whether the present call has no connection yet, so that nobody can have counted it."""
         self.until = _NEVER
         self.late = False
 
+    def connects(self, new: socket.socket) -> None:
+        """There is a socket, and perhaps more to come before it can carry a request."""
+        self._use(socket.socket(fileno=os.dup(new.fileno())), copied=True)
+
+    def connected(self, done: socket.socket | None) -> None:
+        """The connection is made, or given up (None)."""
+        self._use(done, copied=False)
+
+    def _use(self, new: socket.socket | None, *, copied: bool) -> None:
+        with self._lock:
+            if self._copied and self._socket is not None:
+                self._socket.close()
+            self._socket, self._copied = new, copied
+
     def begin(self, seconds: float) -> None:
         """A call begins, and has so many seconds for its first part."""
-        self.late = False
+        self.late = self.connecting = False
         self.go_on(seconds)
 
     def go_on(self, seconds: float) -> None:
@@ -43,10 +66,10 @@ class Watched:
         """Shut the connection down if the call's time is over. A call that still connects is met at the next look."""
         if now > self.until:
             self.late = True
-            if self.socket is not None:
-                with contextlib.suppress(OSError):
+            with self._lock, contextlib.suppress(OSError):
+                if self._socket is not None:
                     # Not the method of a TLS socket, which would take its state from under the thread that reads.
-                    socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
+                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 class Watch:

@@ -11,6 +11,7 @@ import re
 import zlib
 from array import array
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from protocol.errors import UsageError
@@ -23,6 +24,8 @@ _MOST_ID = (1 << 63) - 1
 _CHUNK_BYTES = 1 << 20
 _MOST_LINE_BYTES = 4096
 _GZIP_MAGIC = b"\x1f\x8b"
+_MARK = b"\xef\xbb\xbf"
+"""What some editors put before a UTF-8 text."""
 _PLAIN = re.compile(rb"(?:[0-9]{1,19}+\t[0-9]{1,19}+\n)++")
 """A block without comments and mistakes, which is almost every one, and is then read at once."""
 
@@ -110,7 +113,8 @@ def _blocks(path: Path) -> Iterator[bytes]:
             packed = raw.read(2) == _GZIP_MAGIC
         with gzip.open(path, "rb") if packed else path.open("rb") as file:
             rest = b""
-            while chunk := file.read(_CHUNK_BYTES):
+            first = file.read(_CHUNK_BYTES).removeprefix(_MARK)
+            for chunk in chain((first,), iter(lambda: file.read(_CHUNK_BYTES), b"")):
                 head, newline, tail = chunk.rpartition(b"\n")
                 if newline:
                     yield rest + head + newline

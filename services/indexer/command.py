@@ -27,7 +27,7 @@ from storage.files import FileDataset
 
 log = logging.getLogger(__name__)
 
-_WHERE = ("output_directory", "crawl", "index_directory", "index_engine", "elasticsearch_url")
+_WHERE = ("output_directory", "crawl", "index_directory", "index_engine", "elasticsearch_url", "ca_file")
 _LOGS = ("log_directory", "log_level", "log_format")
 _MASTERS = ("master", "host", "port", "key", "insecure")
 _ALONE = ("-h", "--help", "--version")

@@ -24,6 +24,7 @@ from urllib3.exceptions import LocationValueError
 
 from protocol.errors import UsageError
 from protocol.logs import fields
+from protocol.ways import Ways
 from services.indexer.index import IndexingError
 
 CONNECT_S: Final = 5.0
@@ -69,14 +70,19 @@ class Waiting:
 
 
 class Server:
-    """A search server at a URL, which may hold a name and a password. `patient`: wait while it is away."""
+    """A search server at a URL, which may hold a name and a password. `patient`: wait while it is away. `ways` knows
+    who may vouch for it; neither that nor a proxy comes from the environment."""
 
-    def __init__(self, url: str, *, patient: bool, wait: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self, url: str, *, patient: bool, wait: Callable[[float], None] = time.sleep, ways: Ways | None = None
+    ) -> None:
         parts = _parts(url)
         self._url = self.shown = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
         self._patient = patient
         self._wait = wait
         self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.verify = (ways or Ways()).ca_file(self._url) or True
         if parts.username or parts.password:
             name, password = (unquote_to_bytes(said or "") for said in (parts.username, parts.password))
             self._session.auth = HTTPBasicAuth(name, password)  # as bytes: text would have to be Latin-1
@@ -185,6 +191,10 @@ def _parts(url: str) -> SplitResult:
         usable = parts.port != 0 and bool((parts.hostname or "").encode("idna")) and url.isprintable()
     except ValueError:  # a bracket without its other one, a port that is no number, a host that can be none
         usable = False
+    if usable and parts.username is not None and not (parts.username and parts.password):
+        raise UsageError(
+            "elasticsearch_url has an empty name or password: write both, as http://NAME:PASSWORD@HOST:9200"
+        )
     if not usable:
         shown = url.rpartition("@")[2]
         raise UsageError(f"elasticsearch_url must be a URL such as http://HOST:9200, not {shown[:80]!r}")

@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 
 from protocol.logs import fields
 from protocol.settings import Settings
+from protocol.ways import Ways, ways_of
 from services.indexer.elastic_http import Server
 from services.indexer.elastic_index import MAPPING, ElasticReader, ElasticWriter
 from services.indexer.index import IndexingError, Reader, TornError, Writer
@@ -140,11 +141,18 @@ class LocalHome:
 class ElasticHome:
     """A search server. The name of the index is an alias; behind it is one index with a number."""
 
-    def __init__(self, url: str, crawl: str, lock_directory: Path, wait: Callable[[float], None] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        crawl: str,
+        lock_directory: Path,
+        wait: Callable[[float], None] | None = None,
+        ways: Ways | None = None,
+    ) -> None:
         self.alias = index_name(crawl)
         self._url = url
         self._locks = lock_directory
-        self._more: dict[str, Any] = {} if wait is None else {"wait": wait}
+        self._more: dict[str, Any] = {"ways": ways} if wait is None else {"ways": ways, "wait": wait}
 
     def lock(self) -> Lock:
         """Hold the index against other processes of this machine; one elsewhere is found at the first commit."""
@@ -252,5 +260,6 @@ def home_of(settings: Settings, wait: Callable[[float], None] | None = None) -> 
     """The place that the settings name: the server if there is a URL, else the folder. `wait` is how a writer rests, in
     seconds, while the server is away."""
     if settings.elasticsearch_url:
-        return ElasticHome(settings.elasticsearch_url, settings.crawl, settings.index_directory, wait)
+        ways = ways_of((), settings.ca_file)
+        return ElasticHome(settings.elasticsearch_url, settings.crawl, settings.index_directory, wait, ways)
     return LocalHome(settings.index_directory, settings.index_engine)

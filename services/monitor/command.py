@@ -21,6 +21,7 @@ SETTINGS = (
     "index_directory",
     "index_engine",
     "elasticsearch_url",
+    "ca_file",
     "crawl",
     "host",
     "port",

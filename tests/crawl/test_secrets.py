@@ -21,6 +21,7 @@ def test_a_process_that_is_told_its_settings_reads_the_same(tmp_path: Path) -> N
         Settings(redis="redis://:secret@h:1/0", bind_ip=("127.0.0.2", "127.0.0.3"), use_compression=False, depth=3),
         Settings(bearer_token="secret", master=("a:1", "b:2"), grace_s=0.25, ha="1"),
         Settings(bearer_token="secret", bearer_token_file=token, key=tmp_path / "w1.key"),
+        Settings(proxy=("http://me:s%2Ccret@p:1", "h=http://p:2"), ca_file=("~/ca.pem", "h=/x/y.pem")),
     ):
         told = as_environment(one, {"TMATIC_DEPTH": "9", "TMATIC_JT_PORT": "1", "PATH": "/bin"})
         assert configured(environment=told) == one

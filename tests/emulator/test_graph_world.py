@@ -48,12 +48,18 @@ def assert_equal(world: GraphWorld, edges: list[Edge]) -> None:
     packed=st.booleans(),
     comment=st.booleans(),
     final_break=st.booleans(),
+    marked=st.booleans(),
 )
 def test_the_world_equals_the_file(
-    tmp_path_factory: pytest.TempPathFactory, edges: list[Edge], packed: bool, comment: bool, final_break: bool
+    tmp_path_factory: pytest.TempPathFactory,
+    edges: list[Edge],
+    packed: bool,
+    comment: bool,
+    final_break: bool,
+    marked: bool,
 ) -> None:
     text = "\n".join((["# follower\tfollowed"] if comment else []) + [f"{a}\t{b}" for a, b in edges])
-    content = (text + "\n" * final_break).encode()
+    content = ("\ufeff" * marked + text + "\n" * final_break).encode()
     path = tmp_path_factory.mktemp("graph") / "edges.tsv"
     path.write_bytes(gzip.compress(content) if packed else content)
     assert_equal(GraphWorld(path, 1), edges)

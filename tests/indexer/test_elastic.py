@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from protocol.errors import UsageError
+from protocol.ways import ways_of
 from services.indexer.command import rest_until
 from services.indexer.elastic_http import AwayError, Server
 from services.indexer.elastic_index import MOST_ACTIONS, ElasticReader, ElasticWriter
@@ -24,6 +25,7 @@ from tests.indexer.opensearch import OpenSearch
 from tests.indexer.scripted_server import Answer, Scripted, scripted
 from tests.indexer.written import dataset_in, line, on_file, store
 from tests.ports import free_port
+from tests.worker import scripted as worker_scripted
 
 
 @pytest.fixture
@@ -158,10 +160,31 @@ def test_what_is_no_url_of_a_server_is_refused_in_words(url: str) -> None:
     assert "s3cret" not in str(refused.value)
 
 
-def test_a_host_that_the_library_refuses_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("http_proxy", "http://a..b:3128")
-    with pytest.raises(IndexingError, match=r"http://host\.invalid:9200 cannot be asked: .*label empty or too long"):
-        Server("http://host.invalid:9200", patient=False).greet()
+def test_neither_a_proxy_nor_a_password_comes_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: Scripted
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login stranger password s3cret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert Server(script.url, patient=False).greet() == "elasticsearch 8.15.0"
+    assert not any("Basic" in said for said in script.authorized)
+
+
+def test_a_search_server_of_a_private_authority_is_trusted_where_it_is_named() -> None:
+    hello = b'{"version": {"number": "8.15.0"}}'
+    with worker_scripted.scripted(tls=True) as secure:
+        secure.answers(worker_scripted.Reply(body=hello))
+        with pytest.raises(IndexingError, match="certificate"):
+            Server(secure.url, patient=False).greet()
+        ways = ways_of((), (str(worker_scripted.AUTHORITY),))
+        assert Server(secure.url, patient=False, ways=ways).greet() == "elasticsearch 8.15.0"
+
+
+@pytest.mark.parametrize("url", ["http://u:@h:9200", "http://:s3cret@h:9200", "http://:@h:9200"])
+def test_an_empty_password_of_a_search_server_is_refused(url: str) -> None:
+    with pytest.raises(UsageError, match="empty name or password") as refused:
+        Server(url, patient=True)
+    assert "s3cret" not in str(refused.value)
 
 
 def test_a_name_and_a_password_may_have_any_letters(script: Scripted) -> None:

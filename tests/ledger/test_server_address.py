@@ -36,6 +36,9 @@ def test_a_server_is_named(url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "words"),
     [
+        *((f"redis://{user}:@h/0", "an empty password: write it, better in TMATIC_REDIS") for user in ("", "me")),
+        ("unix://:@/run/redis.sock", "an empty password"),
+        ("redis://h?password=", "an empty password"),
         ("redis://h?foo=bar", "may say db, password, username behind a question mark, and not 'foo'"),
         ("redis://h?decode_responses=true", "not 'decode_responses'"),
         ("redis://h?socket_timeout=-1", "not 'socket_timeout'"),

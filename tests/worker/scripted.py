@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import socketserver
+import ssl
 import struct
 import threading
 import time
@@ -12,6 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 
@@ -53,8 +55,13 @@ class Scripted:
         return self.replies.popleft() if len(self.replies) > 1 else self.replies[0]
 
 
+CERTIFICATES = Path(__file__).parent / "certificates"
+AUTHORITY = CERTIFICATES / "authority.pem"
+"""Who vouches for a service of tests with TLS. Its key is gone; all of them are valid from 2000 to 2125."""
+
+
 @contextmanager
-def scripted() -> Iterator[Scripted]:
+def scripted(*, tls: bool = False) -> Iterator[Scripted]:
     script = Scripted()
 
     class Conversation(socketserver.StreamRequestHandler):
@@ -105,7 +112,11 @@ def scripted() -> Iterator[Scripted]:
         allow_reuse_address = True
 
     with Server(("127.0.0.1", 0), Conversation) as server:
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(CERTIFICATES / "service.pem")
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        script.url = f"http://127.0.0.1:{server.server_address[1]}"
+        script.url = f"http{'s' if tls else ''}://127.0.0.1:{server.server_address[1]}"
         yield script
         server.shutdown()

@@ -24,6 +24,7 @@ from protocol.errors import MalformedError, UsageError
 from protocol.jobs import Operation, Outcome
 from protocol.messages import Caller
 from protocol.settings import Settings
+from protocol.ways import ways_of
 from storage.dataset import Record
 from worker.asking import Asking, Manners, Said, ServiceError, Telephone, TroubleError
 from worker.documents import line, parse
@@ -40,6 +41,8 @@ ENDPOINTS = {
     Operation.UPDATE: TIMELINE,
 }
 POSTS_AT_ONCE, FOLLOWERS_AT_ONCE, PROFILES_AT_ONCE = 200, 5000, 100
+VERSION = "/1.1"
+"""The API's version in each path, whether or not --base-url ends with it."""
 END = "0"
 """The cursor behind the last page of a list."""
 
@@ -50,16 +53,19 @@ _MOST_POSTS = 1 << 53
 
 
 class Twitter:
-    """The source. Without a credential the service counts addresses; with one it counts the credential."""
+    """The source. Without a credential the service counts addresses; with one it counts the credential. Behind a proxy
+    the address is the proxy's, from whichever of ours it is called, so that all who call through it share a budget."""
 
     service = "twitter"
     profiles_at_once = PROFILES_AT_ONCE
 
     def __init__(self, settings: Settings) -> None:
-        self._base = settings.base_url.rstrip("/") + "/1.1/"
+        self._base = settings.base_url.rstrip("/").removesuffix(VERSION).rstrip("/") + VERSION + "/"
         self._headers = _credential_header(settings.bearer_token)
         manners = Manners(settings.max_attempts, settings.timeout_factor_s, settings.toomany_sleep_s)
-        self._telephone = Telephone(Http(user_agent(settings.contact)), manners)
+        ways = ways_of(settings.proxy, settings.ca_file)
+        self._proxy = ways.proxy(settings.base_url)
+        self._telephone = Telephone(Http(user_agent(settings.contact), ways), manners)
         self.budgets = self._telephone.budgets
         self._addresses = dict.fromkeys(settings.bind_ip)
         for address in self._addresses:
@@ -73,6 +79,8 @@ class Twitter:
         """One for each operation and whom the service counts."""
         if self._credential:
             counted = [self._credential]
+        elif self._proxy is not None:
+            counted = [f"proxy:{self._proxy.place}"]
         else:
             counted = [f"address:{address}" for address in self._addresses] or [f"host:{socket.gethostname()}"]
         return [Caller(operation.value, who, ENDPOINTS[operation]) for operation in Operation for who in counted]
@@ -80,7 +88,7 @@ class Twitter:
     def reader(self, who: str, meter: Meter, told: Callable[[int], None]) -> TwitterReader:
         """The calls of a lease, from the address that the service counts as `who`."""
         kind, _, name = who.partition(":")
-        if kind == "address" and name in self._addresses and not self._credential:
+        if kind == "address" and name in self._addresses and not self._credential and self._proxy is None:
 
             def address() -> str:
                 return name
@@ -241,7 +249,8 @@ def _refusal(answer: Answer) -> Exception:
     status = answer.status
     document = _errors(answer)
     codes = _codes(document)
-    words = f"the service answers {status}" + "".join(f", code {code}: {text}" for code, text in codes.items())
+    who = f"the service or the proxy {answer.via}" if answer.via and status >= 500 else "the service"
+    words = f"{who} answers {status}" + "".join(f", code {code}: {text}" for code, text in codes.items())
     if status >= 500 or status == 408:
         return TroubleError(words)
     if status == 401 and not codes and document.get("error") == "Not authorized.":

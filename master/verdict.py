@@ -1,0 +1,104 @@
+"""How a crawl ended: its exit code, and the last line, which says what failed, why, and what to do about it. No I/O.
+
+| what the ledger holds | exit code |
+|---|---|
+| no dead letter | 0 |
+| dead letters, and something was got | 3 |
+| dead letters, and nothing was got by any kind of job that has them | 4 |
+
+A tombstone (protected, suspended, deleted) is something that was got: the service said so. That an account has no
+stored list to analyse is not. Updates are a kind of their own: that years of timelines are there says nothing of
+today's round. The verdict is read off the ledger alone, so that each master of a pair, and each later start, says the
+same until the letters are tried again or put away.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from protocol.command import LETTERS, NOTHING_GOT
+from protocol.jobs import Job, Operation, Outcome
+from protocol.settings import TABLE, Settings
+
+LONGEST_REASON = 300
+"""Characters of the commonest reason that are shown."""
+MOST_REASONS = 1000
+"""Reasons that are told apart; what comes after so many counts as a letter and for no reason."""
+KINDS = (frozenset({Operation.TIMELINE, Operation.FOLLOWER, Operation.ANALYSE}), frozenset({Operation.UPDATE}))
+"""Jobs of one kind are part of the same download."""
+_NAMED_BY_TOOLS = ("output_directory", "crawl", "redis", "durability")
+_LONG_NUMBER = re.compile("[0-9]{5,}")
+"""An id or a time, by which the same reason would differ for each account."""
+_WITH_PASSWORD = re.compile("//[^/]*@")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How many jobs are dead letters, the commonest reason and how many have it, and whether anything was got."""
+
+    letters: int
+    reason: str
+    alike: int
+    got: bool
+
+    @property
+    def code(self) -> int:
+        """The exit code of who led the crawl to this end."""
+        if not self.letters:
+            return 0
+        return LETTERS if self.got else NOTHING_GOT
+
+    def words(self, settings: Settings) -> str:
+        """The last line, with the commands that show the letters and try them again, to be copied as they are."""
+        failed = f"{self.letters} job{'s' if self.letters != 1 else ''} failed for good"
+        often = "the reason" if self.letters == 1 else "the commonest reason"
+        often += "" if self.alike == self.letters else f" {self.alike} times"
+        dead, requeue = command("dead", settings), command("requeue --all", settings)
+        return (
+            f"{failed if self.got else f'nothing was got: {failed}'}; {often}: {self.reason}. "
+            f"`{dead}` shows them; `{requeue}`, and then the same start again, tries them again"
+        )
+
+
+def verdict_of(totals: Mapping[str, int], letters: Iterable[tuple[Job, str]]) -> Verdict:
+    """The verdict on a crawl that is over, from its totals and its dead letters with their reasons."""
+    examples: dict[str, str] = {}
+    often: Counter[str] = Counter()
+    count, dead = 0, set()
+    for job, words in letters:
+        count += 1
+        dead.add(job.operation)
+        reason = _LONG_NUMBER.sub("#", words)
+        if reason in examples or len(examples) < MOST_REASONS:
+            examples.setdefault(reason, words)
+            often[reason] += 1
+    got = any(_got(totals, operation) for kind in KINDS if kind & dead for operation in kind)
+    reason, alike = often.most_common(1)[0] if often else ("", 0)
+    return Verdict(count, _bounded(examples.get(reason, "")), alike, got)
+
+
+def _got(totals: Mapping[str, int], operation: Operation) -> bool:
+    outcomes = (outcome.value for outcome in Outcome if outcome is not Outcome.NO_LIST)
+    return any(totals.get(f"{operation.value}.{ending}", 0) for ending in ("steps", *outcomes))
+
+
+def _bounded(words: str) -> str:
+    said = words if words.isprintable() else words.encode("unicode_escape").decode()
+    return (said if len(said) <= LONGEST_REASON else said[:LONGEST_REASON] + "…").rstrip(". ") or "none was given"
+
+
+def command(what: str, settings: Settings) -> str:
+    """`tmatic-master WHAT` for this crawl, for a shell. A ledger's URL with a password is left to the environment."""
+    words = [f"tmatic-master {what}"]
+    for name in _NAMED_BY_TOOLS:
+        row, value = TABLE[name], getattr(settings, name)
+        said = row.shown(value)
+        if name == "redis" and _WITH_PASSWORD.search(said):
+            words.insert(0, "TMATIC_REDIS=…")
+        elif name == "output_directory" or value != row.default:
+            words.append(f"{row.flag} {shlex.quote(said)}")
+    return " ".join(words)
