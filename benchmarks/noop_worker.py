@@ -74,7 +74,7 @@ class NoopWorker:
     def _end_jobs(self, now: float) -> None:
         while self._begun and self._begun[0][0] <= now:
             job = self._begun.popleft()[1]
-            end = wire.End(job.token, wire.DONE, job.steps + 1, 200, "complete", [], 0, "")
+            end = wire.End(job.token, wire.DONE, job.steps + 1, 200, "complete", [], 0, "", stored=1)
             self._keeping.ended(now, end)
 
     def _send(self, sockets: list[zmq.Socket[bytes]]) -> None:

@@ -2,7 +2,9 @@
 
 Read from the ledger and the dataset, not from any process's memory. Every account that the crawl knows owes each
 operation of the plan exactly one of: a live job, a place later in a live job's chain, a dead letter, or a receipt.
-Nothing of these is a loss; more than one live job, or a record that stands twice in a file, is a doubling.
+Nothing of these is a loss; more than one live job, or a record that stands twice in a file, is a doubling. What a
+worker ended that stores nothing owes no receipt, which the ledger knows of each account: so a crawl may have workers of
+both kinds, and what the storing ones lose is named all the same.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Any, TypeVar
 
 from master.plan import SEEN, recall
 from master.questions import Ending
+from master.transitions import without_receipt
 from master.traversal import COLLECTED
 from protocol.errors import DatasetError, MalformedError
 from protocol.jobs import Job, Operation
@@ -40,6 +43,8 @@ class Audit:
     live: int = 0
     dead: int = 0
     receipts: int = 0
+    stored: int = 0
+    """What accounts owe and a receipt tells of; `receipts` counts those of other crawls in the directory as well."""
     files: int = 0
     records: int = 0
     lost_count: int = 0
@@ -49,8 +54,15 @@ class Audit:
     differences: list[str] = field(default_factory=list)
     missing: list[Key] = field(default_factory=list)
     """What is nowhere: an operation that an account owes, without job, dead letter or receipt."""
+    unstored: int = 0
+    """Jobs that ended at a worker that stores nothing: they owe no receipt, and there is nothing to repair."""
     stranded: int = 0
     """Jobs that are open though the crawl ended: nobody will come for them."""
+
+    @property
+    def stores_nothing(self) -> bool:
+        """Whether no job of this crawl left a receipt, since no worker of it stores anything."""
+        return self.unstored > 0 and self.stored == 0
 
     @property
     def clean(self) -> bool:
@@ -61,7 +73,7 @@ class Audit:
         """For machines."""
         shown = asdict(self)
         del shown["missing"]  # `lost` names them, and counts what else is lost
-        return {**shown, "clean": self.clean}
+        return {**shown, "stores_nothing": self.stores_nothing, "clean": self.clean}
 
     def lose(self, what: str) -> None:
         """Something is nowhere."""
@@ -133,6 +145,7 @@ def audit(
     live = _live(ledger, result)
     totals = ledger.totals()
     told_by = _Receipts(ledger.crawl)
+    unstored = {(one, account) for one in Operation for account in ledger.accounts(without_receipt(one))}
     for receipt in _counted("receipts", dataset.receipts(), told):
         told_by.add(receipt)
     operations = plan.operations
@@ -141,10 +154,10 @@ def audit(
         for operation in operations:
             if operation in plan.widening:
                 continue
-            _owed(result, live, told_by, (operation, account))
+            _owed(result, live, told_by, unstored, (operation, account))
     if plan.round:
         for account in ledger.accounts(plan.round_family):
-            _owed(result, live, told_by, (Operation.UPDATE, account))
+            _owed(result, live, told_by, unstored, (Operation.UPDATE, account))
     result.receipts = told_by.counted
     result.live, result.dead = len(live.jobs), len(live.dead)
     _sums(result, ledger, live, totals, told_by, operations)
@@ -189,10 +202,14 @@ def _live(ledger: Ledger, result: Audit) -> _Live:
     return live
 
 
-def _owed(result: Audit, live: _Live, told_by: _Receipts, key: Key) -> None:
+def _owed(result: Audit, live: _Live, told_by: _Receipts, unstored: set[Key], key: Key) -> None:
     if key in live.jobs or key in live.to_come or key in live.dead:
         return
-    if not told_by.count(key):
+    if key in unstored:
+        result.unstored += 1
+    elif told_by.count(key):
+        result.stored += 1
+    else:
         result.missing.append(key)
         result.lose(f"{key[0].value} {key[1]} has no job, no dead letter and no receipt")
 
@@ -223,7 +240,7 @@ def _sums(
         if not told_by.others[operation]:
             result.agree(
                 f"{letter} records counted by the ledger, and told by receipts",
-                totals.get(f"{letter}.records", 0) - in_hand,
+                totals.get(f"{letter}.records", 0) - totals.get(f"{letter}.unstored", 0) - in_hand,
                 told_by.received[operation],
             )
     updated = sum(count for name, count in totals.items() if name.startswith("intake.updated"))

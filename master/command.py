@@ -278,7 +278,7 @@ def audit_command(context: click.Context, as_json: bool, fast: bool, repairing: 
     if is_screen(sys.stderr):
         click.echo("\r\x1b[K", nl=False, err=True)
     told = {**result.document(), "repaired": repaired, "reopened": reopened}
-    _print(told, as_json, lambda: _audit_text(result, repaired, reopened))
+    _print(told, as_json, lambda: _audit_text(result, repaired, reopened, repairing=repairing))
     context.exit(0 if result.clean else 1)
 
 
@@ -288,7 +288,8 @@ def _progress() -> Callable[[str, int], None] | None:
     return lambda what, count: click.echo(f"\r\x1b[K{count} {what}", nl=False, err=True)
 
 
-def _audit_text(result: Audit, repaired: int, reopened: int) -> str:
+def _audit_text(result: Audit, repaired: int, reopened: int, *, repairing: bool) -> str:
+    left = "; --repair leaves these alone" if repairing else ""
     rows = [
         f"{result.accounts} accounts, {result.receipts} receipts, {result.live} jobs open, {result.dead} dead letters, "
         f"{result.files} files with {result.records} records",
@@ -297,6 +298,13 @@ def _audit_text(result: Audit, repaired: int, reopened: int) -> str:
         *result.doubled,
         *result.differences,
     ]
+    if result.stores_nothing:
+        rows.append(
+            f"this crawl stores nothing: {result.unstored} jobs were ended by workers that keep no dataset{left}"
+        )
+    elif result.unstored:
+        both = result.unstored + result.stored
+        rows.append(f"{result.unstored} of {both} jobs were ended by workers that store nothing: no receipt{left}")
     if repaired:
         rows.append(f"{repaired} jobs that were nowhere wait again: start the master to have them done")
     if reopened:

@@ -30,6 +30,11 @@ _TOPICS = {
 }
 
 
+def without_receipt(operation: Operation) -> str:
+    """The ledger's set of accounts whose operation was done by a worker that stores nothing."""
+    return f"unstored.{operation.value}"
+
+
 @dataclass(slots=True)
 class Pending:
     """A transition that waits for its commit, and what to do with its status."""
@@ -75,8 +80,17 @@ class Transitions:
         about = [job.operation.value, job.user, outcome, end.records, job.depth, job.parent, hand.worker, end.token]
         body = msgpack.packb(about)
         transition = ["D", end.token, end.step, end.records, outcome, queue, record, self.traversal.front]
-        transition += [self._ended_level(job), found, ["job.done", body]]
+        transition += [self._ended_level(job), found, ["job.done", body], *self._without_receipt(job, end)]
         return [*ahead, Pending(transition, min(len(end.found), MAX_DISCOVERIES), peer, hand, payload=end.payload)]
+
+    @staticmethod
+    def _without_receipt(job: Job, end: wire.End) -> list[Any]:
+        """What tells the audit that no receipt is to be looked for: this worker stores nothing. One of another making
+        may store, and not say so in its end: its pages tell."""
+        stored = end.stored or any(one.length for one in job.progress.segments if one.token == end.token)
+        if stored and job.operation is not Operation.UPDATE:  # an account is updated again, perhaps by another worker
+            return []
+        return [without_receipt(job.operation), job.user, not stored]
 
     def failed(self, peer: bytes | None, hand: Hand, after: Job, words: str) -> Pending:
         """A try failed, or a lease lapsed once too often: the job rests, or is given up."""

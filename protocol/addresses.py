@@ -21,6 +21,13 @@ def is_place(text: str) -> bool:
     return re.fullmatch(r"[^:\s\[\]/]+", host) is not None
 
 
+def is_host(text: str) -> bool:
+    """Whether it is a host: a name or an address, one of IPv6 with brackets or without."""
+    if text.startswith("[") or ":" in text:
+        return _is_ipv6(text.removeprefix("[").removesuffix("]")) and text.startswith("[") == text.endswith("]")
+    return re.fullmatch(r"[\w.-]{1,253}", text) is not None
+
+
 def is_service(url: str) -> bool:
     """Whether it is a URL of HTTP with a host, and with a port only if that is one."""
     try:

@@ -337,7 +337,8 @@ _ends = ListOf(
         _number,
         _words,
         _payload,
-        optional=1,
+        Number(below=2),
+        optional=2,
     )
 )
 _topics = ListOf(_word, MAX_TOPICS)

@@ -62,7 +62,8 @@ class Step(NamedTuple):
 
 class End(NamedTuple):
     """How a lease ended. `how` is one of `ENDS`; `outcome` a value of `Outcome` when done; `words` an error's;
-    `payload` the last page, as in a step."""
+    `payload` the last page, as in a step; `stored` is 1 when it is in the dataset, with a receipt, and 0 from a worker
+    that stores nothing."""
 
     token: str
     how: str
@@ -73,6 +74,7 @@ class End(NamedTuple):
     spent: int
     words: str
     payload: bytes = b""
+    stored: int = 0
 
 
 DONE, LIMITED, FAILED, LOST = "done", "limited", "failed", "lost"

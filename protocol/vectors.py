@@ -92,6 +92,7 @@ EXAMPLES: Final[dict[str, Message]] = {
         [Step(_TOKEN, 1, 2, "1467500000000000000", 51, [], 1, b"\x1f\x8b\x08...")], []
     ),
     "result, done": Result([End(_TOKEN, DONE, 2, 5120, "complete", [], 2, "")], [_BUDGET]),
+    "result, done and stored": Result([End(_TOKEN, DONE, 2, 5120, "complete", [], 2, "", stored=1)], [_BUDGET]),
     "result, the account is protected": Result([End(_TOKEN, DONE, 1, 0, "protected", [], 1, "")], []),
     "result, the grant is spent": Result([End(_TOKEN, LIMITED, 0, 5000, "", [], 4, "")], []),
     "result, the try failed": Result([End(_TOKEN, FAILED, 0, 5000, "", [], 4, "503 four times")], []),

@@ -124,6 +124,9 @@ local function add(f, id)
   if f.members > f.buckets * SPREAD then split(f) end
   return true
 end
+local function take(f, id)
+  if f.members > 0 and call('SREM', bucket(f, id), id) == 1 then f.members, f.changed = f.members - 1, true end
+end
 local function has(f, id) return f.members > 0 and call('SISMEMBER', bucket(f, id), id) == 1 end
 
 -- Records bound for queues, pushed together at the end of the batch in the order in which they came.
@@ -273,7 +276,8 @@ function handlers.P(t)
 end
 
 -- {'D', token, step, count, outcome, next queue, next record, front, level that has one less to wait for, discoveries,
--- announcement}: the job is done, and its dataset is stored.
+-- announcement, set, account, in it?}: the job is done, and its dataset is stored. What stands behind the announcement
+-- is there of workers that store nothing, or may: whether the set holds the account.
 function handlers.D(t)
   local status, lease, operation, records = next_step(t)
   if status ~= OK then return status end
@@ -285,6 +289,15 @@ function handlers.D(t)
   if t[9] ~= '' then call('HINCRBY', P .. 'levels', t[9], -1) end
   drop(t[2])
   announce(t[11])
+  if t[12] then
+    local f = family(t[12])
+    if not t[14] then
+      take(f, t[13])
+    else
+      count(operation .. '.unstored', t[4])
+      add(f, t[13])
+    end
+  end
   return OK
 end
 

@@ -139,7 +139,7 @@ class Work:
             return None
         log.info("a job is done already, as its receipt says", extra=self._about(outcome=receipt.outcome.value))
         outcome = receipt.outcome.value
-        return wire.End(job.token, wire.DONE, job.steps + 1, receipt.received, outcome, found, 0, "")
+        return wire.End(job.token, wire.DONE, job.steps + 1, receipt.received, outcome, found, 0, "", stored=1)
 
     def _store(self, page: Fetched) -> None:
         """Keep a page, tell of it, and wait until it is committed."""
@@ -168,7 +168,7 @@ class Work:
         log.debug("a job is done", extra=self._about(outcome=outcome.value))
         records = self._records + (len(last.records) if last else 0)
         spent, payload = self.meter.spent, self._payload(page or Page(()))
-        return wire.End(job.token, wire.DONE, self._step + 1, records, outcome.value, found, spent, "", payload)
+        return wire.End(job.token, wire.DONE, self._step + 1, records, outcome.value, found, spent, "", payload, 1)
 
     def _payload(self, page: Page) -> bytes:
         """What those get who listen: the page, unless it is too large to travel; they find it in the dataset then."""

@@ -17,12 +17,12 @@ For whoever writes a service:
     serve(app, "tmatic-monitor", port=settings.monitor_port, beside=[lambda: subscriber.run(stopped)],
           ending=[stopped.set, streams.end])
 
-* `serve(app, name, *, host, port, limits, allowed, insecure, beside, ending, ready)` binds (loopback by default;
-  elsewhere only with `insecure`), answers until SIGTERM or SIGINT, and returns when what was under way has ended. It
-  must be called in the main thread. Each function of `beside` runs in a real thread; if one fails or returns, serving
-  ends, and `serve` raises its error. Those of `ending` are called once it is to end, and must not wait. `ready(url)` is
-  called once requests are taken. `Server` is the same without signals, for tests: `Server(app, ...)`, `.open()`, and
-  `.run()` in one thread, `.stop()` from any.
+* `serve(app, name, *, host, port, limits, allowed, base_path, insecure, beside, ending, ready)` binds (loopback by
+  default; elsewhere only with `insecure`), answers until SIGTERM or SIGINT, and returns when what was under way has
+  ended. It must be called in the main thread. Each function of `beside` runs in a real thread; if one fails or returns,
+  serving ends, and `serve` raises its error. Those of `ending` are called once it is to end, and must not wait.
+  `ready(url)` is called once requests are taken. `Server` is the same without signals, for tests: `Server(app, ...)`,
+  `.open()`, and `.run()` in one thread, `.stop()` from any.
 * Nothing is patched: a request is a greenlet of one thread, so whatever waits (a database, a file, `time.sleep`, a
   lock) must go through `blocking(function, *arguments)`, which calls it in one of ten threads and returns its answer or
   raises its error. Connections of SQLite belong in a `threading.local`. Questions to somebody who may be slow for all
@@ -39,11 +39,15 @@ For whoever writes a service:
   `default-src 'self'`, so no inline script and no inline style works: serve files.
 * A request must name this machine in `Host` (against DNS rebinding): loopback, the bound address, or one of `allowed`.
   One that changes something (not GET, HEAD, OPTIONS) and comes from another site's page is refused with 403.
+* With `base_path` every route is there under that path too, as a reverse proxy may hand it on (`prefix`); what a page
+  refers to begins with `base_of(request.environ)`.
 * No request is logged at level info. Refused and failed ones are: one line each.
 """
 
 from services.http.answers import Answered, application, failure, json_answer, json_body, says_json
 from services.http.limits import Limits
+from services.http.names import Names
+from services.http.prefix import base_of
 from services.http.server import Server, serve
 from services.http.streams import Streams
 from services.http.threads import CrowdedError, Turns, blocking
@@ -52,10 +56,12 @@ __all__ = [
     "Answered",
     "CrowdedError",
     "Limits",
+    "Names",
     "Server",
     "Streams",
     "Turns",
     "application",
+    "base_of",
     "blocking",
     "failure",
     "json_answer",

@@ -4,26 +4,25 @@ Rules:
   * An application is called with a body that has arrived whole and is within its limit, or not at all.
   * Headers are UTF-8. Cookies alone may be anything: every program on a host has its own come along (see `cookies`).
   * A page elsewhere can neither reach a service under a name of its own (DNS rebinding: `Host` must be ours) nor
-    change anything from a browser (`Sec-Fetch-Site` and `Origin` of what is not GET, HEAD or OPTIONS).
+    change anything from a browser (`Sec-Fetch-Site` and `Origin` of what is not GET, HEAD or OPTIONS). What is ours
+    `services.http.names` knows.
   * An error that nobody expected is one line with its traceback in the log, and one sentence with status 500.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from io import BytesIO
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import gevent
 from gevent.lock import BoundedSemaphore
 
-from protocol.exposure import is_loopback
 from protocol.logs import fields
 from services.http.answers import reason, wants_html, words_of_failure
 from services.http.limits import Limits
+from services.http.names import Names
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +40,13 @@ HEADERS: Final = (
 )
 """On every answer, unless the application set one of that name."""
 
+UNKNOWN_NAME: Final = (
+    "this server is not known under that name: ask for the address on which it listens; another name, such as that of "
+    "a proxy before it, is let in by --name where the service has that"
+)
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _MAY_BE_BYTES: Final = "HTTP_COOKIE"
 _PIECE: Final = 64 << 10
-_EVERY: Final = frozenset({"", "0.0.0.0", "::", "*"})
 
 
 class Refused(Exception):
@@ -57,14 +59,13 @@ class Refused(Exception):
 
 
 class Guard:
-    """A WSGI application around another. `bound` is the address the server listens on, `allowed` are further names."""
+    """A WSGI application around another, which is asked under these names."""
 
-    def __init__(self, app: Application, limits: Limits, bound: str, allowed: Collection[str] = ()) -> None:
+    def __init__(self, app: Application, limits: Limits, names: Names) -> None:
         self._app = app
         self._limits = limits
-        self._every = bound in _EVERY
+        self._names = names
         self._large = BoundedSemaphore(limits.large_bodies)
-        self._names = {name.lower().strip("[]") for name in (bound, *allowed) if name}
 
     def __call__(self, environ: Environ, start: Start) -> Iterable[bytes]:
         started = False
@@ -103,20 +104,14 @@ class Guard:
                 raise Refused(400, "a header is not UTF-8")  # bottle would raise where it is read
         if "HTTP_HOST" not in environ:
             raise Refused(400, "the request names no host")
-        host = _host_of(environ["HTTP_HOST"])
-        if host is None or not self._is_ours(host):
-            raise Refused(403, "this server is not known under that name: ask for the address on which it listens")
+        if not self._names.known(str(environ["HTTP_HOST"])):
+            raise Refused(403, UNKNOWN_NAME)
         if environ["REQUEST_METHOD"] not in _SAFE:
             if str(environ.get("HTTP_SEC_FETCH_SITE", "none")).lower() not in ("same-origin", "none"):
                 raise Refused(403, "a page of another site may not do this")
             origin = environ.get("HTTP_ORIGIN")
-            if origin is not None and _netloc(str(origin)) != str(environ["HTTP_HOST"]).lower():
+            if origin is not None and not self._names.own_page(str(origin), str(environ["HTTP_HOST"])):
                 raise Refused(403, "a page of another site may not do this")
-
-    def _is_ours(self, host: str) -> bool:
-        if host in self._names or is_loopback(host):
-            return True
-        return self._every and _is_address(host)  # rebinding needs a name; an address leads where it says
 
     def _body(self, environ: Environ) -> bytes:
         """All of the body. Raises Refused when it is too large, too slow, or not whole."""
@@ -195,45 +190,10 @@ def _about(environ: Environ, **more: object) -> dict[str, Any]:
     return fields(**more, method=environ["REQUEST_METHOD"], path=environ["PATH_INFO"][:200])
 
 
-def _host_of(header: str) -> str | None:
-    """The host of a Host header, in small letters, without port and brackets; None when it is none."""
-    header = header.strip().lower()
-    if header.startswith("["):
-        host, bracket, port = header[1:].partition("]")
-        if not bracket or not _is_ipv6(host) or port[:1] not in ("", ":"):
-            return None
-        port = port.removeprefix(":")
-    else:
-        host, _, port = header.partition(":")
-    host = host.removesuffix(".")
-    is_port = port == "" or (port.isdecimal() and len(port) <= 5 and int(port) < 1 << 16)
-    return host if host and is_port else None
-
-
-def _netloc(origin: str) -> str | None:
-    try:
-        return urlsplit(origin).netloc.lower()
-    except ValueError:
-        return None
-
-
 def _is_utf8(value: str) -> bool:
     """Whether a header, which the server hands over as latin-1, is text."""
     try:
         value.encode("latin-1").decode()
     except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _is_ipv6(host: str) -> bool:
-    """Whether it may stand in brackets. A zone, behind `%`, means nothing to another machine."""
-    return ":" in host and "%" not in host and _is_address(host)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
         return False
     return True

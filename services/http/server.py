@@ -31,6 +31,8 @@ from protocol.stopping import stop_signals
 from services.http.connections import Connection
 from services.http.guard import Application, Guard
 from services.http.limits import Limits
+from services.http.names import Names
+from services.http.prefix import Prefixed
 from services.http.threads import blocking
 
 log = logging.getLogger(__name__)
@@ -55,6 +57,7 @@ class Server:
         port: int = 0,
         limits: Limits | None = None,
         allowed: Collection[str] = (),
+        base_path: str = "",
         insecure: bool = False,
     ) -> None:
         if not (insecure or is_loopback(host)):
@@ -65,7 +68,9 @@ class Server:
         self._host = host.removeprefix("[").removesuffix("]")
         self._port = port
         self._limits = limits or Limits()
-        self._app = Guard(app, self._limits, self._host, allowed)
+        self._base_path = base_path
+        within = Prefixed(app, base_path) if base_path else app
+        self._app = Guard(within, self._limits, Names(self._host, allowed))
         self._server: WSGIServer | None = None
         self._told: Any = None
         self._lock = threading.Lock()
@@ -78,7 +83,7 @@ class Server:
         """Bind, and return the URL. Connections wait from now on, and are answered by `run`. Raises TmaticError."""
         listening = self._bound()
         port = listening.getsockname()[1]
-        self.url = f"http://{reached(self._host, port)}"
+        self.url = f"http://{reached(self._host, port)}{self._base_path}"
         limited = type("LimitedConnection", (Connection,), {"limits": self._limits, "idle": self._idle})
         self._server = WSGIServer(
             listening,
@@ -148,6 +153,7 @@ def serve(
     port: int,
     limits: Limits | None = None,
     allowed: Collection[str] = (),
+    base_path: str = "",
     insecure: bool = False,
     beside: Sequence[Callable[[], object]] = (),
     ending: Sequence[Callable[[], object]] = (),
@@ -157,7 +163,7 @@ def serve(
 
     Raises UsageError or TmaticError when it cannot listen, and whatever ended one of `beside`.
     """
-    server = Server(app, host=host, port=port, limits=limits, allowed=allowed, insecure=insecure)
+    server = Server(app, host=host, port=port, limits=limits, allowed=allowed, base_path=base_path, insecure=insecure)
     url = server.open()
     failed: list[BaseException] = []
 

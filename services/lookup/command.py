@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 
 import click
 
@@ -11,6 +10,7 @@ from protocol import logs
 from protocol.command import run
 from protocol.configuration import settings_options
 from protocol.settings import Settings
+from services.listening import Listening, listening_options
 
 SETTINGS = (
     "lookup_database",
@@ -28,22 +28,9 @@ SETTINGS = (
 
 
 @click.command()
-@click.option(
-    "--listen",
-    default="127.0.0.1",
-    show_default=True,
-    metavar="ADDRESS",
-    help="The address to listen on. Beyond this machine it needs --insecure, since nobody is asked for a password.",
-)
-@click.option(
-    "--name",
-    "names",
-    multiple=True,
-    metavar="HOST",
-    help="A further name under which it may be asked, for instance that of the proxy before it. May be said again.",
-)
+@listening_options("since nobody is asked for a password")
 @settings_options(*SETTINGS)
-def command(listen: str, names: tuple[str, ...], settings: Settings) -> None:
+def command(listening: Listening, settings: Settings) -> None:
     """Answer who stands behind an id or a screen name, for all accounts that a crawl has met.
 
     It follows the masters' events and keeps the profiles in one file, which may be killed at any time. It listens on
@@ -57,10 +44,10 @@ def command(listen: str, names: tuple[str, ...], settings: Settings) -> None:
       tmatic-lookup --master crawl.example.org:8000 --key lookup.key --output /mnt/crawl/data
     """
     logs.set_up("tmatic-lookup", settings)
-    look_up(settings, listen, names)
+    look_up(settings, listening)
 
 
-def look_up(settings: Settings, listen: str, names: Sequence[str]) -> None:
+def look_up(settings: Settings, listening: Listening) -> None:
     """Follow and answer until told to end. Raises TmaticError in one sentence."""
     # Here and not above: they bring gevent and ZeroMQ along, which who only asks for --help need not wait for.
     import threading
@@ -88,8 +75,9 @@ def look_up(settings: Settings, listen: str, names: Sequence[str]) -> None:
         serve(
             app,
             "tmatic-lookup",
-            host=listen,
-            allowed=names,
+            host=listening.address,
+            allowed=listening.names,
+            base_path=listening.base_path,
             insecure=settings.insecure,
             port=settings.lookup_port,
             limits=LIMITS,

@@ -45,31 +45,35 @@ class Found:
     others: Sequence[Held]
 
 
-def page(overview: Overview, gauges: tuple[float, dict[str, Any]] | None, asked: str, found: Found | None) -> str:
-    """The page as HTML. `asked` is what stands in the search box, `found` None when nothing was asked."""
+def page(
+    overview: Overview, gauges: tuple[float, dict[str, Any]] | None, asked: str, found: Found | None, base: str = ""
+) -> str:
+    """The page as HTML. `asked` is what stands in the search box, `found` None when nothing was asked; `base` stands
+    before each of our paths."""
     title = "tmatic-lookup" if found is None else f"{asked.strip()[:60]} · tmatic-lookup"
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f"<title>{html.escape(title)}</title>\n"
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
-        '<link rel="stylesheet" href="/style.css">\n<link rel="icon" href="/icon.svg" type="image/svg+xml">\n'
+        f'<link rel="stylesheet" href="{base}/style.css">\n'
+        f'<link rel="icon" href="{base}/icon.svg" type="image/svg+xml">\n'
         "</head>\n<body>\n"
-        f"{_header(gauges)}<main>\n{_search_box(asked)}{_results(asked, found)}{_numbers(overview)}"
-        f"{_progress(overview, gauges)}{_ROUTES}</main>\n</body>\n</html>\n"
+        f"{_header(gauges, base)}<main>\n{_search_box(asked, base)}{_results(asked, found)}{_numbers(overview)}"
+        f"{_progress(overview, gauges)}{_ROUTES.format(base=base)}</main>\n</body>\n</html>\n"
     )
 
 
-def _header(gauges: tuple[float, dict[str, Any]] | None) -> str:
+def _header(gauges: tuple[float, dict[str, Any]] | None, base: str) -> str:
     crawl = gauges[1].get("crawl") if gauges else None
     of = f'<span class="crawl">crawl {_safe(crawl)}</span>' if isinstance(crawl, str) else ""
-    brand = '<a class="brand" href="/"><img src="/icon.svg" alt="" width="28" height="28">lookup</a>'
+    brand = f'<a class="brand" href="{base}/"><img src="{base}/icon.svg" alt="" width="28" height="28">lookup</a>'
     return f"<header>{brand}{of}</header>\n"
 
 
-def _search_box(asked: str) -> str:
+def _search_box(asked: str, base: str) -> str:
     return (
-        '<form class="search" action="/" method="get" role="search">\n<label for="q">Find an account</label>\n'
+        f'<form class="search" action="{base}/" method="get" role="search">\n<label for="q">Find an account</label>\n'
         '<div><input id="q" name="q" type="search" maxlength="256" placeholder="Id or screen name" autocomplete="off" '
         f'spellcheck="false" value="{html.escape(asked[:256])}"><button>Look up</button></div>\n</form>\n'
     )
@@ -232,11 +236,11 @@ def _safe(text: str) -> str:
 _ROUTES: Final = """<h2>For programs</h2>
 <div class="wide"><table class="routes"><thead><tr><th scope="col">Request</th><th scope="col">Answer</th></tr></thead>
 <tbody>
-<tr><td><code>GET /lookup/id/ID</code></td><td>the profile as it was stored, or 404 with <code>null</code></td></tr>
-<tr><td><code>GET /lookup/name/SCREEN_NAME</code></td><td>the profile of who has the name now</td></tr>
+<tr><td><code>GET {base}/lookup/id/ID</code></td><td>the profile as it was stored, or 404, <code>null</code></td></tr>
+<tr><td><code>GET {base}/lookup/name/SCREEN_NAME</code></td><td>the profile of who has the name now</td></tr>
 <tr><td><code>…?history=1</code></td><td>which names an account had, or who had a name, and when</td></tr>
-<tr><td><code>POST /lookup/ids</code></td><td>of up to 1,000 ids, a JSON list: id to profile or null</td></tr>
-<tr><td><code>POST /lookup/add</code></td><td>keeps a profile that no crawl has met</td></tr>
-<tr><td><a href="/openapi.json"><code>GET /openapi.json</code></a></td><td>all this for machines</td></tr>
+<tr><td><code>POST {base}/lookup/ids</code></td><td>of up to 1,000 ids, a JSON list: id to profile or null</td></tr>
+<tr><td><code>POST {base}/lookup/add</code></td><td>keeps a profile that no crawl has met</td></tr>
+<tr><td><a href="{base}/openapi.json"><code>GET {base}/openapi.json</code></a></td><td>all this for machines</td></tr>
 </tbody></table></div>
 """

@@ -16,7 +16,7 @@ import orjson
 from gevent.lock import BoundedSemaphore
 
 from protocol.errors import MalformedError
-from services.http import Answered, Limits, application, blocking, failure, json_answer, json_body, says_json
+from services.http import Answered, Limits, application, base_of, blocking, failure, json_answer, json_body, says_json
 from services.lookup.page import Found, page
 from services.lookup.profiles import MOST_BODY_BYTES, Profile, is_short, parsed
 from services.lookup.reading import Held, Reading
@@ -93,7 +93,7 @@ def routes(store: Store, gauges: Gauges) -> Any:
     def people() -> Answered:
         asked = bottle.request.query.getunicode("q") or ""
         found = blocking(_search, reading, asked) if asked.strip() else None
-        text = page(blocking(reading.overview), gauges(), asked, found)
+        text = page(blocking(reading.overview), gauges(), asked, found, base_of(bottle.request.environ))
         headers = {"Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-cache"}
         return bottle.HTTPResponse(text.encode("utf-8", "replace"), 200, headers)
 

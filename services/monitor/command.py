@@ -12,6 +12,7 @@ from protocol.configuration import settings_options
 from protocol.exposure import certificate_for
 from protocol.places import local_pair
 from protocol.settings import Settings
+from services.listening import Listening, listening_options
 
 SETTINGS = (
     "monitor_port",
@@ -43,15 +44,9 @@ SETTINGS = (
     metavar="FILE",
     help="Where it keeps who led to whom and the course of the crawl, so that a restart forgets neither.",
 )
-@click.option(
-    "--listen",
-    default="127.0.0.1",
-    show_default=True,
-    metavar="ADDRESS",
-    help="The address to listen on. Beyond this machine it needs --insecure, and the token is asked for to look too.",
-)
+@listening_options("and the token is asked for to look too, as it is with --name")
 @settings_options(*SETTINGS)
-def command(database: Path, listen: str, settings: Settings) -> None:
+def command(database: Path, listening: Listening, settings: Settings) -> None:
     """Show a crawl in the browser while it runs: who leads, the frontier, rates, workers, the log, dead letters.
 
     It prints an address with a token, which is new each time: whoever opens it may requeue and drop jobs; on this
@@ -65,17 +60,17 @@ def command(database: Path, listen: str, settings: Settings) -> None:
       tmatic-monitor --master crawl.example.org:8000 --key monitor.key --output /mnt/crawl/data
     """
     logs.set_up("tmatic-monitor", settings)
-    monitor(settings, database, listen)
+    monitor(settings, database, listening)
 
 
-def monitor(settings: Settings, database: Path, listen: str) -> None:
+def monitor(settings: Settings, database: Path, listening: Listening) -> None:
     """Follow and serve until told to end. Raises TmaticError in one sentence."""
     # Here and not above: they bring gevent, ZeroMQ and the engines along, which who asks for --help need not wait for.
     import threading
 
     import gevent
 
-    from services.http import serve
+    from services.http import Names, serve
     from services.indexer.search import Search as Index
     from services.monitor.accounts import Accounts
     from services.monitor.chronicle import Chronicle
@@ -94,7 +89,7 @@ def monitor(settings: Settings, database: Path, listen: str) -> None:
     try:
         feed = Feed(chronicle, settings.log_scrollback)
         streams = Streams(feed, gevent.sleep)
-        guard = Guard(listen)
+        guard = Guard(Names(listening.address, listening.names))
         stopped = threading.Event()
         subscriber = Subscriber(settings, feed, FileDataset(settings.output_directory))
         pages = Pages(
@@ -109,7 +104,9 @@ def monitor(settings: Settings, database: Path, listen: str) -> None:
         serve(
             pages.app,
             "tmatic-monitor",
-            host=listen,
+            host=listening.address,
+            allowed=listening.names,
+            base_path=listening.base_path,
             port=settings.monitor_port,
             insecure=settings.insecure,
             beside=[lambda: subscriber.run(stopped)],

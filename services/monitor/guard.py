@@ -5,9 +5,10 @@ Rules it keeps:
     POST; after that a cookie speaks for it (HttpOnly, SameSite=Strict), which lives as long as the process.
   * An action needs three things that no other site can send together: the cookie, the session's second secret in a
     header of its own, and an Origin that is this very page's.
-  * On loopback everybody on the machine may look; beyond it looking needs the token as well.
+  * On loopback everybody on the machine may look; beyond it, and behind a name that was named, looking needs the token
+    as well: who comes through a proxy comes over loopback, wherever he is.
 
-That a request names this very host is what `services.http` sees to, for every service.
+That a request names this very host, and what a page of ours is, is what `services.http` sees to, for every service.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from protocol.exposure import is_loopback
+from services.http.names import Names
 
 MOST_SESSIONS: Final = 64
 """The one that was used longest ago makes room."""
@@ -35,12 +36,12 @@ class Session:
 
 
 class Guard:
-    """`host` is the address that the monitor listens on; `token` is made unless it is given."""
+    """`names` are those under which the monitor may be asked; `token` is made unless it is given."""
 
-    def __init__(self, host: str, token: str | None = None) -> None:
+    def __init__(self, names: Names, token: str | None = None) -> None:
         self.token = token or secrets.token_urlsafe(TOKEN_BYTES)
-        self.host = host
-        self.open_to_all = is_loopback(host)
+        self.open_to_all = names.local
+        self._names = names
         self._sessions: OrderedDict[str, Session] = OrderedDict()
 
     def sign_in(self, token: str) -> Session | None:
@@ -68,19 +69,17 @@ class Guard:
         """Whether what is shown may be read."""
         return self.open_to_all or session is not None
 
-    def why_not_act(self, session: Session | None, headers: Mapping[str, str], host: str, scheme: str) -> str:
+    def why_not_act(self, session: Session | None, headers: Mapping[str, str], host: str) -> str:
         """Why an action is refused, in words; "" when it is not."""
         if session is None:
             return "sign in first: the token is in the line that tmatic-monitor printed at its start"
         if not secrets.compare_digest(headers.get(CSRF_HEADER, "").encode("utf-8", "replace"), session.csrf.encode()):
             return "the page is an old one: load it again"
-        return self.why_not_ours(headers, host, scheme)
+        return self.why_not_ours(headers, host)
 
-    @staticmethod
-    def why_not_ours(headers: Mapping[str, str], host: str, scheme: str) -> str:
+    def why_not_ours(self, headers: Mapping[str, str], host: str) -> str:
         """Why a POST does not come from a page of ours, in words; "" when it does."""
-        origin = headers.get("Origin", "")
-        if origin.lower() != f"{scheme}://{host}".lower():
+        if not self._names.own_page(headers.get("Origin", ""), host):
             return "this was not sent by a page of this monitor"
         if headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
             return "this was not sent by a page of this monitor"

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 import bottle  # type: ignore[import-untyped]
 
 from protocol.errors import TmaticError, UsageError
-from services.http import Answered, CrowdedError, Turns, blocking, failure, json_answer, json_body
+from services.http import Answered, CrowdedError, Turns, base_of, blocking, failure, json_answer, json_body
 from services.http.answers import failures_in_words
 from services.http.cookies import cookies
 from services.monitor.accounts import Accounts
@@ -130,6 +130,10 @@ class Pages:
         known = (self._guard.session(value) for value in cookies(bottle.request.environ, self._cookie()))
         return next(filter(None, known), None)
 
+    def _set_cookie(self, answer: Answered, value: str, **more: Any) -> None:
+        path = f"{base_of(bottle.request.environ)}/"
+        answer.set_cookie(self._cookie(), value, path=path, httponly=True, samesite="strict", **more)
+
     @staticmethod
     def _cookie() -> str:
         """Cookies are shared by all ports of a host, so the name says which monitor's it is."""
@@ -139,7 +143,7 @@ class Pages:
     # ------------------------------------------------------------------------------------------------- files and events
 
     def _page(self, name: str) -> Answered:
-        answer = self._asset(name)
+        answer = self._asset(name, base_of(bottle.request.environ))
         if self._graphite:
             policy = f"default-src 'self'; img-src 'self' {_origin(self._graphite)}; frame-ancestors 'none'"
             answer.set_header(
@@ -147,16 +151,19 @@ class Pages:
             )
         return answer
 
-    def _asset(self, name: str) -> Answered:
+    def _asset(self, name: str, base: str = "") -> Answered:
+        """A file; in a page `base` is put before our own paths, each of which is an attribute that begins with `/`."""
         path = self._assets.get(name)
         if path is None:
             return failure(404, "there is nothing here under that address")
-        tag = _tag(path)
+        tag = _tag(path, base)
         headers = {"Cache-Control": "no-cache", "ETag": tag, "Vary": "Accept-Encoding"}
         if bottle.request.get_header("If-None-Match") == tag:
             return bottle.HTTPResponse(b"", status=304, headers=headers)
         headers["Content-Type"] = KINDS[path.suffix]
         body = path.read_bytes()
+        if base:
+            body = body.replace(b'="/', b'="' + base.encode() + b"/")
         if path.suffix in PACKED and "gzip" in bottle.request.get_header("Accept-Encoding", ""):
             if (known := self._packed.get(name)) is None or known[0] != tag:
                 known = self._packed[name] = (tag, gzip.compress(body, 6))
@@ -242,7 +249,7 @@ class Pages:
 
     def _sign_in(self) -> Answered:
         request = bottle.request
-        if why := self._guard.why_not_ours(request.headers, request.get_header("Host", ""), request.urlparts.scheme):
+        if why := self._guard.why_not_ours(request.headers, request.get_header("Host", "")):
             return failure(403, why)
         asked = json_body()
         token = asked.get("token") if isinstance(asked, Mapping) else None
@@ -250,7 +257,8 @@ class Pages:
         if session is None:
             return failure(403, "this is not the token that tmatic-monitor printed at its start")
         answer = json_answer(200, {"csrf": session.csrf}, Cache_Control="no-store")
-        answer.set_cookie(self._cookie(), session.identifier, path="/", httponly=True, samesite="strict")
+        secure = request.get_header("Origin", "").lower().startswith("https:")  # a page of ours, as was just seen
+        self._set_cookie(answer, session.identifier, secure=secure)
         return answer
 
     def _sign_out(self) -> Answered:
@@ -260,13 +268,12 @@ class Pages:
         if session is not None:
             self._guard.sign_out(session)
         answer = json_answer(200, {"csrf": ""}, Cache_Control="no-store")
-        answer.delete_cookie(self._cookie(), path="/")
+        self._set_cookie(answer, "", max_age=-1, expires=0)
         return answer
 
     def _why_not(self) -> str:
         request = bottle.request
-        host = request.get_header("Host", "")
-        return self._guard.why_not_act(self._session(), request.headers, host, request.urlparts.scheme)
+        return self._guard.why_not_act(self._session(), request.headers, request.get_header("Host", ""))
 
 
 _OPEN: Final = ("/assets", "/favicon", "/inspect", "/user", "/api/session", "/api/about")
@@ -312,6 +319,6 @@ def _or_missing(found: Any, words: str) -> Answered:
     return failure(404, words) if found is None else json_answer(200, dict(found), Cache_Control="no-store")
 
 
-def _tag(path: Path) -> str:
+def _tag(path: Path, base: str) -> str:
     status = path.stat()
-    return f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
+    return f'"{status.st_mtime_ns:x}-{status.st_size:x}{base}"'

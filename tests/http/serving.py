@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -58,15 +59,20 @@ def served(
         thread.join()
         raise failed[0]
     server = kept[0]
-    host, _, port = server.url.removeprefix("http://").rpartition(":")
     try:
-        yield host.strip("[]"), int(port), server
+        yield *place_of(server.url), server
     finally:
         server.stop()
         thread.join(PATIENCE_S)
         assert not thread.is_alive(), "the server did not end"
         if failed:
             raise failed[0]
+
+
+def place_of(url: str) -> tuple[str, int]:
+    """Host and port of a URL that names both."""
+    parts = urlsplit(url)
+    return str(parts.hostname), int(parts.port or 0)
 
 
 def connected(host: str, port: int) -> socket.socket:

@@ -12,11 +12,14 @@ import pytest
 import redis
 
 from master.audit import Audit, audit
+from master.command import _audit_text
 from master.opening import Opened
 from master.plan import Plan
 from master.reopening import reopen
 from master.repair import repair
+from master.transitions import Transitions, without_receipt
 from master.traversal import Traversing
+from protocol import messages as wire
 from protocol.errors import LedgerError
 from protocol.jobs import Job, Operation, Progress, Segment
 from protocol.settings import Settings
@@ -194,6 +197,76 @@ def test_the_document_for_machines_says_the_same(crawl: Crawl) -> None:
     document = crawl.audit().document()
     assert document["clean"] is True
     assert (document["lost_count"], document["doubled_count"], document["differences"]) == (0, 0, [])
+
+
+def end_without_receipt(crawl: Crawl, pages: int = 1, *, stored: bool = False) -> str:
+    """Let a worker end the next job, without a receipt, and say `stored` or not; whose it was."""
+    ((token, record),) = crawl.scribe.lease()
+    job = unpack_job(record)
+    for step in range(1, pages):
+        job = job.advanced(count=3 * step, cursor="more", segments=(Segment(token, 0),))
+        crawl.scribe.commit(["P", token, step, 3 * step, pack_job(job), None, ["timeline.page", b""], "budget", 3])
+    tail = [] if stored else [without_receipt(T), job.user, True]
+    crawl.scribe.commit(["D", token, pages, 3 * pages, "complete", "", b"", False, "", None, ["job.done", b""], *tail])
+    return job.user
+
+
+@pytest.mark.parametrize("pages", [1, 4])
+def test_of_workers_of_both_kinds_only_what_the_storing_ones_lost_is_lost(crawl: Crawl, pages: int) -> None:
+    crawl.scribe.commit(["I", "seen", False, ["108", "T", pack_job(Job(T, "108")), ""]])
+    end_without_receipt(crawl, pages)
+    mixed = crawl.audit()
+    assert mixed.clean and (mixed.unstored, mixed.stored, mixed.stores_nothing) == (1, 3, False)
+    assert "1 of 4 jobs were ended by workers that store nothing" in _audit_text(mixed, 0, 0, repairing=False)
+    lost = end_without_receipt(crawl, pages, stored=True)
+    result = crawl.audit()
+    assert result.missing == [(T, lost)] and not result.clean
+
+
+def test_a_crawl_that_stores_nothing_is_told_as_one(valkey: str, tmp_path: Path) -> None:
+    with redis.Redis.from_url(valkey) as client:
+        crawl = Crawl(client, tmp_path / "data")
+        client.flushall()
+        crawl.scribe = Scribe.taking(crawl.ledger)
+        words = Plan((T,), Traversing.BFS, 0).remembered()
+        crawl.scribe.commit(*(["C", name, value] for name, value in words.items()))
+        flat: list[object] = []
+        for number in range(201, 206):
+            flat += [str(number), "T", pack_job(Job(T, str(number))), ""]
+        crawl.scribe.commit(["I", "seen", False, flat])
+        for pages in (1, 2, 3, 4):
+            end_without_receipt(crawl, pages)
+        nowhere = audit(crawl.ledger, FileDataset(tmp_path / "other"))
+        assert nowhere.clean and nowhere.stores_nothing and (nowhere.missing, nowhere.live) == ([], 1)
+        assert _audit_text(nowhere, 0, 0, repairing=True).splitlines()[-1] == (
+            "this crawl stores nothing: 4 jobs were ended by workers that keep no dataset; --repair leaves these alone"
+        )
+        client.delete(crawl.ledger.prefix + "queue:T")
+        assert not audit(crawl.ledger, FileDataset(tmp_path / "other")).clean, "a job that is nowhere is lost here too"
+
+
+def test_what_a_worker_says_and_stores_tells_whether_a_receipt_is_owed() -> None:
+    def owed(*, stored: int, length: int, operation: Operation = T) -> bool:
+        job = Job(operation, "7").advanced(count=3, cursor="x", segments=(Segment("t", length), Segment("old", 9)))
+        end = wire.End("t", wire.DONE, 2, 5, "complete", [], 0, "", stored=stored)
+        tail = Transitions._without_receipt(job, end)
+        assert tail in ([], [f"unstored.{operation.value}", "7", True], [f"unstored.{operation.value}", "7", False])
+        return not (tail and tail[-1])
+
+    assert owed(stored=1, length=0) and owed(stored=0, length=40), "one of another making may store and not say so"
+    assert not owed(stored=0, length=0)
+    assert owed(stored=1, length=0, operation=Operation.UPDATE)
+
+
+def test_an_account_that_a_storing_worker_updates_owes_a_receipt_again(crawl: Crawl) -> None:
+    name = without_receipt(Operation.UPDATE)
+    flat: list[object] = ["101", "U", pack_job(Job(Operation.UPDATE, "101")), ""]
+    for number, unstored in enumerate((True, False, False)):
+        crawl.scribe.commit(["I", f"updated{number}", False, flat])
+        ((token, _),) = crawl.scribe.lease("U")
+        tail = [name, "101", unstored]
+        crawl.scribe.commit(["D", token, 1, 3, "complete", "", b"", False, "", None, ["job.done", b""], *tail])
+        assert list(crawl.ledger.accounts(name)) == (["101"] if unstored else [])
 
 
 def resting_at(crawl: Crawl) -> Opened:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import gevent
 
-from services.http import Server
+from services.http import Names, Server
 from services.monitor.accounts import Accounts
 from services.monitor.chronicle import Chronicle
 from services.monitor.feed import Feed
@@ -50,6 +50,8 @@ def running(
     master: Master | None = None,
     search: Search | None = None,
     graphite_url: str = "",
+    names: Sequence[str] = (),
+    base_path: str = "",
     guard: Guard | None = None,
     port: int = 0,
     clock: Callable[[], float] = time.time,
@@ -62,7 +64,7 @@ def running(
     streams = Streams(feed, gevent.sleep)
     pages = Pages(
         feed,
-        guard or Guard("127.0.0.1", TOKEN),
+        guard or Guard(Names("127.0.0.1", names), TOKEN),
         asked,
         Accounts(output, chronicle),
         streams,
@@ -73,7 +75,7 @@ def running(
     servers: list[Server] = []
 
     def serve() -> None:
-        server = Server(pages.app, port=port)
+        server = Server(pages.app, port=port, allowed=names, base_path=base_path)
         server.open()
         servers.append(server)
         opened.set()

@@ -12,6 +12,7 @@ import pytest
 import requests
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from services.http import Names
 from services.monitor.guard import MOST_SESSIONS, Guard
 from services.monitor.master import AskedMaster
 from services.monitor.pages import ASSETS
@@ -120,7 +121,7 @@ def test_who_signs_out_is_out(monitor: Running) -> None:
 
 
 def test_sessions_are_bounded_and_the_used_ones_stay() -> None:
-    guard = Guard("127.0.0.1", TOKEN)
+    guard = Guard(Names("127.0.0.1"), TOKEN)
     first = guard.sign_in(TOKEN)
     assert first is not None
     for _ in range(MOST_SESSIONS + 5):
@@ -130,12 +131,12 @@ def test_sessions_are_bounded_and_the_used_ones_stay() -> None:
 
 
 def test_each_start_has_a_token_of_its_own() -> None:
-    assert len({Guard("127.0.0.1").token for _ in range(5)}) == 5
-    assert len(Guard("127.0.0.1").token) >= 24
+    assert len({Guard(Names("127.0.0.1")).token for _ in range(5)}) == 5
+    assert len(Guard(Names("127.0.0.1")).token) >= 24
 
 
 def test_beyond_this_machine_looking_needs_the_token_too(tmp_path: Path) -> None:
-    with running(tmp_path, guard=Guard("0.0.0.0", TOKEN), search=ScriptedSearch()) as served:
+    with running(tmp_path, guard=Guard(Names("0.0.0.0"), TOKEN), search=ScriptedSearch()) as served:
         for path in ("/api/stream", "/api/course", "/api/dead", "/api/search", "/api/user?id=1", "/api/post?id=1"):
             assert requests.get(served.url + path, timeout=WAIT_S).status_code == 401, path
         assert requests.get(f"{served.url}/", timeout=WAIT_S).status_code == 200

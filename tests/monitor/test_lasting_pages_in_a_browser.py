@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from protocol.jobs import Operation
+from services.http import Names
 from services.monitor.guard import Guard
 from services.monitor.search import Findings, Question
 from services.subscriber.consumer import Event
@@ -109,7 +110,7 @@ def test_a_token_in_the_address_of_an_open_page_is_used_and_a_wrong_one_is_told(
 def test_beyond_this_machine_a_page_shows_all_once_one_signs_in(browser: Any, tmp_path: Path, path: str) -> None:
     synthetic.dataset(tmp_path)
     with (
-        running(tmp_path, guard=Guard("0.0.0.0", TOKEN), search=ScriptedSearch()) as served,
+        running(tmp_path, guard=Guard(Names("0.0.0.0"), TOKEN), search=ScriptedSearch()) as served,
         tab(browser, served.url) as opened,
     ):
         tell(served, 0)

@@ -88,6 +88,11 @@ class Crawl:
         until(lambda: self.process.poll() is not None, within_s)
         return int(self.process.returncode)
 
+    def audit(self) -> subprocess.CompletedProcess[str]:
+        """What the audit says of the crawl that rests, and is ready to repair."""
+        asked = ["audit", "--repair", "--output", str(self.folder / "data")]
+        return subprocess.run([*MASTER, *asked], cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S)
+
     def resident_bytes(self) -> int:
         """The memory of the master's process."""
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text(encoding="utf-8").split()[1])

@@ -42,4 +42,9 @@ def test_it_does_a_whole_crawl(tmp_path: Path, limits: str) -> None:
         totals = running.check_complete(expected, graph)
         assert totals["A.records"] == totals["F.records"]
         assert service.truth("requests")["beyond_budget"] == 0
+        audited = running.audit()
+        assert audited.returncode == 0, audited.stdout
+        assert audited.stdout.splitlines()[-1].startswith(
+            f"this crawl stores nothing: {2 * len(expected)} jobs were ended by workers that keep no dataset; --repair"
+        )
         assert "Traceback" not in running.log

@@ -185,7 +185,7 @@ class SimulatedWorker:
         if task.length:
             segments.append(Segment(task.job.token, task.length))
         self.cluster.dataset.merge(Operation(task.job.operation), task.job.user, segments, page)
-        end = wire.End(task.job.token, wire.DONE, task.step, task.records, "complete", found, task.spent, "")
+        end = wire.End(task.job.token, wire.DONE, task.step, task.records, "complete", found, task.spent, "", stored=1)
         self.keeping.ended(self.now, end)
 
     def _end(self, task: Task, how: str, words: str) -> None:

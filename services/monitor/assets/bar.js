@@ -1,6 +1,7 @@
 // The bar at the top of every page: where one can go, whether the feed is live, the theme, signing in.
 
 import { $, fill, h, icon, say } from "./dom.js";
+import { at } from "./place.js";
 import { begin, session_button } from "./session.js";
 import { span } from "./words.js";
 
@@ -62,8 +63,8 @@ export async function bar(current, with_live) {
   spoken = h("span", { class: "unseen", role: "status" });
   fill(
     $("bar"),
-    h("a", { class: "brand", href: "/" }, h("img", { src: "/assets/mark.svg", alt: "", width: "28", height: "28" }), "twittomatic"),
-    h("nav", { "aria-label": "Pages" }, PLACES.map(([href, label]) => h("a", { href, "aria-current": href === current ? "page" : null }, label))),
+    h("a", { class: "brand", href: at("/") }, h("img", { src: at("/assets/mark.svg"), alt: "", width: "28", height: "28" }), "twittomatic"),
+    h("nav", { "aria-label": "Pages" }, PLACES.map(([href, label]) => h("a", { href: at(href), "aria-current": href === current ? "page" : null }, label))),
     h("div", { class: "bar-tools" }, live, spoken, theme_button(), session_button()),
   );
   const here = $("bar").querySelector("[aria-current]");

@@ -1,6 +1,6 @@
 // The course of the crawl as charts: ours by uPlot, or Graphite's where there is one.
 
-import uPlot from "/assets/vendor/uplot/uPlot.esm.js";
+import uPlot from "./vendor/uplot/uPlot.esm.js";
 import { $, choice, colour, fill, h, kept_colour, say } from "./dom.js";
 import { on_theme } from "./bar.js";
 import { ask } from "./session.js";

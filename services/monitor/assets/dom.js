@@ -1,5 +1,7 @@
 // Building what is seen. Texts become text nodes and nothing else, so no name, post or line of a log can inject anything.
 
+import { at } from "./place.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 /** An element. `props`: class, text, dataset, on… functions, booleans, and attributes; `children`: nodes and texts. */
@@ -31,7 +33,7 @@ export function s(tag, props = {}, ...children) {
 
 /** One of ours from icons.svg; it says nothing to a screen reader. */
 export function icon(name) {
-  return s("svg", { class: "icon", "aria-hidden": "true" }, s("use", { href: `/assets/icons.svg#${name}` }));
+  return s("svg", { class: "icon", "aria-hidden": "true" }, s("use", { href: at(`/assets/icons.svg#${name}`) }));
 }
 
 export const $ = (id) => document.getElementById(id);

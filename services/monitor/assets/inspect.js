@@ -1,6 +1,6 @@
 // The page of inspection: a question to the index, and what was found as posts, over time, by hashtag and on a map.
 
-import uPlot from "/assets/vendor/uplot/uPlot.esm.js";
+import uPlot from "./vendor/uplot/uPlot.esm.js";
 import { $, colour, fill, h, kept_colour } from "./dom.js";
 import { bar, on_theme } from "./bar.js";
 import { open_post, post_card } from "./post.js";

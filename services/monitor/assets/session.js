@@ -1,6 +1,7 @@
 // Signing in: the token comes behind the # of the address or from the form, and goes to the server once.
 
 import { $, fill, h, icon, say } from "./dom.js";
+import { at } from "./place.js";
 
 let csrf = "";
 const listeners = [];
@@ -31,7 +32,7 @@ function tell(words) {
 export async function ask(path, options = {}) {
   let answer;
   try {
-    answer = await fetch(path, { ...options, headers: { Accept: "application/json", ...options.headers }, credentials: "same-origin" });
+    answer = await fetch(at(path), { ...options, headers: { Accept: "application/json", ...options.headers }, credentials: "same-origin" });
   } catch {
     throw new Error("the monitor cannot be reached");
   }

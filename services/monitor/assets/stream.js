@@ -1,5 +1,7 @@
 // The one stream of events of a page: it comes back by itself, and knows how old what it shows is.
 
+import { at } from "./place.js";
+
 const OLD_S = 4;
 const LONGEST_WAIT_S = 15;
 const UNSEEN_S = 5; // a page that nobody sees keeps no connection for longer: a browser has six for all its tabs
@@ -47,7 +49,7 @@ export class Stream {
   }
 
   connect() {
-    const source = new EventSource(`/api/stream?after=${encodeURIComponent(this.last)}`);
+    const source = new EventSource(at(`/api/stream?after=${encodeURIComponent(this.last)}`));
     this.source = source;
     source.onopen = () => {
       this.open = true;

@@ -2,12 +2,14 @@
 
 import { $, choice, fill, h, icon } from "./dom.js";
 import { bar } from "./bar.js";
+import { at } from "./place.js";
 import { post_card } from "./post.js";
 import { ask, on_session } from "./session.js";
 import { bytes, count, date, moment_of, of_letter, one_or_more, user_link, when } from "./words.js";
 
 const PAGE = 50;
-const user = decodeURIComponent(location.pathname.slice("/user/".length));
+const own = at("/user/"); // whoever asks the monitor itself, and not its proxy, may have left the prefix out
+const user = decodeURIComponent(location.pathname.slice((location.pathname.startsWith(own) ? own : "/user/").length));
 
 document.title = `${user} · twittomatic`;
 $("name").textContent = user;

@@ -1,5 +1,7 @@
 // Numbers, times and names as people read them.
 
+import { at } from "./place.js";
+
 const whole = new Intl.NumberFormat("en-GB");
 const short = new Intl.NumberFormat("en-US", { notation: "compact", maximumFractionDigits: 1 });
 
@@ -93,4 +95,4 @@ export const OPERATIONS = [
 ];
 export const of_letter = (letter) => OPERATIONS.find((one) => one.letter === letter) || { name: "", letter, title: letter, brings: "" };
 
-export const user_link = (user) => `/user/${encodeURIComponent(user)}`;
+export const user_link = (user) => at(`/user/${encodeURIComponent(user)}`);

@@ -1,8 +1,9 @@
 // A map of located posts. The world's outline is a file of ours, so it works in a closed network.
 
-import * as L from "/assets/vendor/leaflet/leaflet-src.esm.js";
+import * as L from "./vendor/leaflet/leaflet-src.esm.js";
 import { colour, h } from "./dom.js";
 import { on_theme } from "./bar.js";
+import { at } from "./place.js";
 
 /** The land of a TopoJSON file as rings of [latitude, longitude], and the borders between countries as lines. */
 function outline(topology) {
@@ -76,7 +77,7 @@ export class World {
   }
 
   async load() {
-    const answer = await fetch("/assets/vendor/world/countries-110m.json");
+    const answer = await fetch(at("/assets/vendor/world/countries-110m.json"));
     const { land, borders } = outline(await answer.json());
     const plain = { interactive: false };
     this.land = L.polygon(land, plain).addTo(this.map);

@@ -1,0 +1,92 @@
+"""Where a service is asked: the address on which it listens, and what a reverse proxy before it makes of that.
+
+A proxy has a name of its own, and may hand on what it is asked for under a path, with the path or without it. Both must
+be said here: a service is let into a browser only under names that somebody named (`services.http.names`).
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import click
+
+from protocol.addresses import is_host
+from protocol.errors import UsageError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_SEGMENT: Final = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+"
+_BASE: Final = re.compile(f"(?:/{_SEGMENT})*/?")
+LONGEST_BASE: Final = 200
+"""Characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """`names` are further hosts under which it may be asked, without brackets; `base_path` is "" or begins with a slash
+    and ends with none."""
+
+    address: str
+    names: tuple[str, ...] = ()
+    base_path: str = ""
+
+
+def base_path(text: str) -> str:
+    """A path as it stands before ours: `/crawl` for `/crawl/`, "" for `/`. Raises UsageError."""
+    if len(text) > LONGEST_BASE or not _BASE.fullmatch(text):
+        raise UsageError(
+            f"--base-path must be a path such as /crawl, of letters, digits, dots, dashes, tildes and underscores, "
+            f"not {text[:80]!r}"
+        )
+    return text.rstrip("/")
+
+
+def host_name(text: str) -> str:
+    """A host in small letters, without brackets. Raises UsageError."""
+    if not is_host(text):
+        raise UsageError(
+            f"--name must be a host such as crawl.example.org or 192.0.2.7, without scheme and port, not {text[:80]!r}"
+        )
+    return text.removeprefix("[").removesuffix("]").removesuffix(".").lower()
+
+
+def listening_options(beyond: str) -> Callable[[Command], Command]:
+    """Gives a click command `--listen`, `--name` and `--base-path`; it gets them as one argument, `listening`. `beyond`
+    says what comes with an address beyond this machine."""
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def run(*args: Any, listen: str, names: tuple[str, ...], base: str, **kwargs: Any) -> Any:
+            listening = Listening(listen, tuple(map(host_name, names)), base_path(base))
+            return command(*args, listening=listening, **kwargs)
+
+        decorated: Any = run
+        decorated = click.option(
+            "--base-path",
+            "base",
+            default="",
+            metavar="PATH",
+            help="The path under which a proxy before it shows it, for instance /crawl. The proxy may take it off.",
+        )(decorated)
+        decorated = click.option(
+            "--name",
+            "names",
+            multiple=True,
+            metavar="HOST",
+            help="A further name under which it may be asked, for instance that of the proxy before it. May be said "
+            "again.",
+        )(decorated)
+        decorated = click.option(
+            "--listen",
+            default="127.0.0.1",
+            show_default=True,
+            metavar="ADDRESS",
+            help=f"The address to listen on. Beyond this machine it needs --insecure, {beyond}.",
+        )(decorated)
+        return decorated  # type: ignore[no-any-return] # noqa: RET504
+
+    return decorate
