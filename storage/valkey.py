@@ -262,12 +262,13 @@ class EmbeddedValkey:
             return False
         with lock, server_log.open("ab") as words:
             logged = words.tell()
+            binary = server_binary()
             try:
                 flags = [word for name, value in settings.items() for word in (f"--{name}", value)]
                 child = subprocess.Popen(
-                    [str(server_binary()), *flags],
+                    [str(binary), *flags],
                     cwd=self.directory,
-                    env=allocator.environment(),
+                    env=allocator.environment(binary),
                     stdin=subprocess.DEVNULL,
                     stdout=words,
                     stderr=words,
@@ -276,7 +277,10 @@ class EmbeddedValkey:
                     start_new_session=True,
                 )
             except OSError as error:
-                raise LedgerError(f"the embedded Valkey cannot be started: {error}") from error
+                raise LedgerError(
+                    f"the embedded Valkey cannot be run from {binary} ({error.strerror}): is that a place from which "
+                    "programs may run, and this system one with glibc? Else name a server with --redis URL"
+                ) from error
         self._child, self.pid = child, child.pid
         try:
             if self._wait_until_ready():
