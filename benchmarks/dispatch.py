@@ -54,7 +54,8 @@ def chosen_server() -> tuple[str, dict[str, str]]:
     words = sys.argv[1:]
     if "--server" in words:
         return words[words.index("--server") + 1], dict(os.environ)
-    return str(server_binary()), allocator.environment()
+    binary = server_binary()
+    return str(binary), allocator.environment(binary)
 
 
 @contextlib.contextmanager

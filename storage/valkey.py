@@ -281,13 +281,15 @@ class EmbeddedValkey:
             return False
         with lock, server_log.open("ab") as words:
             logged = words.tell()
+            binary = server_binary()
             try:
                 flags = [word for name, value in settings.items() for word in (f"--{name}", value)]
+                environment = allocator.environment(binary)
                 with uncut():
                     self._child = child = subprocess.Popen(
-                        [str(server_binary()), *flags],
+                        [str(binary), *flags],
                         cwd=self.directory,
-                        env=allocator.environment(),
+                        env=environment,
                         stdin=subprocess.DEVNULL,
                         stdout=words,
                         stderr=words,
@@ -296,7 +298,10 @@ class EmbeddedValkey:
                         start_new_session=True,
                     )
             except OSError as error:
-                raise LedgerError(f"the embedded Valkey cannot be started: {error}") from error
+                raise LedgerError(
+                    f"the embedded Valkey cannot be run from {binary} ({error.strerror}): is that a place from which "
+                    "programs may run, and this system one with glibc? Else name a server with --redis URL"
+                ) from error
         self.pid = child.pid
         if self._wait_until_ready():
             log.info("started the embedded Valkey", extra=fields(pid=self.pid, directory=self.directory))

@@ -13,6 +13,7 @@ import redis
 from hypothesis import HealthCheck, settings
 
 from storage.valkey import EmbeddedValkey
+from tests.programs import program
 from tests.waiting import until
 
 TIMEOUT_S = 10.0
@@ -56,8 +57,7 @@ def valkey(valkey_process: EmbeddedValkey) -> str:
 
 @pytest.fixture(scope="session")
 def redis_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    binary = shutil.which("redis-server")
-    assert binary, "redis-server is not installed, and these tests need the real one: apt-get install redis-server"
+    binary = program("redis-server", "redis-server")
     folder: Path = tmp_path_factory.mktemp("redis")
     options = {"port": "0", "unixsocket": "redis.sock", "dir": str(folder), "save": "", "appendonly": "yes"}
     command = [binary, *(word for name, value in options.items() for word in (f"--{name}", value))]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 from protocol.asking import ask_masters
 from tests.crawl.running import audit, crawling, emulator
 from tests.ports import free_port
+from tests.programs import program
 from tests.waiting import until
 
 pytestmark = [pytest.mark.serial, pytest.mark.slow]
@@ -25,9 +25,7 @@ SUITE_S, SOAK_S = 20.0, 1800.0
 @contextlib.contextmanager
 def every_core_busy() -> Iterator[None]:
     """As many processes that do nothing but compute as there are cores, at the same priority as ours."""
-    binary = shutil.which("stress-ng")
-    assert binary, "stress-ng is not installed, and this test keeps the cores busy with it: apt-get install stress-ng"
-    words = [binary, "--cpu", str(os.cpu_count()), "--quiet"]
+    words = [program("stress-ng", "stress-ng"), "--cpu", str(os.cpu_count()), "--quiet"]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield

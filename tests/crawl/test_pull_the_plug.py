@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import shutil
 import signal
 import subprocess
 import threading
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.crawl.running import FAULTS, Emulator, audit, children, crawl, crawling, dataset, emulator, server_of
+from tests.programs import program
 from tests.waiting import until
 
 pytestmark = pytest.mark.serial
@@ -146,7 +146,7 @@ def slow_disk(folder: Path) -> Iterator[None]:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_pulling_the_plug_with_everysec_and_a_slow_disk_loses_nothing(tmp_path: Path) -> None:
-    assert shutil.which("strace"), "strace is not installed, and this test slows a disk with it: apt-get install strace"
+    program("strace", "strace")
     world = ["--users", "150", "--seed", "8", "--faults", FAULTS]
     with slow_disk(tmp_path / "struck"):
         result, again, files, struck = pull(tmp_path, world, 6, 3, "--durability", "everysec")

@@ -13,14 +13,13 @@ import re
 import shutil
 import signal
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import requests
 
-from storage.locks import locked
+from tests.cached import FETCH_S, cached
 from tests.ports import free_port
 from tests.waiting import until
 
@@ -28,7 +27,6 @@ HERE = Path(__file__).resolve().parent
 POM, SUMS = HERE / "opensearch.pom.xml", HERE / "opensearch.sha256"
 VERSION = "2.19.6"
 START_S = 60.0
-FETCH_S = 600.0
 JAVAS = range(11, 24)
 """Versions of Java that run it: later ones have no security manager any more."""
 
@@ -139,30 +137,17 @@ def java() -> str:
 def files() -> Path:
     """The folder with its jars, fetched if they are not there yet."""
     name = f"opensearch-{hashlib.sha256(SUMS.read_bytes()).hexdigest()[:16]}"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "twittomatic"
-    cache.mkdir(parents=True, exist_ok=True)
-    folder = cache / name
-    lock = until(lambda: locked(cache / f"{name}.lock"), FETCH_S)
-    try:
-        if not folder.is_dir():
-            _fetch(folder)
-    finally:
-        if lock is not None:
-            lock.close()
-    return folder
+    return cached(name, _fetch)
 
 
 def _fetch(folder: Path) -> None:
     maven = shutil.which("mvn")
     if maven is None:
         pytest.skip("OpenSearch is not in the cache, and there is no mvn to fetch it with: apt-get install maven")
-    with tempfile.TemporaryDirectory(dir=folder.parent) as name:
-        jars = Path(name) / "jars"
-        command = [maven, "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={jars}"]
-        fetched = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_S)
-        if fetched.returncode:
-            pytest.skip(f"OpenSearch cannot be fetched from Maven Central: {fetched.stdout[-300:]}")
-        sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in jars.iterdir()}
-        wanted = {name: digest for digest, name in (line.split() for line in SUMS.read_text().splitlines())}
-        assert sums == wanted, f"what was fetched differs: {sorted(set(sums.items()) ^ set(wanted.items()))[:4]}"
-        jars.rename(folder)
+    command = [maven, "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={folder}"]
+    fetched = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_S)
+    if fetched.returncode:
+        pytest.skip(f"OpenSearch cannot be fetched from Maven Central: {fetched.stdout[-300:]}")
+    sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    wanted = {name: digest for digest, name in (line.split() for line in SUMS.read_text().splitlines())}
+    assert sums == wanted, f"what was fetched differs: {sorted(set(sums.items()) ^ set(wanted.items()))[:4]}"

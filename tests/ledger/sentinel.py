@@ -6,7 +6,6 @@ masters: `part_primary` takes the sentinels' password away from it.
 
 from __future__ import annotations
 
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from redis.retry import Retry
 
 from tests.ledger.servers import TIMEOUT_S, OwnRedis
 from tests.ports import free_port
+from tests.programs import program
 from tests.waiting import until
 
 NAME = "crawls"
@@ -94,8 +94,7 @@ class Watcher:
         (self.folder / "sentinel.conf").write_text("\n".join((*lines, *own)) + "\n")
 
     def start(self) -> None:
-        binary = shutil.which("redis-server")
-        assert binary, "redis-server is not installed, and these tests need the real one: apt-get install redis-server"
+        binary = program("redis-server", "redis-server")
         with (self.folder / "sentinel.log").open("ab") as words:
             self.process = subprocess.Popen(
                 [binary, "sentinel.conf", "--sentinel"], cwd=self.folder, stdout=words, stderr=words

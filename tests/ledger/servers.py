@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tests.ports import free_port
+from tests.programs import program
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -40,8 +40,7 @@ class OwnRedis:
         return redis.Redis.from_url(self.url, socket_timeout=timeout_s, retry=Retry(NoBackoff(), 0), **more)
 
     def start(self, *, answering: bool = True, **more: str) -> None:
-        binary = shutil.which("redis-server")
-        assert binary, "redis-server is not installed, and these tests need the real one: apt-get install redis-server"
+        binary = program("redis-server", "redis-server")
         options = {"port": "0", "unixsocket": "redis.sock", "save": "", "appendonly": "yes", "appendfsync": "always"}
         options |= self.options | {name.replace("_", "-"): value for name, value in more.items()}
         command = [binary, *(word for name, value in options.items() for word in (f"--{name}", value))]

@@ -14,7 +14,6 @@ the ledger says is read past every cut, over the Unix socket of its server.
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -36,6 +35,7 @@ from storage.ledger import Lead, Ledger
 from tests.crawl.running import COVERED, audit, dataset
 from tests.partition.delay import DelayProxy
 from tests.partition.world import ROOT, World
+from tests.programs import program
 from tests.waiting import until
 
 HOSTS = ("m0", "m1", "w0", "w1", "ledger", "service")
@@ -141,8 +141,7 @@ class Pair:
         """Debian's Redis, with what its folder holds. It does not wait for an answer of one that still loads."""
         home = self.folder / "ledger"
         home.mkdir(exist_ok=True)
-        binary = shutil.which("redis-server")
-        assert binary, "redis-server is not installed, and these tests need the real one: apt-get install redis-server"
+        binary = program("redis-server", "redis-server")
         options = {"bind": self.hosts.world.address("ledger"), "port": str(REDIS_PORT), "protected-mode": "no"}
         options |= {"unixsocket": "redis.sock", "save": "", "appendonly": "yes", "appendfsync": "everysec"}
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
