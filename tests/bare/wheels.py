@@ -38,7 +38,7 @@ def wheels(python: str, lock: str = RUNTIME) -> Path:
 
     def fetch(folder: Path) -> None:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
-        with tempfile.NamedTemporaryFile("w", suffix=".txt") as entries:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".txt") as entries:
             entries.write("\n".join(wanted(lock, f"{python}.0", f"{python}.99").values()))
             entries.flush()
             command += ["--require-hashes", "--requirement", entries.name, "--python-version", python]

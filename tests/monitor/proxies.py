@@ -124,6 +124,6 @@ def _running(command: Sequence[str], log: Path, port: int) -> Iterator[None]:
 
 
 def _is_up(port: int, process: subprocess.Popen[bytes], log: Path) -> bool:
-    assert process.poll() is None, log.read_text()
+    assert process.poll() is None, log.read_text(encoding="utf-8")
     with socket.socket() as one:
         return one.connect_ex(("127.0.0.1", port)) == 0
