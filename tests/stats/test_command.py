@@ -23,6 +23,7 @@ from protocol.errors import UsageError
 from services.http import Server
 from services.stats.collecting import Collecting
 from services.stats.command import collecting, commands
+from services.stats.metrics import digest
 from services.stats.recording import Recording
 from services.stats.scrape import metrics_page
 from services.stats.sent import Sent
