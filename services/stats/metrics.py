@@ -1,7 +1,8 @@
 """The one table of metrics: what each is called in the file, in Graphite and for Prometheus, and what it counts.
 
 The names without the prefix `stats.`, those under `stats.worker.` and `stats.ops.` are the original's, so that its
-dashboards work. A name in braces is one part of the name, in which everything that Graphite cannot have is replaced.
+dashboards work. A name in braces is one part of the name, in which everything that Graphite cannot have is escaped, so
+that two names never become one: see `part`.
 
 `fetched` counts the records of every page that was accepted; `included` those of jobs that are done, which the dataset
 has as finished files; for `analyzer` it is, as in the original, the accounts that were found and taken in.
@@ -9,6 +10,7 @@ has as finished files; for `analyzer` it is, as in the original, the accounts th
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,8 +27,12 @@ OPERATIONS: Final = {
 }
 """The original's word for each operation."""
 
-LONGEST_PART: Final = 100
+LONGEST_PART: Final = 200
 """Characters of one part of a name: whisper makes a file of it, and a file's name has 255 bytes."""
+
+ESCAPE: Final = "~"
+DIGEST_DIGITS: Final = 16
+"""Hexadecimal digits of SHA-256 that tell a name which is too long from others that begin like it."""
 
 MOST_BUDGETS: Final = 500
 """Budgets that are recorded each second, by their names' order; a crawl with more has them in the monitor."""
@@ -126,12 +132,31 @@ TABLE: Final = (
 )
 
 _UNFIT: Final = re.compile(r"[^A-Za-z0-9_-]")
+_HALF_AN_ESCAPE: Final = re.compile(f"{ESCAPE}.?$")
 
 
 def part(said: str) -> str:
     """What is said as one part of a name in Graphite: `.` parts names there, and the rest means something to it or
-    to the file system. `worker 1.2` becomes `worker_1_2`."""
-    return _UNFIT.sub("_", said)[:LONGEST_PART] or "_"
+    to the file system. Letters, digits, `_` and `-` stay; each byte of anything else, `~` too, becomes `~` and two
+    hexadecimal digits: `worker.1` is `worker~2E1`, and `worker_1` itself. Nothing at all is `~`. So two names never
+    become one, and `unquote(name.replace("~", "%"))` reads it back.
+
+    A name that is too long is cut, and ends in `~-` and a digest of the whole.
+    """
+    escaped = _UNFIT.sub(_escaped, said) or ESCAPE
+    if len(escaped) <= LONGEST_PART:
+        return escaped
+    kept = _HALF_AN_ESCAPE.sub("", escaped[: LONGEST_PART - DIGEST_DIGITS - 2])
+    return f"{kept}{ESCAPE}-{digest(said)}"
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return "".join(f"{ESCAPE}{byte:02X}" for byte in found[0].encode("utf-8", "surrogatepass"))
+
+
+def digest(said: str) -> str:
+    """What tells a long name from others that begin like it."""
+    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST_DIGITS]
 
 
 def shown(value: Number) -> str:

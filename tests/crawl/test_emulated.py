@@ -23,12 +23,14 @@ def test_an_emulator_is_sent_no_token_that_is_meant_for_another_service(tmp_path
     (tmp_path / "token").write_text("real-secret\n")
     (tmp_path / "tmatic.toml").write_text(
         f'base_url = "https://service.example"\nbearer_token_file = "{tmp_path}/token"\n'
+        'proxy = ["http://me:real-secret@p:1"]\nca_file = ["ca.pem"]\n'
     )
     settings = for_emulator(configured(config=tmp_path / "tmatic.toml", environment={}))
     crawl = Crawl(settings, Asked(None, (), None, False, 1, [], False), base_url="http://127.0.0.1:1")
     worker = crawl.kept("worker 1", list, lambda: crawl.worker_settings(1)).environment()
     assert worker["TMATIC_BASE_URL"] == "http://127.0.0.1:1"
-    assert worker["TMATIC_BEARER_TOKEN"] == worker["TMATIC_BEARER_TOKEN_FILE"] == ""
+    assert "TMATIC_BEARER_TOKEN" not in worker and worker["TMATIC_BEARER_TOKEN_FILE"] == ""
+    assert "TMATIC_PROXY" not in worker and worker["TMATIC_CA_FILE"] == "", "no proxy leads to this machine"
     assert "real-secret" not in str(worker)
 
 

@@ -11,6 +11,7 @@ from protocol.settings import Settings
 from tests.crawl.running import children, crawling, emulator
 from tests.ledger.servers import own_redis
 from tests.waiting import until
+from tests.worker.proxying import proxying
 
 
 def test_a_process_that_is_told_its_settings_reads_the_same(tmp_path: Path) -> None:
@@ -33,15 +34,18 @@ def test_no_password_stands_in_a_command_line(tmp_path: Path) -> None:
     folder = tmp_path / "redis"
     folder.mkdir()
     (tmp_path / "targets.txt").write_text("12\n")
-    with own_redis(folder) as server, emulator("--users", "300", "--seed", "7") as service:
+    with own_redis(folder) as server, emulator("--users", "300", "--seed", "7") as service, proxying() as proxy:
+        proxy.wants = "me:open-sesame"
         with server.client() as client:
             client.config_set("requirepass", "open-sesame")
         words = [str(tmp_path / "targets.txt"), "-T", "-F", "-A", "--traversing", "BFS", "--base-url", service.url]
         url = f"unix://:open-sesame@{folder / 'redis.sock'}"
-        with crawling(tmp_path / "data", *words, "--ha", TMATIC_REDIS=url) as process:
+        way = {"TMATIC_REDIS": url, "TMATIC_PROXY": f"http://me:open-sesame@{proxy.place}"}
+        with crawling(tmp_path / "data", *words, "--ha", **way) as process:
             until(lambda: len(children(process)["worker"]) == 4 and any((tmp_path / "data").glob("*/*.twt")), 60)
             for kind in ("master", "worker"):
                 for pid in children(process)[kind]:
                     assert b"open-sesame" not in Path(f"/proc/{pid}/cmdline").read_bytes(), kind
         assert "open-sesame" not in (tmp_path / "data.log").read_text()
+        assert proxy.asked, "what was got came through the proxy"
         assert process.returncode == 143 or process.returncode == 130

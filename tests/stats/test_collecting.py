@@ -6,6 +6,7 @@ import re
 import time
 from collections import Counter
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -16,6 +17,7 @@ from services.stats.collecting import GATHER_S, UNHEARD, Collecting
 from services.stats.metrics import LONGEST_PART, TABLE, part, samples, shown
 from services.stats.points import Oddities, Point, points_of
 from services.stats.recording import Recording
+from services.stats.scrape import _label
 from services.subscriber.consumer import Event, Position
 from storage.files import FileDataset
 from storage.receipts import ReceiptDraft
@@ -67,11 +69,11 @@ def test_a_second_of_a_crawl_becomes_the_originals_lines_and_ours(tmp_path: Path
         f"stats.jobs.failed.follower 1 {NOW}\n",
         f"stats.leader.takeovers 1 {NOW}\n",
         f"stats.lag.lookup 12 {NOW}\n",
-        f"stats.budget.twitter_10_0_0_1_statuses_user_timeline.resets_in 33.3 {NOW}\n",
+        f"stats.budget.twitter~7C10~2E0~2E0~2E1~7Cstatuses~2Fuser_timeline.resets_in 33.3 {NOW}\n",
         f"stats.workers.active 1 {NOW}\n",
     ):
         assert lines[line.split()[0]] == line
-    assert "stats.budget.twitter_app_unknown.limit" not in lines
+    assert "stats.budget.twitter~7Capp~7Cunknown.limit" not in lines
     assert len(lines) == len(read(path))
 
 
@@ -294,18 +296,44 @@ def test_a_strange_document_makes_no_strange_line(key: str, value: object, deepe
     document = {**Crawl(now=0).document(), key: value, "budgets": deeper}
     for sample in samples(document):
         line = f"{sample.name} {shown(sample.value)} {NOW}"
-        assert re.fullmatch(r"[A-Za-z0-9_.-]+ -?[0-9.e+-]+ [0-9]+", line), line
+        assert re.fullmatch(r"[A-Za-z0-9_.~-]+ -?[0-9.e+-]+ [0-9]+", line), line
 
 
-@given(st.text(max_size=300))
-def test_any_name_is_one_part_of_a_name_in_graphite(name: str) -> None:
-    assert re.fullmatch(r"[A-Za-z0-9_-]{1,100}", part(name))
+ANY_NAME = st.one_of(
+    st.text(max_size=300),
+    st.text("w1._~-2E%/ é\udc80", max_size=8),
+    st.text("w1._~-", min_size=150, max_size=300),
+)
+
+
+@given(ANY_NAME)
+def test_any_name_is_one_part_of_a_name_in_graphite_and_is_read_back(name: str) -> None:
+    said = part(name)
+    assert re.fullmatch(r"[A-Za-z0-9_~-]+", said) and len(said) <= LONGEST_PART
+    if "~-" not in said:
+        assert (said == "~") == (name == "")
+        assert name == "" or unquote(said.replace("~", "%"), errors="surrogatepass") == name
+
+
+@given(st.lists(ANY_NAME, unique=True, max_size=50))
+def test_two_names_never_become_one(names: list[str]) -> None:
+    assert len({part(name) for name in names}) == len({_label(name) for name in names}) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("w.1", "w_1"), ("w/1", "w.1"), ("", "_"), ("w~2E1", "w.1"), ("x" * 500, "x" * 501), ("é" * 99, "é" * 98 + "è")],
+)
+def test_names_that_were_alike_before_are_told_apart(one: str, other: str) -> None:
+    assert part(one) != part(other)
+    assert _label(one) != _label(other)
 
 
 def test_names_that_graphite_can_have_stay_as_they_are() -> None:
-    assert part("worker-012") == "worker-012"
-    assert part("host.example 1/2") == "host_example_1_2"
-    assert len(part("x" * 500)) == LONGEST_PART
+    assert part("worker-012") == "worker-012" and part("w_1") == "w_1"
+    assert part("host.example 1/2") == "host~2Eexample~201~2F2"
+    assert _label("host.example 1/2") == "host.example 1/2"
+    assert len(part("x" * 500)) == LONGEST_PART and len(part("." * 500)) <= LONGEST_PART
     assert (shown(3), shown(3.0), shown(0.1), shown(1e22)) == ("3", "3", "0.1", "10000000000000000000000")
 
 

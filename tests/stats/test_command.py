@@ -23,6 +23,7 @@ from protocol.errors import UsageError
 from services.http import Server
 from services.stats.collecting import Collecting
 from services.stats.command import collecting, commands
+from services.stats.metrics import digest
 from services.stats.recording import Recording
 from services.stats.scrape import metrics_page
 from services.stats.sent import Sent
@@ -191,6 +192,7 @@ def test_a_chart_of_nothing_or_of_another_kind_is_refused(tmp_path: Path) -> Non
 
 
 def test_prometheus_is_told_the_same_numbers(tmp_path: Path) -> None:
+    odd = 'w"1\n\ud800'
     crawl = Crawl(now=NOW)
     with Recording(tmp_path / "crawl.gz") as recording:
         consumer = Collecting(recording, FileDataset(tmp_path / "data"), "main", clock=crawl.clock)
@@ -209,7 +211,7 @@ def test_prometheus_is_told_the_same_numbers(tmp_path: Path) -> None:
         assert ready.wait(10)
         for _ in range(5):
             crawl.second(consumer)
-        consumer.apply([crawl.result("T", "1", 50, 'w"1\n\ud800')], crawl.position())
+        consumer.apply([crawl.result("T", "1", 50, odd)], crawl.position())
         with urllib.request.urlopen(f"{server.url}/metrics", timeout=10) as answer:
             text = answer.read().decode()
         server.stop()
@@ -227,7 +229,7 @@ def test_prometheus_is_told_the_same_numbers(tmp_path: Path) -> None:
         ("tmatic_rate", ("records",)): 1234.1,
         ("tmatic_takeovers_total", ()): 0,
         ("tmatic_lag_events", ("lookup",)): 12,
-        ("tmatic_worker_records_total", ("timeline", 'w"1\n?')): 50,
+        ("tmatic_worker_records_total", ("timeline", f"{odd.encode(errors='replace').decode()}~{digest(odd)}")): 50,
     }.items():
         assert found[name, labels] == value
 

@@ -239,3 +239,28 @@ def test_less_than_nothing_left_is_nothing_left(left: str, remaining: int | None
     headers = {"x-rate-limit-limit": "15", "x-rate-limit-remaining": left, "x-rate-limit-reset": "1700000000"}
     heard = said(Answer(200, headers, b"[]", 1_699_999_000.0))
     assert (heard and heard.remaining) == remaining
+
+
+@pytest.mark.parametrize("end", ["", "/", "//", "/1.1", "/1.1/", "/1.1//"])
+def test_the_version_of_the_api_may_stand_at_the_end_of_the_url(service: Scripted, end: str) -> None:
+    service.answers(Reply(body=b'{"ids": [], "next_cursor_str": "0"}'))
+    for before in ("", "/below"):
+        twitter = Twitter(Settings(base_url=service.url + before + end))
+        twitter.reader(twitter.callers()[0].who, Meter(9), lambda told: None).followers("12", "")
+        assert service.asked[-1].path == f"{before}/1.1/followers/ids.json"
+
+
+def test_the_first_trouble_with_an_endpoint_is_told_at_once_and_once(
+    service: Scripted, caplog: pytest.LogCaptureFixture
+) -> None:
+    ids = Reply(body=b'{"ids": [], "next_cursor_str": "0"}')
+    service.answers(Reply(500), Reply(502), page(), Reply(503), ids, Reply(500), ids)
+    to = reader(service)
+    with caplog.at_level("WARNING"):
+        to.posts("12", "", "")
+        to.followers("12", "")
+        to.followers("14", "")
+    assert [record.message for record in caplog.records] == [
+        "statuses/user_timeline: the service answers 500; it is asked again",
+        "followers/ids: the service answers 503; it is asked again",
+    ]
