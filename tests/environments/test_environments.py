@@ -14,13 +14,22 @@ from tests.docs import reference_page
 from tests.environments.running import Ended, run_in
 from tests.environments.table import LOCALES, NO_LOCALES, ROWS, Row, cases
 
-CRAWL = ("-T", "-F", "-A", "--port", "0", "--workers", "1", "--emulator", "--emulator-options", "--users 20 --seed 7")
+SMALL = ("--port", "0", "--workers", "1", "--emulator", "--emulator-options")
+CRAWL = ("-T", "-F", "-A", *SMALL, "--users 20 --seed 7")
+POST = {
+    "created_at": "Sun Aug 22 14:35:20 +0000 2021",
+    "id": 1429452131773110852,
+    "id_str": "1429452131773110852",
+    "text": "caffè 電車 ☃ \N{PILE OF POO} قطار",
+    "lang": "it",
+    "user": {"id": 12, "id_str": "12", "screen_name": "jack"},
+}
 TARGETS = "ziele-\udce9.txt"
 """A name that is no UTF-8, as one of Latin-1 is."""
 STRANGERS = ("redis", "click", "zmq", "requests", "json", "logging", "worker", "storage", "services", "protocol")
 TALKS = {
     "tmatic-data": ("stats", "{world}/data"),
-    "tmatic-indexer": ("query", "--output", "{world}/data", "--index-directory", "{world}/index", "lang:ar"),
+    "tmatic-indexer": ("query", "--output", "{world}/data", "--index-directory", "{world}/index", "lang:it"),
     "tmatic-lookup": ("--version",),
     "tmatic-emulator": ("--version",),
 }
@@ -41,11 +50,14 @@ def locales(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory, locales: Path) -> Path:
-    """A folder with a dataset and its index. Of the posts, some are in letters that no small encoding has."""
+    """A folder with a dataset and its index: one post, of letters that no small encoding has all of."""
     folder = tmp_path_factory.mktemp("world")
     (folder / "targets.txt").write_text("12\n", encoding="ascii")
-    crawled = run_in(Row("a world"), ["tmatic-crawl", "targets.txt", "--output", "data", *CRAWL], folder, locales)
-    assert crawled.code == 0, crawled
+    (folder / "served/12").mkdir(parents=True)
+    (folder / "served/12/12.twt").write_text(json.dumps(POST) + "\n", encoding="utf-8")
+    words = ["tmatic-crawl", "targets.txt", "--output", "data", "-T", *SMALL, "--dataset served"]
+    done = run_in(Row("a world"), words, folder, locales)
+    assert done.code == 0, done
     where = ("--output", "data", "--index-directory", "index", "--index-engine", "whoosh")
     indexed = run_in(Row("an index"), ["tmatic-indexer", "rebuild", *where], folder, locales)
     assert indexed.code == 0, indexed
