@@ -76,6 +76,7 @@ class Watch:
 
     ledger: Ledger
     port: int
+    """The first master's; another one when the masters had to take others."""
     samples: list[Sample] = field(default_factory=list)
     _over: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -104,7 +105,7 @@ class Watch:
         pulse = Pulse(self.port)
         jobs = work = 0
         while not self._over.is_set():
-            lead = None
+            lead, pulse.port = None, self.port
             with contextlib.suppress(LedgerError):
                 lead = self.ledger.observe()
                 totals = self.ledger.totals()

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -18,6 +16,7 @@ from functools import partial
 import click
 
 from master.beginning import check_beginning, check_rule, lines_of
+from master.ports import PORTS_TRIED, Ports, is_taken, listens, take
 from master.supervision import Kept, stop_all
 from protocol.children import child
 from protocol.command import OVER, run
@@ -43,8 +42,7 @@ FOLLOWS_S = 5.0
 LEAVE_S = 1.0
 """How long workers have to leave by themselves when their master did; one that it never met is told to."""
 EMULATOR_START_S = 60.0
-PORTS_TRIED = 20
-LAST_PORT = 65_535
+LOOPBACK = "127.0.0.1"
 AS_IT_IS = ("--config", os.devnull)
 """A process that is told all its settings reads no file of them beside."""
 OFFERED = tuple(
@@ -156,14 +154,16 @@ class Crawl:
 
     settings: Settings
     asked: Asked
-    port: int = 0
+    ports: Ports | None = None
     base_url: str = ""
     stopping: bool = False
     signalled: int = 0
     """The first signal that told this process to stop."""
     verdict: int = 0
     """The exit code of a master whose crawl was over."""
-    emulator_port: int = 0
+    emulator_ports: Ports | None = None
+    moves: int = 0
+    """How often somebody else listened first on a port of this crawl's."""
     emulators: list[Kept] = field(default_factory=list)
     masters: list[Kept] = field(default_factory=list)
     workers: list[Kept] = field(default_factory=list)
@@ -171,7 +171,7 @@ class Crawl:
     def run(self) -> int:
         """To the end of the crawl. Returns the exit code. Raises DatasetError for a directory that will not do."""
         settings = self.settings
-        self.port = free_port(self.settings, ports=2 if self.asked.pair else 1)
+        self._take_ports(settings.port)
         self.base_url = self.settings.base_url
         with listening(self._signalled):
             if self.asked.emulator is not None:
@@ -193,6 +193,11 @@ class Crawl:
             finally:
                 self.stop()
         return code
+
+    @property
+    def port(self) -> int:
+        """That of the first master; 0 before it has one."""
+        return self.ports.first if self.ports is not None else 0
 
     # What a rehearsal does in its own way.
 
@@ -218,6 +223,9 @@ class Crawl:
                 if code in OVER:
                     master.over, master.over_at, self.verdict = True, now, max(self.verdict, code)
                 elif code is not None:
+                    if code == 2 and self._is_lost(self.settings.host, self.port + masters.index(master)):
+                        self._move_masters()
+                        break
                     never_led = code == 1 and master.deaths == 0 and now - master.started_at < NEVER_LED_S
                     if code == 2 or never_led or not master.again(now, code):
                         return 2 if code == 2 else 1
@@ -233,6 +241,9 @@ class Crawl:
                 code = kept.look(now)
                 if code == 0 and number >= len(emulator):  # an emulator is told to leave by nobody but us
                     kept.over = True
+                elif code == 1 and number < len(emulator) and self._is_lost(LOOPBACK, self._emulator_port):
+                    self._start_emulator(kept)
+                    self._begin_anew(workers)
                 elif code is not None and (code == 2 or not kept.again(now, code)):
                     log.error(f"{kept.name} cannot be kept alive", extra=fields(code=code))
                     return 2 if code == 2 else 1
@@ -283,21 +294,69 @@ class Crawl:
 
     def _emulator(self) -> list[str]:
         options = self.asked.emulator or []
-        return child("services.emulator.cli", "--port", str(self.emulator_port), *options)
+        return child("services.emulator.cli", "--port", str(self._emulator_port), *options)
+
+    @property
+    def _emulator_port(self) -> int:
+        assert self.emulator_ports is not None, "an emulator that runs has its port"
+        return self.emulator_ports.first
 
     def _start_emulator(self, kept: Kept) -> None:
         """Start it on a port that it keeps when it is started again, and wait until it listens."""
-        self.emulator_port = free_port(None, ports=1)
-        self.base_url = f"http://127.0.0.1:{self.emulator_port}"
+        while not self.stopping:
+            self._let_go(self.emulator_ports)
+            self.emulator_ports = take(LOOPBACK, 0, 1)
+            self.base_url = f"http://{LOOPBACK}:{self._emulator_port}"
+            if self._comes_up(kept):
+                return
+
+    def _comes_up(self, kept: Kept) -> bool:
+        """Start the emulator. False when its port was somebody else's before it listened there."""
         kept.start(time.monotonic())
+        assert kept.process is not None
         deadline = time.monotonic() + EMULATOR_START_S
-        while not self.stopping and not _listens(self.emulator_port):
-            code = kept.process.poll() if kept.process is not None else 1
-            if code is not None:
+        while not self.stopping and not listens(kept.process.pid, self._emulator_port):
+            if kept.process.poll() is not None:
+                if self._is_lost(LOOPBACK, self._emulator_port):
+                    return False
                 raise UsageError("the emulator did not start: its own words are above")
             if time.monotonic() > deadline:
                 raise TmaticError(f"the emulator does not listen after {EMULATOR_START_S:.0f} s")
             time.sleep(LOOK_S)
+        return True
+
+    # Ports.
+
+    def _take_ports(self, wanted: int) -> None:
+        self._let_go(self.ports)
+        self.ports = take(self.settings.host, wanted, 2 if self.asked.pair else 1)
+        if wanted not in (0, self.port):
+            told = log.info if wanted == TABLE["port"].default else log.warning  # it is missed where it was chosen
+            about = fields(port=wanted, taken=self.port)
+            told("another program listens there; the master takes another port", extra=about)
+
+    def _let_go(self, ports: Ports | None) -> None:
+        if ports is not None:
+            ports.release()
+
+    def _is_lost(self, host: str, port: int) -> bool:
+        """Whether a process that could not start has lost its port to somebody else, and is to have another."""
+        if self.moves >= PORTS_TRIED or not is_taken(host, port):
+            return False
+        self.moves += 1
+        log.warning("another program listens there now, and another port is taken", extra=fields(port=port))
+        return True
+
+    def _move_masters(self) -> None:
+        """Begin anew on other ports. The workers too: where they look there may be the master of somebody else."""
+        for some in (self.workers, self.masters):
+            self._begin_anew(some)
+        self._take_ports(0)
+
+    def _begin_anew(self, kept: list[Kept]) -> None:
+        stop_all(kept, STOP_S)
+        for one in kept:
+            one.over, one.start_at, one.deaths = False, 0.0, 0
 
     # Signals.
 
@@ -308,41 +367,6 @@ class Crawl:
                 if kept.process is not None:
                     kept.process.send_signal(signal.SIGTERM)
         self.stopping = True
-
-
-def free_port(settings: Settings | None, *, ports: int) -> int:
-    """The port that the settings name if it and those behind it are free, else any: the workers are told. Raises
-    UsageError where none can be listened on for another reason than that somebody does."""
-    host = settings.host if settings is not None else "127.0.0.1"
-    if settings is not None and settings.port + ports - 1 > LAST_PORT:
-        raise UsageError(f"--port {settings.port} is the last there is, and a pair needs two: name a lower one")
-    wanted = [settings.port] if settings is not None else []
-    for first in (*wanted, *[0] * PORTS_TRIED):
-        with contextlib.ExitStack() as probes:
-            port = first
-            try:
-                for number in range(ports):
-                    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-                    probe = probes.enter_context(socket.socket(family))
-                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    probe.bind(("" if host == "*" else host, port + number if port else 0))
-                    port = port or int(probe.getsockname()[1])
-            except OSError as error:
-                if error.errno != errno.EADDRINUSE:
-                    place = f"{host}, port {port}" if port else host
-                    raise UsageError(f"--host {place} cannot be listened on: {error.strerror or error}") from error
-                if first:
-                    log.info("another program listens there; the master takes another port", extra=fields(port=first))
-                continue
-            except OverflowError:  # any port, and it was the last there is
-                continue
-            return port
-    raise UsageError(f"no {ports} ports in a row are free on {host}: name one by --port")
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def main() -> None:

@@ -121,6 +121,7 @@ class Rehearsal(Crawl):
                 self._before_kill,
             )
             self.mishaps = Mishaps(self.plan, reach)
+        self.watch.port = self.port
         last = self.watch.last
         if self.began_s is None:
             if last is not None and last.work:

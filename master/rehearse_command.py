@@ -194,6 +194,7 @@ def tmatic_rehearse(
         _check_targets(Lines(Path(targets), quiet=True))
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     folder = output if output is not None else Path(f"rehearsal-{stamp}")
+    TABLE["output_directory"].parse(str(folder), "--output")  # as the processes of the drill will be told it
     _begin(folder, targets)
     settings = replace(
         for_emulator(settings),

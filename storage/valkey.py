@@ -357,6 +357,7 @@ class EmbeddedValkey:
             socket_timeout=ANSWER_TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
             decode_responses=True,
+            encoding_errors="surrogateescape",  # it tells paths, which may have any bytes in them
         )
 
 

@@ -37,7 +37,7 @@ def local(frame, event, _):
             if how == "count":
                 with open(folder + "/steps", "a") as file:
                     print(*place, file=file)
-            elif len(seen) == int(step):
+            elif step in (str(len(seen)), "%s %d" % place):
                 try:
                     os.close(os.open(folder + "/failed", os.O_CREAT | os.O_EXCL))
                 except FileExistsError:
@@ -75,8 +75,9 @@ class Outcome:
     """Processes that were left behind, by their command lines."""
 
 
-def started(words: list[str], folder: Path, role: str, step: int, how: str) -> subprocess.Popen[bytes]:
-    """A command in a folder, of which the process that runs the module `role` fails at that step."""
+def started(words: list[str], folder: Path, role: str, step: int | str, how: str) -> subprocess.Popen[bytes]:
+    """A command in a folder. Of its processes that which runs the module `role` fails at the step of that number, or at
+    that file and line."""
     brought = folder / "brought"
     brought.mkdir(parents=True)
     (brought / CALLED).write_text(BROUGHT_IN)

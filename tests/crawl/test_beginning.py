@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from master import beginning
-from master.crawl_command import free_port
+from master.ports import take
 from protocol.errors import UsageError
 from protocol.settings import Settings
 from tests.crawl.running import COVERED
@@ -92,10 +92,10 @@ def test_a_port_that_somebody_listens_on_is_passed_over_and_no_other_trouble_is_
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = int(taken.getsockname()[1])
-        assert free_port(Settings(port=port), ports=1) != port
-    assert free_port(Settings(host="*", port=0), ports=1)
+        assert take("127.0.0.1", port, 1).first != port
+    assert take("*", 0, 1).first
     with pytest.raises(UsageError, match=r"--host nowhere\.invalid, port 8000 cannot be listened on"):
-        free_port(Settings(host="nowhere.invalid"), ports=1)
+        take("nowhere.invalid", 8000, 1)
 
 
 def test_a_rule_that_does_not_come_in_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,11 +88,35 @@ def test_no_process_is_left_after_a_hundred_starts_that_failed_at_random(tmp_pat
 def test_a_master_that_fails_behind_the_start_of_its_server_ends_it(place: str, tmp_path: Path) -> None:
     """Each file's last step: one between the server's start and the ledger's opening among them."""
     (words,) = STARTS["master"]
-    steps_of("master", words, "master.command", tmp_path / "steps")
-    lines = (tmp_path / "steps" / "steps").read_text().splitlines()
-    step = 1 + max(number for number, line in enumerate(lines) if place in line)
+    count = steps_of("master", words, "master.command", tmp_path / "steps")
+    lines = (tmp_path / "steps" / "steps").read_text().splitlines()[:count]
+    step = [line for line in lines if place in line][-1]
     assert not belonging(tmp_path / "steps")
     (tmp_path / "failing").mkdir()
     outcome = ended(started(words, tmp_path / "failing", "master.command", step, "raise"), tmp_path / "failing")
     assert place in outcome.failed_at and outcome.code == 1, outcome
     assert not outcome.left
+
+
+@pytest.mark.slow
+def test_a_folder_that_is_not_utf8_is_crawled_in_or_refused_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"not-\xff-utf-8")
+    folder.mkdir()
+    process = started(STARTS["master"][0], folder, "nothing", 0, "count")
+    until(lambda: "took the lead" in (folder / "said").read_text(), WITHIN_S)
+    process.kill()
+    process.wait()
+    # The next one adopts the server.
+    (folder / "again").mkdir()
+    process = started([*STARTS["master"][0], "--output", "../data"], folder / "again", "nothing", 0, "count")
+    until(lambda: "took the lead" in (folder / "again/said").read_text(), WITHIN_S)
+    assert "adopted" in (folder / "again/said").read_text()
+    process.send_signal(signal.SIGTERM)
+    assert (process.wait(WITHIN_S), belonging(folder)) == (143, {})
+    for number, kind in enumerate(("master", "crawl", "rehearse")):
+        place = tmp_path / str(number)
+        place.mkdir()
+        words = [*STARTS[kind][0], "--output", os.fsdecode(b"\xff")]
+        outcome = ended(started(words, place, "nothing", 0, "count"), place)
+        assert outcome.code in (0, 2) and "Traceback" not in outcome.said and not outcome.left, outcome
+        assert outcome.code == 0 or not (place / os.fsdecode(b"\xff")).exists()
