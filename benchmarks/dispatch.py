@@ -30,6 +30,9 @@ from pathlib import Path
 
 import redis
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.needs import require
 from master.intake import targets
 from master.traversal import Traversal
 from protocol.jobs import Operation
@@ -159,6 +162,7 @@ def bare(port: int, jobs: int) -> float:
 
 def main() -> None:
     quick = "--quick" in sys.argv[1:]
+    require(disk_mib=500 if quick else 4_000, modules=("dramatiq",))
     rounds, jobs, many = (2, 20_000, 200_000) if quick else (5, 60_000, 10_000_000)
     figures: dict[str, list[float]] = {"ours": [], "dramatiq": [], "bare": [], "few": [], "many": []}
     print(f"world: {os.cpu_count()} cores, appendfsync always, {jobs} no-op jobs, 2 workers of {ROOM}, {rounds} rounds")

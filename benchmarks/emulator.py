@@ -18,6 +18,10 @@ from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.needs import require
+
 ROOT = Path(__file__).resolve().parent.parent
 USERS, SEED = 100_000, 1
 PAGES, SMALL = 1500, 10_000
@@ -48,6 +52,7 @@ def measured(client: HTTPConnection, process: int, paths: Sequence[str]) -> tupl
 
 
 def main() -> None:
+    require(disk_mib=50)
     start = "from services.emulator.cli import main; main()"
     command = [sys.executable, "-c", start, "--port", "0", "--users", str(USERS), "--seed", str(SEED)]
     begun = time.perf_counter()

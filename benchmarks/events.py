@@ -32,6 +32,7 @@ import zmq
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.dispatch import server
+from benchmarks.needs import require
 from master.announcing import Tip
 from master.publishing import Publisher, Tail
 from protocol.events import Announcement, announced, heads
@@ -151,6 +152,7 @@ def measure(kind: str, commits: int, redis_port: int) -> float:
 
 def main() -> None:
     quick = "--quick" in sys.argv[1:]
+    require(disk_mib=200)
     rounds, commits = (1, 50) if quick else (5, 200)
     size = sum(len(frame) for batch in batches(1) for message in batch for frame in message)
     print(f"world: {os.cpu_count()} cores, {SUBSCRIBERS} subscribers, {commits} commits of {COMMIT}, {rounds} rounds")

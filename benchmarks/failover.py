@@ -43,6 +43,7 @@ import redis
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.dispatch import load, server
+from benchmarks.needs import require
 from protocol.asking import ask_masters
 from protocol.errors import TmaticError
 from tests.ledger.sentinel import DOWN_AFTER_MS, PASSWORD, Service, own_service
@@ -237,6 +238,7 @@ def progress(words: str) -> None:
 
 def main() -> None:
     quick = "--quick" in sys.argv[1:]
+    require(disk_mib=200 if quick else 1_000, programs={"redis-server": "redis-server"})
     takeovers, handovers, elections, defaults = (10, 5, 1, 0) if quick else (200, 100, 10, 2)
     print(
         f"world: {os.cpu_count()} cores, appendfsync always, 2 workers of {ROOM} jobs of {JOB_MS} ms, "

@@ -27,6 +27,9 @@ from pathlib import Path
 
 import orjson
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.needs import require
 from protocol.jobs import Operation
 from services.emulator.authors import screen_name
 from services.emulator.posts import Pen
@@ -191,6 +194,7 @@ def main() -> None:
         ask(url, what, int(accounts), float(told))
         return
     quick = "--quick" in sys.argv[1:]
+    require(disk_mib=100 if quick else 1_000)
     analyses, seconds = (20, 1.0) if quick else (200, 5.0)
     print(f"{os.cpu_count()} cores, {analyses * PER_PAGE * PAGES:,} profiles, {CLIENTS} clients for {seconds:g} s each")
     with tempfile.TemporaryDirectory() as name:

@@ -36,6 +36,7 @@ import redis
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.dispatch import PREFIX, free_port, load, server
+from benchmarks.needs import require
 from protocol.asking import ask_masters
 from protocol.errors import LedgerError
 
@@ -136,6 +137,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1000)
     parser.add_argument("--room", type=int, default=ROOM)
     said = parser.parse_args()
+    require(disk_mib=500 if said.quick else 4_000)
     rounds, seconds, many = (1 if said.quick else 7), (3.0 if said.quick else 8.0), said.workers
     print(
         f"world: {os.cpu_count()} cores, appendfsync always, no-op jobs, {many} workers of {said.room} beside {FEW}, "

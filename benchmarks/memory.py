@@ -30,6 +30,7 @@ import redis
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.needs import require
 from master.intake import CHUNK
 from protocol.jobs import Job, Operation
 from storage.ledger import MAX_DISCOVERIES, Ledger, Transition
@@ -146,6 +147,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Bytes of the ledger's memory per waiting job and per seen id.")
     parser.add_argument("--quick", action="store_true", help="only 100,000 of each")
     quick = parser.parse_args().quick
+    require(disk_mib=50)
     print(json.dumps(figures(JOBS_QUICK if quick else JOBS, SEEN_QUICK if quick else SEEN)))
 
 

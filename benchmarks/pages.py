@@ -32,6 +32,9 @@ from typing import Any
 
 import orjson
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.needs import require
 from protocol.jobs import Operation, Segment
 from storage.dataset import Page, Record, RecordKind, record_id
 from storage.files import FileDataset
@@ -155,6 +158,7 @@ def _posts(url: str, account: object) -> int:
 
 def main() -> None:
     quick = "--quick" in sys.argv[1:]
+    require(disk_mib=200 if quick else 2_000, modules=("tweepy",))
     pages, rounds = (400, 1) if quick else (2_500, 3)
     print(f"world: {os.cpu_count()} cores, {USERS:,} emulated accounts, about {pages} pages a run, {rounds} rounds")
     with tempfile.TemporaryDirectory() as name, emulator() as url:

@@ -36,6 +36,7 @@ from isal import igzip
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.needs import require
 from protocol.settings import Settings
 from services.emulator.synthetic import SyntheticWorld
 from services.emulator.world import Style
@@ -53,6 +54,7 @@ from storage.files import FileDataset
 from tests.indexer import opensearch
 
 ROOT = Path(__file__).resolve().parent.parent
+REMOTE = ("opensearch", "elasticsearch")
 RATE = 200
 """Posts a second that arrive while the time to be found is measured."""
 
@@ -222,6 +224,18 @@ def measure(engine: str, url: str, lines: list[tuple[str, bytes]], more: list[tu
     }
 
 
+def ready(engine: str) -> bool:
+    """Whether what the engine needs is here; says what is not."""
+    try:
+        if engine in REMOTE:
+            opensearch.java()
+            opensearch.files()
+    except pytest.skip.Exception as skipped:
+        print(f"{engine}: left out, {skipped}")
+        return False
+    return True
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true")
@@ -233,21 +247,19 @@ def main() -> None:
     if arguments.look:
         look(arguments.look)
         return
+    require(disk_mib=200 if arguments.quick else 2_000)
+    engines = [engine for engine in arguments.engines.split(",") if arguments.url or ready(engine)]
     number = arguments.posts or (3_000 if arguments.quick else 100_000)
     arriving = RATE * (5 if arguments.quick else 20)
     lines = posts(number + arriving)
     lines, more = lines[:-arriving], lines[-arriving:]
     print(f"world: {os.cpu_count()} cores, {len(lines):,} posts, then {RATE} posts/s for {arriving // RATE} s")
     figures: dict[str, Any] = {"posts": len(lines)}
-    for engine in arguments.engines.split(","):
+    for engine in engines:
         with tempfile.TemporaryDirectory() as folder:
-            remote = engine in ("opensearch", "elasticsearch")
-            try:
-                with server(Path(folder)) if remote and not arguments.url else nullcontext(arguments.url) as url:
-                    figures[engine] = measure(engine, url if remote else "", lines, more)
-            except pytest.skip.Exception as skipped:
-                print(f"{engine}: left out, {skipped}")
-                continue
+            remote = engine in REMOTE
+            with server(Path(folder)) if remote and not arguments.url else nullcontext(arguments.url) as url:
+                figures[engine] = measure(engine, url if remote else "", lines, more)
         print(f"{engine:12} " + "  ".join(f"{name} {figure:,}" for name, figure in figures[engine].items()), flush=True)
     print(json.dumps(figures))
 

@@ -36,6 +36,7 @@ import redis
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.dispatch import HERE, PREFIX, ROOM, free_port, load, server
+from benchmarks.needs import require
 from protocol.asking import ask_masters
 from protocol.errors import LedgerError
 from protocol.settings import Settings
@@ -214,6 +215,7 @@ def summary(found: dict[str, list[Run]]) -> dict[str, Any]:
 
 def main() -> None:
     words = sys.argv[1:]
+    require(disk_mib=500 if "--quick" in words else 4_000)
     with tempfile.TemporaryDirectory() as name:
         if "--long" in words:
             with server(Path(name, "server")) as port:

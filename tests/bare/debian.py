@@ -12,7 +12,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,14 +42,14 @@ class Bare:
     """Whether it has this machine's network; else it has a loopback of its own."""
 
     def run(
-        self, script: str, *, root: bool = True, timeout_s: float = 300.0, **environment: str
+        self, script: str, environment: Mapping[str, str] | None = None, *, root: bool = True, timeout_s: float = 600.0
     ) -> subprocess.CompletedProcess[str]:
         """What a bash script does there, in the home of root or of a user, with what it said in `stdout`.
 
         It ends with 99 when processes are left behind that outlived it, and names them.
         """
         namespaces = ["--mount", "--pid", "--fork", "--kill-child", *(() if self.online else ("--net",))]
-        told = {f"BARE_{name}": value for name, value in environment.items()}
+        told = {f"BARE_{name}": value for name, value in (environment or {}).items()}
         with tempfile.TemporaryDirectory() as space:
             words = [self.base, space, 0 if root else USER, "online" if self.online else "alone", script]
             words += [part for inside, outside in self.mounts.items() for part in (inside, outside)]

@@ -31,7 +31,7 @@ def system(codename: str, folder: Path, lock: str = RUNTIME, *, online: bool = F
 
 
 def demo_and_pair(there: Bare, *, root: bool) -> None:
-    ended = there.run(f"{CHECKOUT}\nscripts/demo\n{PAIR}", root=root, **offline(Path(WHEELS)))
+    ended = there.run(f"{CHECKOUT}\nscripts/demo\n{PAIR}", offline(Path(WHEELS)), root=root)
     assert ended.returncode == 0, ended.stdout[-3_000:]
     assert ended.stdout.count(AGREES) == 2, ended.stdout[-3_000:]
     without = re.findall(r"does without mimalloc.*needs (\S+),.*apt-get install (\w+)", ended.stdout)
@@ -63,7 +63,7 @@ def test_a_bare_debian_runs_the_demo_a_pair_and_the_quick_tests(codename: str, r
     demo_and_pair(system(codename, tmp_path / "demo"), root=root)
     demo_s = time.monotonic() - began
     there = system(codename, tmp_path / "tests", DEVELOPMENT, online=root)
-    ended = there.run(f"{CHECKOUT}\nscripts/test --quick", root=root, timeout_s=1800, **offline(Path(WHEELS)))
+    ended = there.run(f"{CHECKOUT}\nscripts/test --quick", offline(Path(WHEELS)), root=root, timeout_s=1800)
     print(ended.stdout[-6_000:])
     assert ended.returncode == 0, ended.stdout[-6_000:]
     (took_s,) = re.findall(r"passed.* in ([\d.]+)s", ended.stdout)

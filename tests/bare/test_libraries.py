@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
+from typing import Any
 
 import pytest
 from elftools.elf.dynamic import DynamicSection
@@ -70,7 +71,8 @@ def lacking(path: Path) -> set[str]:
     with path.open("rb") as opened:
         for section in ELFFile(opened).iter_sections():
             if isinstance(section, DynamicSection):
-                needed = {tag.needed for tag in section.iter_tags("DT_NEEDED")}
+                tags: Iterator[Any] = section.iter_tags("DT_NEEDED")
+                needed = {tag.needed for tag in tags}
                 found |= needed - BARE - beside(path, section)
             elif isinstance(section, GNUVerNeedSection):
                 names = {one.name for _, several in section.iter_versions() for one in several}
