@@ -61,8 +61,8 @@ def fault(frames: Sequence[bytes]) -> str:
 def rows(dropped: dict[str, dict[str, int]]) -> list[str]:
     """A line for each master that dropped something, by its address."""
     return [
-        f"master {place}: dropped {sum(kinds.values())} frames: "
-        + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        f"master {place}: frames dropped: {sum(kinds.values())} "
+        f"({', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))})"
         for place, kinds in dropped.items()
         if kinds
     ]

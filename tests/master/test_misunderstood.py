@@ -64,12 +64,12 @@ def test_the_monitor_shows_what_the_leader_dropped() -> None:
 
 def say(port: int, *messages: list[bytes]) -> None:
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+        socket.linger = 0
         socket.connect(f"tcp://127.0.0.1:{port}")
         for frames in messages:
             socket.send_multipart(frames)
         socket.send_multipart(wire.encode(wire.Status("where")))
         assert socket.poll(int(TIMEOUT_S * 1000)), "no answer"
-        socket.linger = 0
 
 
 def status(port: int, folder: Path, *flags: str) -> str:
@@ -79,7 +79,7 @@ def status(port: int, folder: Path, *flags: str) -> str:
 
 @pytest.mark.slow
 def test_status_tells_what_the_leader_and_the_standby_dropped(valkey: str, tmp_path: Path) -> None:
-    pair = ["--redis", valkey, "--ha"]
+    pair = ["--redis", valkey, "--durability", "everysec", "--ha"]
     strange, old = [b"\x01", b"HOLA", GOOD], [b"\x09", b"RESULT", GOOD]
     with crawl(tmp_path, "1000", 2, *pair, "0") as running:
         second = [*MASTER, *running.asked[:-1], "1"]
@@ -99,8 +99,8 @@ def test_status_tells_what_the_leader_and_the_standby_dropped(valkey: str, tmp_p
             }
             until(lambda: told() == both, TIMEOUT_S)
             text = status(running.port, tmp_path, "--redis", valkey)
-            assert f"127.0.0.1:{running.port}: dropped 3 frames: 1 another version, 2 unknown type" in text
-            assert f"127.0.0.1:{running.port + 1}: dropped 1 frames: 1 unknown type" in text
+            assert f"127.0.0.1:{running.port}: frames dropped: 3 (1 another version, 2 unknown type)" in text
+            assert f"127.0.0.1:{running.port + 1}: frames dropped: 1 (1 unknown type)" in text
         finally:
             standby.kill()
             standby.wait()
