@@ -17,6 +17,7 @@ from master.intake import Lines
 from master.keys_command import keys
 from master.leading import Wish
 from master.letters_command import letters_commands
+from master.misunderstood import rows as rows_of_dropped
 from master.opening import Opened
 from master.plan import recall
 from master.process import LEADING, lead
@@ -24,7 +25,7 @@ from master.readers import Readers
 from master.reading import reading
 from master.reopening import reopen
 from master.repair import repair
-from master.summary import NAMES, letters_of, line, pages_of
+from master.summary import NAMES, letters_of, line
 from master.traversal import COLLECTED, Traversing
 from protocol.command import run
 from protocol.configuration import settings_options
@@ -107,8 +108,9 @@ def status(as_json: bool, settings: Settings) -> None:
             states = masters.found(opened.ledger) or {"": _at_rest(opened, masters)}
     leader = leader_of(states)
     assert leader is not None, "there is one state at least"
-    state = states[leader]
-    _print(state, as_json, lambda: _status_text(state))
+    told = {place or "here": said["dropped"] for place, said in states.items() if said.get("dropped")}
+    state = {**states[leader], "dropped_by": told}
+    _print(state, as_json, lambda: "\n".join([_status_text(state), *rows_of_dropped(told)]))
 
 
 def _at_rest(opened: Opened, masters: Masters) -> dict[str, Any]:
@@ -126,7 +128,7 @@ def _at_rest(opened: Opened, masters: Masters) -> dict[str, Any]:
             "ongoing": sum(lease.job.operation is operation for lease in held),
             "completed": totals.get(f"{letter}.done", 0),
             "dead": letters_of(totals, letter),
-            "pages": totals.get(f"{letter}.steps", 0),
+            "pages": totals.get(f"{letter}.pages", 0),
             "records": totals.get(f"{letter}.records", 0),
         }
     seen, head = ledger.observe(), ledger.heads().get("", 0)
@@ -163,10 +165,10 @@ def _status_text(state: dict[str, Any]) -> str:
     rows += _pair_rows(state)
     rows.append(line(shown))
     rows.append(f"{'':10}{'waiting':>9}{'parked':>9}{'ongoing':>9}{'done':>9}{'dead':>9}{'pages':>10}{'records':>12}")
-    for operation, name in NAMES.items():
+    for name in NAMES.values():
         o = state["operations"][name]
         numbers = f"{o['waiting']:9}{o['parked']:9}{o['ongoing']:9}{o['completed']:9}{o['dead']:9}"
-        rows.append(f"{name:10}{numbers}{pages_of(state, operation):10}{o['records']:12}")
+        rows.append(f"{name:10}{numbers}{o['pages']:10}{o['records']:12}")
     rows += [
         f"worker {w['name']}: {len(w['jobs'])} of {w['room']} jobs, {w['completed']} done" for w in state["workers"]
     ]

@@ -24,6 +24,7 @@ from master.leading import Leading
 from master.ledger_thread import BugError, LedgerThread
 from master.log_reader import LogReader
 from master.member import Member
+from master.misunderstood import Misunderstood
 from master.publishing import Publisher
 from master.questions import Commit, Ending, GiveBack, Leadership, Observe, Question, Take
 from master.summary import Rates, document, line, place
@@ -80,7 +81,7 @@ class Loop:
         """Where events are published, for whoever asks by STATUS."""
         self.rates = Rates()
         self._summary_at = time.monotonic() + SUMMARY_S
-        self._reported: set[bytes] = set()
+        self._misunderstood = Misunderstood()
         self._trouble = ("", 0.0)
         self._role = Role.STANDBY
         self._finishing: threading.Thread | None = None
@@ -300,6 +301,8 @@ class Loop:
             except MalformedError as error:
                 self._malformed(peer, frames, error)
                 continue
+            if self._misunderstood.unexpected(peer, message):
+                continue
             if not may_say(role, message):
                 self._transmit(peer, wire.Refused("command", f"a {role.value} may not say that"))
             elif isinstance(message, wire.Status):
@@ -315,11 +318,7 @@ class Loop:
 
     def _malformed(self, peer: bytes, frames: list[bytes], error: MalformedError) -> None:
         """Counted, told once a peer, dropped. A worker of another version is told so."""
-        if self.dispatch is not None:
-            self.dispatch.counted["malformed frames"] = self.dispatch.counted.get("malformed frames", 0) + 1
-        if peer not in self._reported and len(self._reported) < FRAMES_A_TURN:
-            self._reported.add(peer)
-            log.warning("a frame was not understood", extra=fields(peer=peer.hex()[:32], why=str(error)))
+        self._misunderstood.malformed(peer, frames, str(error))
         if len(frames) == 3 and frames[1] == wire.TYPES[wire.Hello] and frames[0] != wire.VERSION:
             self._transmit(peer, wire.Refused("version", f"this master speaks version {wire.VERSION[0]}"))
 
@@ -333,6 +332,7 @@ class Loop:
         self.totals = self.totals if fresh is None else fresh
         member, crawl = self.member, self._leading.terms.crawl
         where = {**place(member, time.monotonic(), staying=self._waiting), "events": self.events_at}
+        where["dropped"] = dict(self._misunderstood.counted)
         if member.dispatch is None or member.leadership is None:
             waiting = member.trouble or member.pair is None
             state = "waiting for the ledger" if waiting else "standby"

@@ -20,8 +20,8 @@ NAMES = {
     Operation.UPDATE: "update",
 }
 
-ENDINGS = {"pages": (".steps", ".complete"), "records": (".records",), "jobs": (".done",)}
-"""The totals of which each rate is made. The last page of a job is no step: its end tells of it."""
+ENDINGS = {"pages": ".pages", "records": ".records", "jobs": ".done"}
+"""The totals of which each rate is made."""
 
 
 @dataclass(slots=True)
@@ -37,8 +37,8 @@ class Rates:
         now = time.monotonic()
         seconds = now - self._at
         if self._at and seconds > 0:
-            for what, endings in ENDINGS.items():
-                names = [operation.value + ending for operation in Operation for ending in endings]
+            for what, ending in ENDINGS.items():
+                names = [operation.value + ending for operation in Operation]
                 grown = sum(totals.get(name, 0) - self._totals.get(name, 0) for name in names)
                 self.by_name[what] = round(grown / seconds, 1)
         self._at, self._totals = now, dict(totals)
@@ -47,15 +47,6 @@ class Rates:
 def letters_of(totals: Mapping[str, int], letter: str) -> int:
     """Dead letters of an operation: those that were neither taken up again nor dropped."""
     return totals.get(f"{letter}.dead", 0) - totals.get(f"{letter}.revived", 0) - totals.get(f"{letter}.dropped", 0)
-
-
-def pages_of(state: Mapping[str, Any], operation: Operation) -> int:
-    """The pages of an operation that a document tells of: its steps, and the last pages, each of which came with an
-    end. The document has both apart."""
-    pages: int = state["operations"][NAMES[operation]]["pages"]
-    for ending in ENDINGS["pages"][1:]:
-        pages += state["totals"].get(operation.value + ending, 0)
-    return pages
 
 
 def document(
@@ -80,7 +71,7 @@ def document(
             "ongoing": sum(hand.job.operation is operation for hand in hands),
             "completed": totals.get(f"{letter}.done", 0),
             "dead": letters_of(totals, letter),
-            "pages": totals.get(f"{letter}.steps", 0),
+            "pages": totals.get(f"{letter}.pages", 0),
             "records": totals.get(f"{letter}.records", 0),
         }
     return {

@@ -37,7 +37,7 @@ from redis.exceptions import (
 from redis.sentinel import MasterNotFoundError
 
 from protocol.errors import FencedError, LedgerError
-from protocol.jobs import Job
+from protocol.jobs import Job, Operation
 from storage.records import unpack_job
 
 MAX_TRANSITIONS = 512
@@ -212,9 +212,14 @@ class Ledger:
         return [(incarnation.decode(), first) for incarnation, first in map(_unpacked, raw)]
 
     def totals(self) -> dict[str, int]:
-        """Every counter by its name."""
+        """Every counter by its name, and the pages of each operation: the steps that were told one by one, and the last
+        page of each complete job, which its end tells of."""
         raw = self._ask(lambda: self._client.hgetall(self.prefix + "totals"))
-        return {name.decode(): int(value) for name, value in raw.items()}
+        totals = {name.decode(): int(value) for name, value in raw.items()}
+        for letter in (operation.value for operation in Operation):
+            if pages := totals.get(f"{letter}.steps", 0) + totals.get(f"{letter}.complete", 0):
+                totals[f"{letter}.pages"] = pages
+        return totals
 
     def heads(self) -> dict[str, int]:
         """The last sequence of each topic; that of the whole log under ""."""

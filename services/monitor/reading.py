@@ -21,6 +21,7 @@ MOST_JOBS: Final = 64
 """Jobs of one worker that are shown."""
 MOST_BUDGETS: Final = 500
 MOST_NEXT: Final = 20
+MOST_COUNTED: Final = 40
 LONGEST: Final = 300
 """Characters of a text."""
 
@@ -97,7 +98,7 @@ def overview(document: Mapping[str, Any], crew: Sequence[list[Any]] | None = Non
         "resting": number(document, "resting"),
         "dead": len(dead) if isinstance(dead, list) else number(document, "dead"),
         "rates": {key: number(mapping(document, "rates"), key) for key in ("pages", "records", "jobs")},
-        "counted": {clipped(str(key), 60): number(mapping(document, "counted"), key) for key in _keys(document)},
+        "counted": _counted(document),
         "budgets": _budgets(document.get("budgets"), MOST_BUDGETS),
         "consumers": [
             {"name": text(one, "name"), "sequence": number(one, "sequence"), "lag": number(one, "lag")}
@@ -108,20 +109,21 @@ def overview(document: Mapping[str, Any], crew: Sequence[list[Any]] | None = Non
     }
 
 
-def _keys(document: Mapping[str, Any]) -> list[str]:
-    return list(mapping(document, "counted"))[:40]
+def _counted(document: Mapping[str, Any]) -> dict[str, float]:
+    """What the leader counted of itself, and the frames that it dropped since it did not understand them, by kind."""
+    shown = {str(key): number(mapping(document, "counted"), key) for key in mapping(document, "counted")}
+    dropped = mapping(document, "dropped")
+    shown |= {f"frames dropped, {key}": number(dropped, key) for key in dropped}
+    return {clipped(key, 60): shown[key] for key in list(shown)[:MOST_COUNTED]}
 
 
 def _operations(document: Mapping[str, Any]) -> dict[str, Any]:
-    there, following, totals = (mapping(document, key) for key in ("operations", "next", "totals"))
+    there, following = mapping(document, "operations"), mapping(document, "next")
     read: dict[str, Any] = {}
     for name, letter in OPERATIONS.items():
         of = mapping(there, name)
         line = items(following, name, MOST_NEXT) or items(following, letter, MOST_NEXT)
         read[name] = {key: number(of, key) for key in COUNTS}
-        # The last page of a job is no step of its own: it comes with the job's end.
-        pages = read[name]["pages"] + number(totals, f"{letter}.complete")
-        read[name]["pages"] = number({"pages": pages}, "pages")
         read[name]["next"] = [
             [clipped(str(row[0])), int(row[1]) if len(row) > 1 and isinstance(row[1], int) else 0, _cursor(row)]
             for row in line

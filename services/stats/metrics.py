@@ -168,14 +168,11 @@ def samples(document: Mapping[str, Any]) -> Iterator[Sample]:
     """The numbers of the document of a master's status. What is missing, or is no number, is left out."""
     operations = _map(document.get("operations"))
     totals = _map(document.get("totals"))
-    for letter, operation in OPERATIONS.items():
+    for operation in OPERATIONS.values():
         said = _map(operations.get(operation))
         for metric, key in _BY_OPERATION:
             yield from _sample(metric, (operation,), said.get(key))
-        # The last page of a job is no step of its own: it comes with the job's end.
-        steps, ends = said.get("pages"), totals.get(f"{letter.value}.complete", 0)
-        if isinstance(steps, int) and isinstance(ends, int):
-            yield from _sample(PAGES, (operation,), steps + ends)
+        yield from _sample(PAGES, (operation,), said.get("pages"))
     for metric, key in ((RESTING, "resting"), (COLLECTED, "collected"), (ACCOUNTS, "accounts")):
         yield from _sample(metric, (), document.get(key))
     yield from _sample(INCLUDED, (OPERATIONS[Operation.ANALYSE],), totals.get("discovered", 0))

@@ -101,6 +101,7 @@ def test_counts_are_absolute_and_only_their_difference_is_added(scribe: Scribe, 
     totals = ledger.totals()
     assert totals["T.records"] == 131
     assert (totals["T.steps"], totals["T.done"], totals["T.complete"], totals["back.parked"]) == (4, 1, 1, 1)
+    assert totals["T.pages"] == 5, "the last page travels in the end"
 
 
 def test_a_job_that_begins_anew_takes_its_count_back(scribe: Scribe, ledger: Ledger) -> None:

@@ -116,7 +116,7 @@ def test_rates_come_from_the_totals_of_the_last_seconds() -> None:
 def test_accounts_of_one_page_have_pages_too() -> None:
     speed = Speed()
     for second in range(10):
-        said = {"operations": {"timeline": {"completed": 3 * second, "pages": 0}}, "totals": {"T.complete": 3 * second}}
+        said = {"operations": {"timeline": {"completed": 3 * second, "pages": 3 * second}}, "totals": {}}
         seen = overview(said)
         speed.look(float(second), seen)
     assert seen["operations"]["timeline"]["pages"] == 27

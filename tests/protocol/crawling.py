@@ -58,6 +58,8 @@ class Crawl:
     folder: Path
     port: int
     process: subprocess.Popen[bytes]
+    asked: list[str]
+    """What the master was asked to do."""
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
@@ -121,7 +123,7 @@ def crawl(folder: Path, start: str, depth: int, *flags: str) -> Iterator[Crawl]:
     asked += ["--output", str(folder / "data"), "--port", str(port), *flags]
     with (folder / "master.log").open("wb") as words:
         process = subprocess.Popen([*MASTER, *asked], cwd=ROOT, stdout=words, stderr=words)
-    running = Crawl(folder, port, process)
+    running = Crawl(folder, port, process, asked)
     try:
         yield running
     finally:

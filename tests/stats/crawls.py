@@ -24,7 +24,7 @@ class Crawl:
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
-        self._totals = {letter: {"pages": 0, "records": 0, "completed": 0} for letter in NAMES}
+        self._totals = {letter: {"pages": 5, "records": 0, "completed": 0} for letter in NAMES}
 
     def clock(self) -> float:
         return self.now
@@ -76,7 +76,7 @@ class Crawl:
             "resting": 1,
             "dead": 0,
             "rates": {"pages": 12.5, "records": 1234.1, "jobs": 3.0},
-            "totals": {"discovered": 40 + self.sequence, "T.complete": 5},
+            "totals": {"discovered": 40 + self.sequence},
             "workers": [{"name": "worker-001", "jobs": ["T 1"]}, {"name": "worker-002", "jobs": []}],
             "budgets": {
                 "twitter|10.0.0.1|statuses/user_timeline": {
