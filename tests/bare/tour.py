@@ -50,7 +50,7 @@ def page() -> None:
 
 
 def main() -> None:
-    Path("targets.txt").write_text("12\n")
+    Path("targets.txt").write_text("12\n", encoding="utf-8")
     crawl("one")
     crawl("pair", "--ha")
     call("tmatic-indexer", "rebuild", "--output", "pair")
