@@ -87,9 +87,12 @@ def checkout(folder: Path) -> Path:
     """A clone of this checkout in `folder`, with what is changed and not committed."""
     git = ["git", "-c", "safe.directory=*", "-C", str(ROOT)]
     subprocess.run([*git, "clone", "-q", "--no-hardlinks", str(ROOT), str(folder)], check=True)
-    listed = subprocess.run(
-        [*git, "ls-files", "-z", "--modified", "--others", "--exclude-standard"], check=True, capture_output=True
-    ).stdout
+    listed = b""
+    for words in (
+        ["diff", "-z", "--name-only", "--no-renames", "HEAD"],
+        ["ls-files", "-z", "-o", "--exclude-standard"],
+    ):
+        listed += subprocess.run([*git, *words], check=True, capture_output=True).stdout
     for name in filter(None, os.fsdecode(listed).split("\0")):
         (folder / name).unlink(missing_ok=True)
         if (ROOT / name).exists():

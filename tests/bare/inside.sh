@@ -50,11 +50,12 @@ status=0
 env -i "${variables[@]}" chroot "$root" setpriv --reuid="$user" --regid="$user" --clear-groups \
     bash -euo pipefail -c "cd; $script" </dev/null || status=$?
 
-# In this namespace there is nobody else.
+# In this namespace there is nobody else. One that ended and was not waited for, a zombie, is no process any more.
 for folder in "$root"/proc/[0-9]*; do
-    number=${folder##*/}
-    if [ "$number" -ne $$ ] && words=() && mapfile -d '' words 2>/dev/null <"$folder/cmdline" && [ "${#words[@]}" -gt 0 ]; then
-        echo "left behind: $number ${words[*]}"
+    if [ "${folder##*/}" -ne $$ ] && read -r state 2>/dev/null <"$folder/stat" && [[ "${state##*) }" != Z* ]]; then
+        words=()
+        mapfile -d '' words 2>/dev/null <"$folder/cmdline" || true
+        echo "left behind: ${folder##*/} ${words[*]-}"
         status=99
     fi
 done

@@ -19,6 +19,10 @@ echo 12 >targets.txt
     --emulator --emulator-options '--users 100 --seed 7 --page-cap 100'
 .venv/bin/tmatic-master audit --output pair
 """
+LEAVING = """
+setsid sleep 600 >/dev/null 2>&1 &
+until grep -q sleep "/proc/$!/cmdline"; do :; done
+"""
 AGREES = "lost: 0, doubled: 0, differences: 0"
 QUICK_S = 60.0
 """How long the quick tests may take, without what is installed before them."""
@@ -49,7 +53,7 @@ def test_the_demo_and_a_pair_end_well_on_a_bare_debian_and_leave_no_process(tmp_
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_process_that_is_left_on_a_bare_debian_is_noticed(tmp_path: Path) -> None:
-    ended = Bare("bookworm", bare("bookworm")).run("setsid sleep 600 >/dev/null 2>&1 & disown")
+    ended = Bare("bookworm", bare("bookworm")).run(LEAVING)
     assert (ended.returncode, "sleep 600" in ended.stdout) == (99, True), ended.stdout
 
 
