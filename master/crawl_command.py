@@ -17,7 +17,7 @@ import click
 
 from master.beginning import check_beginning, check_rule, lines_of
 from master.ports import PORTS_TRIED, Ports, is_taken, listens, take
-from master.supervision import Kept, stop_all
+from master.supervision import Kept, bury_orphans, stop_all
 from protocol.children import child
 from protocol.command import OVER, run
 from protocol.completion import PATH
@@ -208,6 +208,11 @@ class Crawl:
     def turn(self, now: float) -> None:
         """One look at the processes is due."""
 
+    def own(self) -> list[int]:
+        """The processes that this one started itself, and waits for."""
+        kept = (*self.emulators, *self.masters, *self.workers)
+        return [one.process.pid for one in kept if one.process is not None]
+
     def stop(self) -> None:
         """Stop everything, and who needs others before them."""
         for some in (self.workers, self.masters, self.emulators):
@@ -251,6 +256,7 @@ class Crawl:
             if left_at is not None and now - left_at > STOP_S:
                 log.error("every worker was told to leave, and the master has not ended")
                 return 1
+            bury_orphans(self.own())
             time.sleep(LOOK_S)
         log.info("stopping: call again with the same --output to go on")
         return SIGNALLED + self.signalled

@@ -137,6 +137,11 @@ class Rehearsal(Crawl):
         if at_s >= self.length_s and not self.mishaps.busy:
             self.over = self.stopping = True
 
+    def own(self) -> list[int]:
+        """As for a crawl; and the ledger's server."""
+        server = self.server.pid if self.server is not None else None
+        return [*super().own(), *([server] if server is not None else [])]
+
     def _start_emulator(self, kept: Kept) -> None:
         try:
             super()._start_emulator(kept)

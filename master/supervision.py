@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -24,6 +25,7 @@ WELL_AFTER_S = 30.0
 HOPELESS = 8
 """Deaths in a row, none after a longer life, with which a process is given up."""
 _PR_SET_PDEATHSIG = 1
+_PR_GET_CHILD_SUBREAPER = 37
 
 
 @dataclass(slots=True)
@@ -101,6 +103,23 @@ def stop_all(kept: list[Kept], within_s: float) -> None:
                 one.process.kill()
                 one.process.wait()
             one.process = None
+
+
+def bury_orphans(own: Collection[int]) -> None:
+    """Take the exit codes of processes that were left to this one, as the first of a container has them: a server whose
+    master was killed, for example. `own` are those that somebody else here waits for."""
+    if os.getpid() != 1 and not _adopts():
+        return
+    with contextlib.suppress(ChildProcessError):  # there are none
+        while (over := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and over.si_pid not in own:
+            os.waitpid(over.si_pid, 0)
+
+
+def _adopts() -> bool:
+    """Whether the kernel gives this process what its descendants leave behind."""
+    said = ctypes.c_int()
+    ctypes.CDLL(None).prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(said))
+    return bool(said.value)
 
 
 def _how(code: int) -> str:

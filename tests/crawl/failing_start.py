@@ -122,12 +122,12 @@ def ended(process: subprocess.Popen[bytes], folder: Path) -> Outcome:
 
 def belonging(folder: Path) -> dict[int, str]:
     """The processes that were started in that environment, directly or not; one that is over but not buried as well."""
-    mark, found = f"|{folder}".encode(), dict[int, str]()
+    mark, found = os.fsencode(f"|{folder}"), dict[int, str]()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 if mark in (entry / "environ").read_bytes():
-                    found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    found[int(entry.name)] = os.fsdecode((entry / "cmdline").read_bytes().replace(b"\0", b" "))
             except OSError:
                 continue
     return found

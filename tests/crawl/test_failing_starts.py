@@ -70,14 +70,12 @@ def fail(count: int, seed: int, folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.serial
 @pytest.mark.timeout(400)
 def test_no_process_is_left_after_a_start_that_failed_at_random(tmp_path: Path) -> None:
     fail(SHORT, int(os.environ.get("FAILING_SEED", "1")), tmp_path)
 
 
 @pytest.mark.soak
-@pytest.mark.serial
 @pytest.mark.timeout(3000)
 def test_no_process_is_left_after_a_hundred_starts_that_failed_at_random(tmp_path: Path) -> None:
     fail(LONG, int(os.environ.get("FAILING_SEED", "2")), tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pty
 import signal
@@ -19,6 +20,7 @@ from tests.waiting import until
 pytestmark = pytest.mark.slow
 
 WITHIN_S = 100
+PR_SET_CHILD_SUBREAPER = 36
 CODES = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 
 
@@ -155,3 +157,28 @@ def test_an_emulator_that_somebody_stops_is_started_again(tmp_path: Path, target
     assert "the emulator ended with exit code" in folder.with_suffix(".log").read_text()
     result = audit(folder)
     assert result["clean"] and (result["live"], result["dead"]) == (0, 0)
+
+
+def test_the_server_of_a_killed_master_is_no_zombie_where_a_crawl_is_the_first_process(
+    tmp_path: Path, targets: str
+) -> None:
+    folder = tmp_path / "data"
+    words = ["-T", "-F", "-A", "--traversing", "BFS", "--concurrency", "1", "--workers", "1", "--emulator"]
+    command = [sys.executable, "-m", "master.crawl_command", targets, "--output", str(folder), "--port", "0", *words]
+
+    def first() -> None:
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+    with (tmp_path / "data.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=COVERED, preexec_fn=first)
+    try:
+        until(lambda: list(folder.glob("*/*.twt")), WITHIN_S)
+        server, (leads,) = server_of(folder), children(process)["master"]
+        assert server is not None
+        os.kill(leads, signal.SIGKILL)
+        os.kill(server, signal.SIGKILL)
+        until(lambda: not Path(f"/proc/{server}").exists(), WITHIN_S)
+        assert process.poll() is None
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(WITHIN_S)
