@@ -40,14 +40,7 @@ class Crawl:
     """A crawl that rests, with a job in each state, ledger and dataset alike."""
 
     def __init__(self, client: redis.Redis, folder: Path) -> None:
-        self.client, self.ledger, self.dataset = client, Ledger(client, "main"), FileDataset(folder)
-        self.scribe = Scribe.taking(self.ledger)
-        words = Plan((T,), Traversing.BFS, 0).remembered()
-        self.scribe.commit(*(["C", name, value] for name, value in words.items()))
-        flat: list[object] = []
-        for number in range(101, 108):
-            flat += [str(number), "T", pack_job(Job(T, str(number))), ""]
-        self.scribe.commit(["I", "seen", False, flat])
+        self._begin(client, folder, range(101, 108))
         tokens = [token for token, _ in self.scribe.lease(most=6)]
         for token, user in zip(tokens, DONE, strict=False):
             self.store(token, user)
@@ -56,6 +49,23 @@ class Crawl:
         self.scribe.commit(["K", tokens[3], "T:104", letter, "", b"", False, "", ["job.dead", b""]])
         self.page(tokens[4], "105")
         self.scribe.commit(["R", tokens[5], "T:106", pack_job(Job(T, "106").failed()), ["job.failed", b""]])
+
+    @classmethod
+    def begun(cls, client: redis.Redis, folder: Path, users: range) -> Crawl:
+        """One of which every job waits."""
+        crawl = cls.__new__(cls)
+        crawl._begin(client, folder, users)
+        return crawl
+
+    def _begin(self, client: redis.Redis, folder: Path, users: range) -> None:
+        self.client, self.ledger, self.dataset = client, Ledger(client, "main"), FileDataset(folder)
+        self.scribe = Scribe.taking(self.ledger)
+        words = Plan((T,), Traversing.BFS, 0).remembered()
+        self.scribe.commit(*(["C", name, value] for name, value in words.items()))
+        flat: list[object] = []
+        for number in users:
+            flat += [str(number), "T", pack_job(Job(T, str(number))), ""]
+        self.scribe.commit(["I", "seen", False, flat])
 
     def page(self, token: str, user: str) -> int:
         length = self.dataset.append(user, T, token, 0, posts(range(3), cursor="more"))
@@ -225,15 +235,7 @@ def test_of_workers_of_both_kinds_only_what_the_storing_ones_lost_is_lost(crawl:
 
 def test_a_crawl_that_stores_nothing_is_told_as_one(valkey: str, tmp_path: Path) -> None:
     with redis.Redis.from_url(valkey) as client:
-        crawl = Crawl(client, tmp_path / "data")
-        client.flushall()
-        crawl.scribe = Scribe.taking(crawl.ledger)
-        words = Plan((T,), Traversing.BFS, 0).remembered()
-        crawl.scribe.commit(*(["C", name, value] for name, value in words.items()))
-        flat: list[object] = []
-        for number in range(201, 206):
-            flat += [str(number), "T", pack_job(Job(T, str(number))), ""]
-        crawl.scribe.commit(["I", "seen", False, flat])
+        crawl = Crawl.begun(client, tmp_path / "data", range(201, 206))
         for pages in (1, 2, 3, 4):
             end_without_receipt(crawl, pages)
         nowhere = audit(crawl.ledger, FileDataset(tmp_path / "other"))

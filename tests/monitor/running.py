@@ -20,6 +20,7 @@ from services.monitor.master import Master
 from services.monitor.pages import Pages
 from services.monitor.search import Search
 from services.monitor.stream import Streams
+from tests.monitor import synthetic
 from tests.monitor.synthetic import ScriptedMaster
 
 STARTED_S = 10.0
@@ -40,6 +41,15 @@ class Running:
         """End it, as SIGTERM would."""
         self._server.stop()
         self._thread.join(STARTED_S)
+
+
+def fill(served: Running, lines: int, workers: int, seconds: int) -> None:
+    """Let a monitor hear of a crawl: what it announced, its log, and how it stood in each of so many seconds."""
+    served.feed.apply(synthetic.events(), synthetic.POSITION)
+    for line in synthetic.lines(lines):
+        served.feed.hear("log.master", line)
+    for second in range(seconds):
+        served.feed.hear("stats.gauges", synthetic.document(workers, second))
 
 
 @contextlib.contextmanager

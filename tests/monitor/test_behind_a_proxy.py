@@ -13,7 +13,7 @@ import requests
 from tests.monitor import synthetic
 from tests.monitor.browsing import needs_chromium, tab
 from tests.monitor.proxies import NAME, Proxy, caddy, needs_caddy, needs_nginx, nginx, recipe
-from tests.monitor.running import TOKEN, Running, running
+from tests.monitor.running import TOKEN, Running, fill, running
 from tests.monitor.synthetic import ScriptedMaster, ScriptedSearch
 
 pytestmark = [pytest.mark.slow]
@@ -33,11 +33,7 @@ location /crawl/ {{
 def monitor(tmp_path: Path) -> Iterator[Running]:
     synthetic.dataset(tmp_path)
     with running(tmp_path, search=ScriptedSearch(), names=[NAME], base_path=BASE) as served:
-        served.feed.apply(synthetic.events(), synthetic.POSITION)
-        for line in synthetic.lines(100):
-            served.feed.hear("log.master", line)
-        for second in range(3):
-            served.feed.hear("stats.gauges", synthetic.document(20, second))
+        fill(served, lines=100, workers=20, seconds=3)
         yield served
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.monitor import synthetic
 from tests.monitor.browsing import needs_chromium, tab
-from tests.monitor.running import Running, running
+from tests.monitor.running import Running, fill, running
 from tests.monitor.synthetic import ScriptedMaster, ScriptedSearch
 
 pytestmark = [needs_chromium, pytest.mark.slow]
@@ -37,11 +37,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     output = tmp_path_factory.mktemp("full")
     synthetic.dataset(output)
     with running(output, search=ScriptedSearch()) as served:
-        served.feed.apply(synthetic.events(), synthetic.POSITION)
-        for line in synthetic.lines(10_000):
-            served.feed.hear("log.master", line)
-        for second in range(4):
-            served.feed.hear("stats.gauges", synthetic.document(1_000, second))
+        fill(served, lines=10_000, workers=1_000, seconds=4)
         yield served
 
 

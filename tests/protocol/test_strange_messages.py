@@ -46,7 +46,16 @@ services = st.one_of(st.just("twitter"), words)
 steps = st.builds(wire.Step, tokens, numbers, records, words, numbers, accounts, numbers)
 outcomes = st.sampled_from(["", *(outcome.value for outcome in Outcome)])
 ends = st.builds(
-    wire.End, tokens, st.sampled_from(sorted(wire.ENDS)), numbers, records, outcomes, accounts, numbers, words
+    wire.End,
+    tokens,
+    st.sampled_from(sorted(wire.ENDS)),
+    numbers,
+    records,
+    outcomes,
+    accounts,
+    numbers,
+    words,
+    stored=st.sampled_from((0, 1)),
 )
 from_workers: Any = st.one_of(
     st.builds(wire.Hello, words, words, services, st.lists(operations, max_size=3), numbers, callers, spents, reports),

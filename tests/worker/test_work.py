@@ -131,7 +131,7 @@ def test_pages_are_stored_told_and_waited_for_and_the_last_one_is_merged(tmp_pat
     assert ids_in(first.payload) == [9, 8]
     assert list(bench.dataset.segments()) == [Segment(TOKEN, first.length)]
     end = bench.end()
-    assert end._replace(payload=b"") == wire.End(TOKEN, wire.DONE, 3, 4, "complete", ["77"], 0, "")
+    assert end._replace(payload=b"") == wire.End(TOKEN, wire.DONE, 3, 4, "complete", ["77"], 0, "", stored=1)
     assert ids_in(end.payload) == [5]
     assert bench.stored() == [9, 8, 7, 5]
     receipt = bench.dataset.receipt(USER, Operation.TIMELINE)
@@ -150,7 +150,7 @@ def test_a_job_goes_on_where_an_earlier_lease_ended(tmp_path: Path) -> None:
     dataset, length = before(tmp_path)
     pages = Pages(TWO, ONE, LAST)
     bench = Bench(tmp_path, pages, dataset, steps=1, records=2, cursor="1", segments=[["t1", length]])
-    assert bench.end()._replace(payload=b"") == wire.End(TOKEN, wire.DONE, 3, 4, "complete", ["77"], 0, "")
+    assert bench.end()._replace(payload=b"") == wire.End(TOKEN, wire.DONE, 3, 4, "complete", ["77"], 0, "", stored=1)
     step = bench.told[0]
     assert isinstance(step, wire.Step)
     assert (step.step, step.records) == (2, 3)
