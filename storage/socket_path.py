@@ -31,8 +31,9 @@ def url_beside(directory: Path) -> str:
 
 
 def short(directory: Path) -> Path:
-    """A path to `directory` by which its socket can be reached: the same, or a link to it if that is too long."""
-    if len(os.fsencode(directory / SOCKET)) <= LONGEST_SOCKET_PATH:
+    """A path to `directory` by which its socket can be reached: the same, or a link to it if that is too long, or has
+    letters that a URL and the locale may take for different bytes."""
+    if str(directory).isascii() and len(os.fsencode(directory / SOCKET)) <= LONGEST_SOCKET_PATH:
         return directory
     name = f"tmatic-{os.getuid()}-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]}"
     private = Path(tempfile.gettempdir(), name)

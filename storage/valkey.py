@@ -21,6 +21,7 @@ import platform
 import re
 import signal
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -337,6 +338,9 @@ class EmbeddedValkey:
             socket_timeout=ANSWER_TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
             decode_responses=True,
+            # It tells of folders, as the bytes that their names are.
+            encoding=sys.getfilesystemencoding(),
+            encoding_errors="surrogateescape",
         )
 
 
