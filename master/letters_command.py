@@ -58,7 +58,7 @@ def _settle(letters: tuple[str, ...], everything: bool, settings: Settings, word
     if everything == bool(letters):
         raise UsageError(f"say which letters to {word}, as T:22013880, or --all; `tmatic-master dead` lists them")
     for name in letters:
-        if not is_name(name):
+        if not is_name(name) or not name.isprintable():  # an account of bytes that are no text is nobody's
             raise UsageError(f"a letter is OPERATION:ACCOUNT, as T:22013880, not {name[:80]!r}")
     masters = Masters(settings)
     with reading(settings) as opened:

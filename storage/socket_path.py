@@ -31,9 +31,9 @@ def url_beside(directory: Path) -> str:
 
 
 def short(directory: Path) -> Path:
-    """A path to `directory` by which its socket can be reached: the same, or a link to it if that is too long, or is
-    not UTF-8, as URLs are."""
-    if len(os.fsencode(directory / SOCKET)) <= LONGEST_SOCKET_PATH and _is_utf8(directory):
+    """A path to `directory` by which its socket can be reached: the same, or a link to it if that is too long, or has
+    letters that a URL and the locale may take for different bytes."""
+    if str(directory).isascii() and len(os.fsencode(directory / SOCKET)) <= LONGEST_SOCKET_PATH:
         return directory
     name = f"tmatic-{os.getuid()}-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]}"
     private = Path(tempfile.gettempdir(), name)
@@ -53,12 +53,3 @@ def short(directory: Path) -> Path:
         link.unlink()
     link.symlink_to(directory)
     return link
-
-
-def _is_utf8(path: Path) -> bool:
-    """Whether a path is one in a text: what is not has bytes in it that stand for themselves."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        return False
-    return True

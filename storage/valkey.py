@@ -21,6 +21,7 @@ import platform
 import re
 import signal
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -357,7 +358,9 @@ class EmbeddedValkey:
             socket_timeout=ANSWER_TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
             decode_responses=True,
-            encoding_errors="surrogateescape",  # it tells paths, which may have any bytes in them
+            # It tells of folders, as the bytes that their names are.
+            encoding=sys.getfilesystemencoding(),
+            encoding_errors="surrogateescape",
         )
 
 

@@ -133,3 +133,19 @@ def test_a_terminal_that_does_not_wait_gets_all_that_is_printed() -> None:
         while part := ours.recv(1 << 16):
             got += len(part)
         assert (process.wait(TIMEOUT_S), got) == (0, 2_000_001)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("services.emulator.cli", "--host", "h\udce9", "--port", "0"), "is no name of a host"),
+        (("services.emulator.cli", "--host", "a..b", "--port", "0"), "is no name of a host"),
+        (("master.command", "requeue", "T:\udce9", "--output", "none"), "a letter is OPERATION:ACCOUNT"),
+        (("master.command", "drop", "T:\udce9", "--output", "none"), "a letter is OPERATION:ACCOUNT"),
+        (("master.command", "status", "--output", "o\udce9"), "holds no crawl"),
+    ],
+)
+def test_an_argument_that_is_no_text_is_refused_in_a_sentence(words: tuple[str, ...], why: str) -> None:
+    done = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, capture_output=True, timeout=TIMEOUT_S)
+    said = done.stderr.decode()
+    assert (done.returncode, said.count("\n")) == (2, 1) and why in said, said

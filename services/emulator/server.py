@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl
 import httptools
 import uvloop
 
-from protocol.errors import TmaticError
+from protocol.errors import TmaticError, UsageError
 from protocol.stopping import stop_signals
 from services.emulator.answers import Answer, Cut, Refused, Request
 from services.emulator.calls import Service
@@ -66,6 +66,8 @@ class Emulator:
             server = await loop.create_server(lambda: Connection(self), host, port, backlog=1024)
         except OSError as error:
             raise TmaticError(_why_not(host, port, error)) from error
+        except UnicodeError as error:
+            raise UsageError(f"--host {host[:80]!r} is no name of a host") from error
         stop = asyncio.Event()
         for number in stop_signals():
             loop.add_signal_handler(number, stop.set)

@@ -137,6 +137,20 @@ def test_a_crawl_goes_well_in_the_most_telling_environments(row: Row, folder: Pa
 
 @pytest.mark.soak
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("row", cases(ROWS))
+@pytest.mark.parametrize("row", cases(tuple(row for row in ROWS if row.crawlable)))
 def test_a_crawl_goes_well_in_every_environment(row: Row, folder: Path, locales: Path) -> None:
     crawled(row, folder, locales)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_dataset_in_a_folder_whose_name_is_no_text_is_crawled_and_audited(folder: Path, locales: Path) -> None:
+    output = "daten-\udce9/o"
+    row = Row("as it is")
+    ended = run_in(row, ["tmatic-crawl", TARGETS, "--output", output, *CRAWL], folder, locales)
+    assert ended.code == 0, ended
+    # Another master adopts what is there.
+    ended = run_in(row, ["tmatic-master", "audit", "--output", output], folder, locales)
+    assert ended.code == 0, ended
+    settings = json.loads((folder / output / "manifest.json").read_bytes())["settings"]
+    assert settings["output_directory"] == r"daten-\xe9/o"
