@@ -6,6 +6,7 @@ process of those that are started, is in the environment.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -121,15 +122,15 @@ def ended(process: subprocess.Popen[bytes], folder: Path) -> Outcome:
 
 
 def belonging(folder: Path) -> dict[int, str]:
-    """The processes that were started in that environment, directly or not; one that is over but not buried as well."""
-    mark, found = os.fsencode(f"|{folder}"), dict[int, str]()
+    """The processes that were started there, directly or not: by their environment or, since a Valkey writes its title
+    over that, by the folder that they are in."""
+    mark, place, found = os.fsencode(f"|{folder}"), folder.resolve(), dict[int, str]()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            try:
-                if mark in (entry / "environ").read_bytes():
+            with contextlib.suppress(OSError):
+                inside = place in (there := (entry / "cwd").readlink(), *there.parents)
+                if inside or mark in (entry / "environ").read_bytes():
                     found[int(entry.name)] = os.fsdecode((entry / "cmdline").read_bytes().replace(b"\0", b" "))
-            except OSError:
-                continue
     return found
 
 
