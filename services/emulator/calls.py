@@ -3,8 +3,8 @@
 What the service does where its documentation is silent, and so does this one: a timeline or list of a protected or a
 suspended account is 401 "Not authorized."; of a deleted or unknown one 404 with code 34; a suspended account shows
 itself only in users/show (403, code 63) and is left out of users/lookup like a deleted one. A parameter that cannot be
-read is 403 with code 44, a missing account 400 with code 25. Counts above the largest page are cut to it. `include_rts`
-and `exclude_replies` change nothing: seeded accounts do not repost.
+read is 403 with code 44, a missing account 400 with code 25. Counts above the largest page are cut to it. What
+`include_rts=false` and `exclude_replies` leave out has been counted before, so that a page may be short, or empty.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ LIST_PAGE = 5000
 LOOKUP_MOST = 100
 _MOST_ID = (1 << 63) - 1
 _TRUE = frozenset({"true", "t", "1"})
+_FALSE = frozenset({"false", "f", "0"})
 _TOKEN_PATH = "/oauth2/token"
 _VERSIONS = ("/1.1/", "/1/")
 _PAGE_MISSING = (404, 34, "Sorry, that page does not exist.")
@@ -128,7 +129,12 @@ class Service:
         start = max(self.withheld, self.world.locate(account, max_id) if max_id < _MOST_ID else 0)
         stop = self.world.locate(account, since_id) if since_id else account.posts
         length = trial.shortened(max(0, min(stop - start, count)))
-        style = Style(_flag(request, "tweet_mode", "extended"), _flag(request, "trim_user"))
+        style = Style(
+            extended=_flag(request, "tweet_mode", "extended"),
+            trim_user=_flag(request, "trim_user"),
+            reposts=request.params.get("include_rts", "").lower() not in _FALSE,
+            replies=not _flag(request, "exclude_replies"),
+        )
         return b"[" + b",".join(self.world.posts(account, start, start + length, style)) + b"]"
 
     def _followers(self, request: Request, caller: Caller, trial: Trial, now: float) -> bytes:

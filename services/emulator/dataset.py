@@ -1,6 +1,7 @@
 """A world from a directory of `.twt`, `.fws` and `.inf` files, as the crawler writes them, plain or gzip.
 
-Posts and follower lists are served as stored. A profile is the one stored in an `.inf` file, else that inside the
+Posts are served as stored, or in the other form of their text if that is asked for; what was stored cut stays so.
+Follower lists are served as stored. A profile is the one stored in an `.inf` file, else that inside the
 account's newest post, else a stand-in from the seed. Every account that a file names is public. Only numeric ids are
 served; other files are left aside and counted in `/_truth/world`.
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from protocol.errors import UsageError
 from services.emulator.encoding import dumps
+from services.emulator.forms import in_style
 from services.emulator.lists import Lists
 from services.emulator.posts import Pen
 from services.emulator.world import VISIBLE_POSTS, Account, Facts, State, Style
@@ -125,7 +127,8 @@ class DatasetWorld:
         return bisect_left(self._posts(account.id)[0], -post, key=int.__neg__)
 
     def posts(self, account: Account, start: int, stop: int, style: Style) -> list[bytes]:
-        return self._posts(account.id)[1][start:stop] if account.id in self._timelines else []
+        lines = self._posts(account.id)[1][start:stop] if account.id in self._timelines else []
+        return list(filter(None, (in_style(line, style) for line in lines)))
 
     def post_ids(self, account: Account) -> list[int]:
         return self._posts(account.id)[0].copy() if account.id in self._timelines else []

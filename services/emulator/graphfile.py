@@ -16,7 +16,6 @@ from pathlib import Path
 
 from protocol.errors import UsageError
 from services.emulator.lists import Lists
-from services.emulator.posts import Pen
 from services.emulator.seeded import SeededWorld
 from services.emulator.world import Account, Facts, State
 
@@ -48,7 +47,7 @@ class GraphWorld(SeededWorld):
             rank[places[number]] = place
         sources = array("I", map(rank.__getitem__, sources))
         targets = array("I", map(rank.__getitem__, targets))
-        super().__init__(ids, Pen(seed, ids[:500]))
+        super().__init__(ids, seed, ids[:500])
         self._path = path
         self._seed = seed
         self._followers = Lists(len(ids), targets, sources)

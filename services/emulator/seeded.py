@@ -15,9 +15,9 @@ from services.emulator.world import VISIBLE_POSTS, Account, Facts, State, Style
 class SeededWorld(ABC):
     """A world whose accounts are `ids` (rising), and in which only the lists differ from kind to kind."""
 
-    def __init__(self, ids: array[int], pen: Pen) -> None:
+    def __init__(self, ids: array[int], seed: int, mentioned: Sequence[int]) -> None:
         self._ids = ids
-        self._pen = pen
+        self._pen = Pen(seed, mentioned, self._shown)
 
     def ids(self, start: int, count: int) -> list[int]:
         return self._ids[start : start + count].tolist()
@@ -35,6 +35,12 @@ class SeededWorld(ABC):
     def _account(self, place: int) -> Account:
         user = self._ids[place]
         return Account(user, self.state(place), min(VISIBLE_POSTS, self._pen.author(user).statuses), place)
+
+    def _shown(self, user: int) -> tuple[bytes, int] | None:
+        account = self.find(user)
+        if account is None or account.state is not State.PUBLIC:
+            return None
+        return self.profile(account), account.posts
 
     def profile(self, account: Account) -> bytes:
         return self._pen.profile(account.id, account.state, self.follower_count(account), self.friend_count(account))

@@ -23,7 +23,6 @@ from random import Random
 from services.emulator.authors import NEWEST_MS, SNOWFLAKE_EPOCH_MS
 from services.emulator.bitplanes import Planes
 from services.emulator.hashing import digest64, mix
-from services.emulator.posts import Pen
 from services.emulator.seeded import SeededWorld
 from services.emulator.world import Account, Facts, State
 
@@ -49,7 +48,7 @@ class SyntheticWorld(SeededWorld):
         self._seed = seed
         draw = Random(digest64("world", seed, users)).random
         ids = _draw_ids(users, draw)
-        super().__init__(ids, Pen(seed, [ids[int(draw() * users)] for _ in range(500)]))
+        super().__init__(ids, seed, [ids[int(draw() * users)] for _ in range(500)])
         self._degrees = _draw_degrees(users, draw)
         self._steps = _draw_steps(users, self._degrees, draw)
         self._order = array("i", [-1]) * users

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from services.emulator.answers import Answer, Request
 from services.emulator.calls import Service
 from services.emulator.encoding import dumps
+from services.emulator.world import Account, Style
 
 PREFIX = "/_truth"
 _MOST_IDS = 1_000_000
@@ -12,6 +16,7 @@ _ROUTES = {
     "GET /_truth/world": "the world in a few figures",
     "GET /_truth/ids?start=0&count=1000": "ids of all accounts, rising; at most a million at a time",
     "GET /_truth/account/ID": "state, post ids, followers and friends of one account, whole and newest first",
+    "GET /_truth/posts/ID": "the texts and hashtags of an account's posts as they were written, newest first",
     "GET /_truth/requests": "what was asked: totals, by path and status, by path and caller, 429s",
     "GET /_truth/identities?at_least=2": "requests answered in full at least so often; 0 gives all",
     "POST /_truth/reset": "as after the start: counts, windows and faults from the beginning",
@@ -65,11 +70,23 @@ class TruthCalls:
             return service.tally.identities(_parameter(request, "at_least", 1))
         if name.startswith("account/"):
             return self._account(name.removeprefix("account/"))
+        if name.startswith("posts/"):
+            return self._posts(name.removeprefix("posts/"))
         return None
+
+    def _find_account(self, text: str) -> Account | None:
+        return self._service.world.find(int(text)) if text.isascii() and text.isdigit() and len(text) < 20 else None
+
+    def _posts(self, text: str) -> object:
+        account = self._find_account(text)
+        if account is None:
+            return None
+        lines = self._service.world.posts(account, 0, account.posts, Style(extended=True, trim_user=True))
+        return {"posts": [_as_written(json.loads(line)) for line in lines]}
 
     def _account(self, text: str) -> object:
         world = self._service.world
-        account = world.find(int(text)) if text.isascii() and text.isdigit() and len(text) < 20 else None
+        account = self._find_account(text)
         if account is None:
             return None
         return {
@@ -80,6 +97,24 @@ class TruthCalls:
             "followers": list(world.followers(account, 0, world.follower_count(account))),
             "friends": list(world.friends(account, 0, world.friend_count(account))),
         }
+
+
+def _as_written(post: dict[str, Any]) -> dict[str, object]:
+    """What a person reads of a post: of a repost what it reposts, of a quote what it quotes too."""
+    reposted, quoted = post.get("retweeted_status"), post.get("quoted_status")
+    kind = "repost" if reposted else "quote" if quoted else "plain"
+    said = {"id": post["id"], "kind": kind, **_text(reposted or post)}
+    if other := reposted or quoted:
+        said["of"] = other["id"]
+    if quoted and not reposted:
+        said["quoted"] = _text(quoted)
+    return said
+
+
+def _text(post: dict[str, Any]) -> dict[str, object]:
+    """A text and its hashtags; a dataset may have one that was cut when it was stored."""
+    tags = post.get("entities", {}).get("hashtags", [])
+    return {"text": post.get("full_text", post.get("text", "")), "hashtags": [tag["text"] for tag in tags]}
 
 
 def _parameter(request: Request, name: str, default: int) -> int:

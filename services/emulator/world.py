@@ -38,10 +38,13 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How posts are written out: `extended` has `full_text` for `text`, `trim_user` only the author's id."""
+    """How posts are written out: `extended` has `full_text` for `text`, `trim_user` only the author's id; and whether
+    reposts and replies are among them, which otherwise leave a page shorter."""
 
     extended: bool = False
     trim_user: bool = False
+    reposts: bool = True
+    replies: bool = True
 
 
 class World(Protocol):
@@ -78,7 +81,8 @@ class World(Protocol):
         """The position of the newest visible post with an id of at most `post`; `account.posts` if there is none."""
 
     def posts(self, account: Account, start: int, stop: int, style: Style) -> list[bytes]:
-        """The posts from position `start` up to `stop`, each one JSON object without line breaks."""
+        """The posts from position `start` up to `stop` as the style has them, each one JSON object without line
+        breaks."""
 
     def post_ids(self, account: Account) -> list[int]:
         """The ids of all visible posts."""

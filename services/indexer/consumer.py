@@ -54,7 +54,7 @@ class Indexer:
         if self._progress.position is None and self._dataset.is_there and strays(self._dataset, self._index):
             self.resynchronise(position)  # what the events tell of is on file, or is when its job ends
             return
-        progress = Progress(position, dict(self._progress.open))
+        progress = self._progress.at(position)
         changes = self._changes(events, progress)
         last: dict[str, Document | None] = {}
         for part in bounded(changes):

@@ -3,6 +3,15 @@
 The v1.1 form of Twitter is read first (`text` or `full_text`, `user`, `entities`, `coordinates`); the v2 form, and what
 Mastodon and Bluesky call the same things, are read as far as they say them. Whatever else a line holds stays in the
 dataset. A field that is missing or has a strange form is left out: a post is never refused for it, unless it has no id.
+
+One text is found alike in whichever form it stands:
+
+| form | the text, with its hashtags |
+|---|---|
+| plain | `text` |
+| extended | `full_text`, at the top or in `extended_tweet` |
+| repost | the whole one of `retweeted_status` or `reblog`, not the cut one around it, behind its `RT @name: ` |
+| quote | the post's own, then `QT @name: ` and that of `quoted_status`, `quote` or `embed` |
 """
 
 from __future__ import annotations
@@ -29,12 +38,16 @@ LONGEST_TEXT: Final = 20_000
 MOST_TAGS: Final = 100
 """Hashtags of one post."""
 
+READING: Final = 2
+"""Which reading of posts this is: rises when a line that was indexed before would be indexed otherwise now."""
+
 LATEST: Final = 2**32 - 1
 """Seconds since 1970, in the year 2106: what is later counts as then."""
 
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _V1_TIME: Final = re.compile(r"\w{3} (\w{3}) (\d\d) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d) (\d{4})", re.ASCII)
 _SNOWFLAKE_EPOCH_MS: Final = 1_288_834_974_657
+_REPOSTED: Final = re.compile(r"RT @[^\s:]{1,256}: ")
 _ESCAPES: Final = (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"))
 """What v1.1 writes for these three in texts."""
 
@@ -120,17 +133,23 @@ def document(line: bytes, account: str) -> Document:
         )
     post: dict[str, Any] = orjson.loads(line)
     record = _object(post.get("record"))
-    author = _object(post.get("user")) or _object(post.get("account")) or _object(post.get("author"))
+    author = _author(post)
     point = _point(post)
+    original = _object(post.get("retweeted_status")) or _object(post.get("reblog"))
+    quoted = _quoted(original or post)
     return Document(
         id=identifier,
         account=account,
-        text=_text(_object(post.get("extended_tweet")), post, record)[:LONGEST_TEXT],
-        screen_name=_first(author, "screen_name", "username", "acct", "handle")[:256],
+        text=_whole_text(post, original, quoted)[:LONGEST_TEXT],
+        screen_name=_name(author),
         user_id=_first(author, "id_str", "id", "did") or _first(post, "author_id") or account,
         created_at=_time(_first(post, "created_at") or _first(record, "createdAt")),
-        hashtags=tuple(_tags(post)),
-        lang=keyword(_first(post, "lang", "language") or next(_texts(record.get("langs")), "")),
+        hashtags=tuple(_tags(post, original, quoted)),
+        lang=keyword(
+            _first(post, "lang", "language")
+            or next(_texts(record.get("langs")), "")
+            or _first(original, "lang", "language")
+        ),
         lat=point[0] if point else None,
         lon=point[1] if point else None,
     )
@@ -159,23 +178,68 @@ def _first(of: Mapping[str, Any], *names: str) -> str:
     return ""
 
 
-def _text(*places: Mapping[str, Any]) -> str:
-    for place in places:
+def _author(post: Mapping[str, Any]) -> dict[str, Any]:
+    return _object(post.get("user")) or _object(post.get("account")) or _object(post.get("author"))
+
+
+def _name(author: Mapping[str, Any]) -> str:
+    return _first(author, "screen_name", "username", "acct", "handle")[:256]
+
+
+def _quoted(post: Mapping[str, Any]) -> dict[str, Any]:
+    """What a post quotes; empty when it quotes nothing, or the service does not show it."""
+    if found := _object(post.get("quoted_status")) or _object(post.get("quote")):
+        return _object(found.get("quoted_status")) or found  # of Mastodon the quoted post is one further in
+    shown = _object(_object(post.get("embed")).get("record"))
+    shown = _object(shown.get("record")) or shown  # beside a picture
+    return shown if isinstance(shown.get("value"), dict) else {}
+
+
+def _places(post: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """Where the text and the hashtags of a post may stand, the whole text first."""
+    return _object(post.get("extended_tweet")), post, _object(post.get("record")), _object(post.get("value"))
+
+
+def _text(post: Mapping[str, Any]) -> str:
+    for place in _places(post):
         for name in ("full_text", "text", "content"):
             value = place.get(name)
-            if isinstance(value, str):
+            if isinstance(value, str) and value:
                 return value
     return ""
 
 
-def _tags(post: Mapping[str, Any]) -> list[str]:
-    entries = _list(_object(post.get("entities")).get("hashtags")) or _list(post.get("tags"))
+def _whole_text(post: Mapping[str, Any], original: Mapping[str, Any], quoted: Mapping[str, Any]) -> str:
+    text = _text(post)
+    if original and (whole := _text(original)):
+        begin = _REPOSTED.match(text)
+        text = (begin[0] if begin else "") + whole
+    if other := _text(quoted):
+        # What stands between the two keeps the last words of one and the first of the other from being a phrase.
+        text = f"{text}\nQT @{_name(_author(quoted))}: {other}"
+    return text
+
+
+def _tags(*posts: Mapping[str, Any]) -> list[str]:
+    """The hashtags of a post and of what it reposts or quotes, each once."""
     found: dict[str, None] = {}
-    for entry in entries[: 4 * MOST_TAGS]:
-        tag = keyword(_first(_object(entry), "text", "tag", "name").removeprefix("#"))
-        if tag and len(found) < MOST_TAGS:
-            found[tag] = None
+    for place in (place for post in posts for place in _places(post)):
+        for entry in _entries(place)[: 4 * MOST_TAGS]:
+            name = entry if isinstance(entry, str) else _first(_object(entry), "text", "tag", "name")
+            tag = keyword(name.removeprefix("#"))
+            if tag and len(found) < MOST_TAGS:
+                found[tag] = None
     return list(found)
+
+
+def _entries(place: Mapping[str, Any]) -> list[Any]:
+    """What a post lists as its hashtags: v1.1 and v2 below `entities`, Mastodon as `tags`, Bluesky within `facets`."""
+    facets = (_object(facet).get("features") for facet in _list(place.get("facets"))[: 4 * MOST_TAGS])
+    return (
+        _list(_object(place.get("entities")).get("hashtags"))
+        or _list(place.get("tags"))
+        or [feature for features in facets for feature in _list(features) if "tag" in _object(feature)]
+    )
 
 
 def _point(post: Mapping[str, Any]) -> tuple[float, float] | None:

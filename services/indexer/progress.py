@@ -15,7 +15,7 @@ how often a job began anew.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ import orjson
 
 from protocol.errors import MalformedError
 from protocol.jobs import Operation, Outcome
+from services.indexer.posts import READING
 from services.subscriber.consumer import Position
 
 MOST_OPEN: Final = 65_536
@@ -45,15 +46,17 @@ class Progress:
     """How far the events have been followed, and how far each job whose pages are in the index.
 
     `open` has, by operation and account, the number of records that were taken of the job; below zero when some are
-    missing.
+    missing. `reading` is how the posts of the index were read, the oldest of them.
     """
 
     position: Position | None = None
     open: dict[str, int] = field(default_factory=dict)
+    reading: int = READING
 
     def packed(self) -> str:
         """As the mark that is stored with the posts."""
-        return orjson.dumps({"position": str(self.position) if self.position else None, "open": self.open}).decode()
+        position = str(self.position) if self.position else None
+        return orjson.dumps({"position": position, "open": self.open, "reading": self.reading}).decode()
 
     @classmethod
     def unpacked(cls, mark: str | None) -> Progress:
@@ -63,13 +66,18 @@ class Progress:
         try:
             value = orjson.loads(mark)
             position = Position.parse(value["position"]) if value["position"] else None
-            return cls(position, {str(key): int(count) for key, count in value["open"].items()})
+            counts = {str(key): int(count) for key, count in value["open"].items()}
+            return cls(position, counts, int(value.get("reading", 1)))  # the first one did not say it
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise MalformedError(f"the index does not say how far it is: {error}") from error
 
     def with_all_broken(self) -> Progress:
         """The same, but of no open job are all pages here: the end of each will be read from its file."""
-        return Progress(self.position, dict.fromkeys(self.open, _BROKEN))
+        return replace(self, open=dict.fromkeys(self.open, _BROKEN))
+
+    def at(self, position: Position) -> Progress:
+        """The same at another position, to be led on from there."""
+        return replace(self, position=position, open=dict(self.open))
 
     def accounts(self) -> set[str]:
         """The accounts with posts in the index that may be in no file yet."""

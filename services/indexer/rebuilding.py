@@ -10,6 +10,7 @@ from protocol.logs import fields
 from services.indexer.filling import Told, fill
 from services.indexer.home import Home
 from services.indexer.index import TornError, Writer
+from services.indexer.posts import READING
 from services.indexer.progress import Progress
 from services.subscriber.consumer import Position
 from storage.files import FileDataset
@@ -35,7 +36,7 @@ def opened(home: Home, dataset: FileDataset) -> Writer:
     try:
         index = home.open()
         try:
-            Progress.unpacked(index.mark())
+            reading = Progress.unpacked(index.mark()).reading
         except MalformedError as error:
             index.close()
             raise TornError(str(error)) from error
@@ -44,6 +45,12 @@ def opened(home: Home, dataset: FileDataset) -> Writer:
         rebuilt = rebuild(home, dataset)
         log.info("the index is whole again", extra=fields(posts=rebuilt.posts))
         return rebuilt.index
+    if reading < READING:
+        log.warning(
+            "the index was made by an earlier version, which took less from reposts, quotes and long posts: say "
+            "`tmatic-indexer rebuild` to have all of them found",
+            extra=fields(place=home.present()),
+        )
     return index
 
 

@@ -179,7 +179,8 @@ def test_the_subscriber_of_the_manual_counts_what_the_dataset_says(tmp_path: Pat
     counted: dict[str, int] = {}
     for name, text in dataset(folder).items():
         for line in text.splitlines() if name.endswith(".twt") else ():
-            for tag in json.loads(line)["entities"].get("hashtags", ()):
+            post = json.loads(line)
+            for tag in post.get("retweeted_status", post)["entities"].get("hashtags", ()):
                 counted[tag["text"].lower()] = counted.get(tag["text"].lower(), 0) + 1
     assert counted
     assert sorted(tags.rows("select tag, posts from tags")) == sorted(counted.items())

@@ -118,7 +118,7 @@ def test_posts_are_asked_for_by_max_id_down_to_an_empty_page(service: Scripted) 
     assert (got.next, got.expected) == ("6", 4)
     assert line.posts("12", got.next, "").next == "4"
     assert line.posts("12", "4", "").next == ""
-    assert service.asked[0].params == {"user_id": "12", "count": "200", "since_id": "3"}
+    assert service.asked[0].params == {"user_id": "12", "count": "200", "since_id": "3", "tweet_mode": "extended"}
     assert service.asked[1].params["max_id"] == "6"
 
 
@@ -263,4 +263,21 @@ def test_the_first_trouble_with_an_endpoint_is_told_at_once_and_once(
     assert [record.message for record in caplog.records] == [
         "statuses/user_timeline: the service answers 500; it is asked again",
         "followers/ids: the service answers 503; it is asked again",
+    ]
+
+
+def test_posts_that_come_cut_all_the_same_are_stored_as_they_come_and_told_of_once(
+    service: Scripted, caplog: pytest.LogCaptureFixture
+) -> None:
+    cut = {"id": 9, "text": "long… https://t.co/x", "truncated": True}
+    repost = {"id": 8, "text": "RT", "truncated": False, "retweeted_status": {**cut, "id": 1}}
+    whole = {"id": 7, "full_text": "all", "truncated": False, "quoted_status": cut}
+    service.answers(page(whole), page(cut, repost, whole), page(cut))
+    line = reader(service)
+    assert line.posts("12", "", "").records and not caplog.messages
+    got = line.posts("12", "", "")
+    assert [orjson.loads(record.line) for record in got.records] == [cut, repost, whole]
+    assert line.posts("12", "", "").records
+    assert [message.partition(";")[0] for message in caplog.messages] == [
+        "the service cuts long posts although they are asked for whole"
     ]

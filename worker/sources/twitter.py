@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import logging
 import socket
 from collections.abc import Callable, Sequence
 from email.utils import parsedate_to_datetime
@@ -22,6 +23,7 @@ from typing import Any
 
 from protocol.errors import MalformedError, UsageError
 from protocol.jobs import Operation, Outcome
+from protocol.logs import fields
 from protocol.messages import Caller
 from protocol.settings import Settings
 from protocol.ways import ways_of
@@ -41,15 +43,37 @@ ENDPOINTS = {
     Operation.UPDATE: TIMELINE,
 }
 POSTS_AT_ONCE, FOLLOWERS_AT_ONCE, PROFILES_AT_ONCE = 200, 5000, 100
+WHOLE = "extended"
+"""The form in which texts of more than 140 characters come whole; without it they are cut."""
 VERSION = "/1.1"
 """The API's version in each path, whether or not --base-url ends with it."""
 END = "0"
 """The cursor behind the last page of a list."""
 
+log = logging.getLogger(__name__)
+
 _NOBODY_KNOWN = 17
 _MOST_DIGITS = 15
 _MOST_POSTS = 1 << 53
 """A service that counts more posts of an account is not believed."""
+
+
+class Cuts:
+    """Posts that came cut although they were asked for whole: a service that knows no longer ones does so. They are
+    kept as they came, and told of once."""
+
+    def __init__(self) -> None:
+        self._told = False
+
+    def look(self, user: str, posts: list[dict[str, Any]]) -> None:
+        """Look at a page of an account's posts."""
+        cut = 0 if self._told else sum(_is_cut(post) for post in posts)
+        if cut:
+            self._told = True
+            log.warning(
+                "the service cuts long posts although they are asked for whole; they are stored as they come",
+                extra=fields(user=user, cut=cut, posts=len(posts)),
+            )
 
 
 class Twitter:
@@ -67,6 +91,7 @@ class Twitter:
         self._proxy = ways.proxy(settings.base_url)
         self._telephone = Telephone(Http(user_agent(settings.contact), ways), manners)
         self.budgets = self._telephone.budgets
+        self._cuts = Cuts()
         self._addresses = dict.fromkeys(settings.bind_ip)
         for address in self._addresses:
             _check_address(address)
@@ -100,18 +125,19 @@ class Twitter:
 
         else:
             raise ServiceError(f"the job is to be asked for as {who}, and this worker is not that caller")
-        return TwitterReader(Asking(self._telephone, meter, who, address, said, told), self._base, self._headers)
+        asking = Asking(self._telephone, meter, who, address, said, told)
+        return TwitterReader(asking, self._base, self._headers, self._cuts)
 
 
 class TwitterReader:
     """The calls of one lease."""
 
-    def __init__(self, asking: Asking, base: str, headers: dict[str, str]) -> None:
-        self._asking, self._base, self._headers = asking, base, headers
+    def __init__(self, asking: Asking, base: str, headers: dict[str, str], cuts: Cuts) -> None:
+        self._asking, self._base, self._headers, self._cuts = asking, base, headers, cuts
 
     def posts(self, user: str, cursor: str, since: str) -> Got:
-        """Posts up to and with the id `cursor`. Pages may be short: only an empty one is the end."""
-        params = {"user_id": user, "count": str(POSTS_AT_ONCE)}
+        """Posts up to and with the id `cursor`, whole. Pages may be short: only an empty one is the end."""
+        params = {"user_id": user, "count": str(POSTS_AT_ONCE), "tweet_mode": WHOLE}
         if cursor:
             params["max_id"] = cursor
         if since:
@@ -119,6 +145,7 @@ class TwitterReader:
         posts = self._asking.ask(self._call(TIMELINE, params), _documents)
         if not posts:
             return Got((), "")
+        self._cuts.look(user, [post for _, post in posts])
         records = tuple(record for record, _ in posts)
         _, newest = posts[0]
         # A service that does not go back any further must not lead us forward again.
@@ -218,6 +245,13 @@ def _id(document: dict[str, Any]) -> str:
     found = document.get("id_str", document.get("id"))
     text = str(found) if isinstance(found, int | str) else ""
     return text if _is_number(text) else ""
+
+
+def _is_cut(post: dict[str, Any]) -> bool:
+    """Whether the text of a post, or of what it reposts, is not there as a whole."""
+    original = post.get("retweeted_status")
+    whole = original if isinstance(original, dict) else post
+    return whole.get("truncated") is True and "full_text" not in whole and "extended_tweet" not in whole
 
 
 def _statuses_count(post: dict[str, Any]) -> int | None:

@@ -14,13 +14,23 @@ export function read(post) {
     id: String(post.id_str || post.id || post.uri || ""),
     author,
     name: String(post.screen_name || user.screen_name || author || "unknown"),
-    text: String(post.full_text || post.text || ""),
+    text: whole_text(post),
     at: moment_of(post.created_s ?? post.created_at),
     language: String(post.language || post.lang || ""),
     tags: (Array.isArray(tags) ? tags : []).map((tag) => String(tag && typeof tag === "object" ? tag.text || "" : tag)).filter(Boolean).slice(0, 12),
     place: String(post.place && typeof post.place === "object" ? post.place.full_name || "" : post.place || ""),
     point: typeof point[0] === "number" && typeof point[1] === "number" ? point : null,
   };
+}
+
+/** The whole text: of a repost what it reposts, of a quote what it quotes too. */
+function whole_text(post) {
+  const said = (one) => String((one && ((one.extended_tweet && one.extended_tweet.full_text) || one.full_text || one.text)) || "");
+  const text = said(post);
+  const original = post.retweeted_status;
+  const whole = said(original) ? `${(text.match(/^RT @[^\s:]+: /) || [""])[0]}${said(original)}` : text;
+  const quoted = (original || post).quoted_status;
+  return said(quoted) ? `${whole}\nQT @${(quoted.user && quoted.user.screen_name) || ""}: ${said(quoted)}` : whole;
 }
 
 /** A card. `options`: wanted (words to mark), tag(name) when a hashtag is chosen, of (the account whose timeline it is). */
