@@ -226,8 +226,8 @@ class Settings:
     caller: str = setting(
         "",
         "worker",
-        "As whom the service counts this worker, where it counts addresses: one name for all workers that call from the "
-        "same public address, another for each further address. Gives nobody a larger quota. Empty: workers without "
+        "As whom the service counts this worker, where it counts addresses: one name for all that call from the same "
+        "public address, another for each further address. It gives nobody a larger quota. Empty: workers without "
         "--bind-ip share one budget.",
         form=NAME_OR_NONE,
     )

@@ -4,7 +4,7 @@
 |---|---|
 | an answer that can be read | that is it |
 | no answer, 5xx, a truncated body, no JSON | again, after a short and growing rest; at most `max_attempts` in all |
-| 5xx that says when to come back (Retry-After) | the job goes back: the budget rests as long; the try counts all the same |
+| 5xx that says when to come back (Retry-After) | the job goes back, and the budget rests as long; the try counts |
 | 429 | the job goes back: the budget rests until the later of its reset and Retry-After, else `toomany_sleep_s` |
 | another refusal | what it means is the source's to say |
 

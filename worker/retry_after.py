@@ -3,9 +3,9 @@
 | it says | then |
 |---|---|
 | seconds | as long, from the arrival of the answer |
-| a date | as long as that date lies behind the answer's own Date, so that no clock need be right; without a Date, ours |
+| a date | as long as it lies behind the answer's own Date, so that no clock need be right; without that, behind ours |
 | a date that is past, 0 | nothing: come back as one pleases |
-| more than `LONGEST_S` | `LONGEST_S`: to ask once a day does no harm, and a value that is wrong must not end a crawl |
+| more than `LONGEST_S` | `LONGEST_S`: to ask once a day does no harm, and a wrong value must not end a crawl |
 | less than nothing, a fraction, anything else | nothing |
 """
 

@@ -67,8 +67,8 @@ class Tally:
         counts[1] += full
 
     def requests(self) -> dict[str, object]:
-        """Everything but the identities. `beyond_budget` are the requests that the window did not hold (429), `too_soon`
-        those that came again before the time that their refusal named in Retry-After."""
+        """Everything but the identities. `beyond_budget` are the requests that the window did not hold (429),
+        `too_soon` those that came again before the time that their refusal named in Retry-After."""
         by_path: dict[str, dict[str, int]] = {}
         for (endpoint, status), count in sorted(self._answers.items()):
             by_path.setdefault(endpoint, {})[str(status)] = count

@@ -6,8 +6,7 @@ import time
 from email.utils import formatdate
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from protocol.messages import BudgetReport
 from protocol.parts import RESTS_AS_ASKED, RESTS_FOR_RATE
