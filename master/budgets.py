@@ -10,6 +10,7 @@ Rules it keeps:
   * A grant whose holder vanished counts as spent until the window resets. If it vanished between two windows, it may
     have begun one that nobody told of, and which lasts no longer than the longest that was seen.
   * After a refusal for the rate nothing is granted until the rest is over that the service, or else the worker, names.
+    So it is where the service says when to come back for another reason; that says nothing of its limits.
   * When a window is over the whole limit is there again, less what may still be spent.
   * A request that was sent and not answered is in doubt as long as its worker says so, or until every window is over in
     which it can have been counted. What a worker that vanished was in doubt of counts as a grant that vanished.
@@ -26,6 +27,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
 from protocol.messages import BudgetReport
+from protocol.parts import RESTS_FOR_RATE
 from protocol.windows import LONGEST_MS, SAME_S, Window
 
 UNMETERED = 1 << 30
@@ -133,11 +135,12 @@ class Budget(Window):
         if said.limit < 0:
             self.unmetered = self.unmetered or (self.limit is None and not self.refused)
         elif 0 < said.reset_in_ms <= LONGEST_MS:
-            self.unmetered = False
             if not said.window:
-                self.refused = True
+                if said.remaining == RESTS_FOR_RATE:
+                    self.refused, self.unmetered = True, False
                 self.rest(now + said.reset_in_ms / 1000)
                 return
+            self.unmetered = False
             self.longest = max(self.longest, said.reset_in_ms / 1000)
             self.pass_time(now)
             before = self.ends_at

@@ -1,6 +1,7 @@
 """Where settings come from: `tmatic.toml`, then the environment, then flags; the later one wins.
 
-An unknown key is refused, since a setting that is misspelt and silently ignored costs somebody a week of crawling.
+An unknown key is refused, since a setting that is misspelt and silently ignored costs somebody a week of crawling. What
+Kubernetes puts into every environment of its own accord is passed over (`protocol.service_links`).
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ import click
 
 from protocol.completion import PATH, OneOf
 from protocol.errors import UsageError
-from protocol.setting import LONGEST_TEXT, Row
+from protocol.service_links import is_service_link
+from protocol.setting import LONGEST_TEXT, PREFIX, Row
 from protocol.settings import TABLE, Settings
 from protocol.ways import holds_password
 
 FILE: Final = "tmatic.toml"
-PREFIX: Final = "TMATIC_"
 LARGEST_FILE: Final = 1 << 20
 """Bytes."""
 MARK: Final = "\ufeff"
@@ -154,7 +155,7 @@ def _from_file(config: Path | None) -> dict[str, Any]:
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for variable in sorted(environment):
-        if not variable.startswith(PREFIX):
+        if not variable.startswith(PREFIX) or is_service_link(variable, environment[variable]):
             continue
         row = _known(variable.removeprefix(PREFIX).lower(), "", lambda name: PREFIX + name.upper())
         if row.name in values:

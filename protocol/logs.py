@@ -22,9 +22,13 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from protocol.errors import UsageError
+from protocol.service_links import service_links
+from protocol.setting import PREFIX
 from protocol.settings import Settings
 from protocol.streams import Dropping, is_screen
 from protocol.text import plain
+
+log = logging.getLogger(__name__)
 
 LONGEST_LINE: Final = 8_192
 """Characters of a message with what it is about; a traceback may follow."""
@@ -77,6 +81,10 @@ def set_up(command: str, settings: Settings, stream: TextIO | None = None) -> No
     logging.captureWarnings(True)
     # It tells of every retry, which we tell better ourselves.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
+    if links := service_links(os.environ, PREFIX):
+        log.debug(
+            "variables of Kubernetes services are no settings and are passed over", extra=fields(names=",".join(links))
+        )
 
 
 class _Lasting(logging.StreamHandler[TextIO]):

@@ -22,7 +22,8 @@ class Spent(NamedTuple):
 class BudgetReport(NamedTuple):
     """What a service said of a budget. A `limit` of -1: it said nothing, and counts nothing that we can see.
 
-    `window` is the reset time as the service wrote it, the name of the window, or 0 where the budget rests;
+    `window` is the reset time as the service wrote it, the name of the window, or 0 where the budget rests: `remaining`
+    is `RESTS_FOR_RATE` or `RESTS_AS_ASKED` then;
     `reset_in_ms` is how long from the sending of this message until then, by the worker's monotonic clock, 0 when it is
     over. `unanswered` are the requests of this run of the worker that were sent and got no answer, `counted` those
     among them that are in `remaining` by now.
@@ -36,6 +37,10 @@ class BudgetReport(NamedTuple):
     reset_in_ms: int
     unanswered: int = 0
     counted: int = 0
+
+
+RESTS_FOR_RATE, RESTS_AS_ASKED = 0, 1
+"""Why a budget rests: the service counts, and refused a request for its rate; or it only said when to come back."""
 
 
 class Caller(NamedTuple):

@@ -21,6 +21,8 @@ BOOLEANS: Final[dict[object, bool]] = dict.fromkeys((True, "yes", "true", "on", 
     (False, "no", "false", "off", "0"), False
 )
 
+PREFIX: Final = "TMATIC_"
+"""How the name of every setting begins in the environment."""
 LONGEST_TEXT: Final = 4096
 """Characters in one value; also bytes in a file that holds a secret."""
 
@@ -66,7 +68,7 @@ class Row:
     @property
     def variable(self) -> str:
         """Its name in the environment."""
-        return "TMATIC_" + self.name.upper()
+        return PREFIX + self.name.upper()
 
     @property
     def allowed(self) -> str:

@@ -18,6 +18,7 @@ NAME: Final = Form(
     "a name of at most 64 letters, digits, dots, dashes and underscores, a letter or digit first",
     "[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
 )
+NAME_OR_NONE: Final = Form(f"{NAME.words}; or empty", f"({NAME.pattern})?")
 LEDGER: Final = Form(
     "a URL with redis://, rediss://, unix:// or sentinel://, or empty", "((rediss?|unix|sentinel)://.+)?"
 )
@@ -221,6 +222,14 @@ class Settings:
     )
     bind_ip: tuple[str, ...] = setting(
         (), "worker", "The local addresses from which a worker calls, in turn. Not for evading limits."
+    )
+    caller: str = setting(
+        "",
+        "worker",
+        "As whom the service counts this worker, where it counts addresses: one name for all that call from the same "
+        "public address, another for each further address. It gives nobody a larger quota. Empty: workers without "
+        "--bind-ip share one budget.",
+        form=NAME_OR_NONE,
     )
     follow_rule: str = setting(
         "",

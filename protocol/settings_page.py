@@ -22,6 +22,10 @@ A setting can be said in three places. The later one wins:
 A key or variable that is not in the table is refused. The name that the original twittomatic had for a setting is
 understood in the file and in the environment. A relative path counts from the current directory, and yes and no may
 also be written true and false.
+
+In Kubernetes a service named `tmatic` or `tmatic-…` puts variables into every container (`TMATIC_PORT=tcp://…`,
+`TMATIC_MASTER_SERVICE_HOST`, `TMATIC_MASTER_PORT_8000_TCP_ADDR`, …). They are no settings, and are passed over; so say
+such a port by its flag or in the file, since the variable is taken. `enableServiceLinks: false` leaves them out.
 """
 
 

@@ -4,7 +4,8 @@
 |---|---|
 | an answer that can be read | that is it |
 | no answer, 5xx, a truncated body, no JSON | again, after a short and growing rest; at most `max_attempts` in all |
-| 429 | the job goes back: the budget rests until it resets, or for `toomany_sleep_s` where that is not said |
+| 5xx that says when to come back (Retry-After) | the job goes back, and the budget rests as long; the try counts |
+| 429 | the job goes back: the budget rests until the later of its reset and Retry-After, else `toomany_sleep_s` |
 | another refusal | what it means is the source's to say |
 
 An answer that does not say what is left, or says what cannot be, leaves its request in doubt, as no answer does: the
@@ -34,6 +35,7 @@ from worker.budgets import NOTHING_SAID, HeardBudgets
 from worker.grants import GrantEmptyError, Meter
 from worker.http import Answer, Call, Http, NoAnswerError
 from worker.patience import Patience
+from worker.retry_after import retry_after_s
 from worker.unavailable import UnavailableError
 
 T = TypeVar("T")
@@ -139,13 +141,13 @@ class Asking:
                 self._unanswered(call)
                 raise
             else:
-                self._answered(call, answer, sent_at)
+                away_s = self._answered(call, answer, sent_at)
                 if answer.status == TOO_MANY:
                     raise GrantEmptyError
                 try:
                     value = read(answer)
                 except TroubleError as trouble:
-                    words = str(trouble)
+                    words = str(trouble) + (f", and asks to be left alone for {away_s:g} s" if away_s else "")
                 except UnavailableError as gone:
                     if gone.outcome is not Outcome.DELETED or phone.proven:
                         raise
@@ -160,6 +162,8 @@ class Asking:
             if patience.again(name) >= manners.max_attempts:
                 patience.over(name)
                 raise ServiceError(f"{call.endpoint}: {words}; asked {number} times")
+            if phone.budgets.exhausted(time.monotonic(), self._who, call.endpoint):
+                raise GrantEmptyError  # the next turn of the loop may not ask: nobody waits for that with a job in hand
             self._meter.pause(rest_s(number))
 
     def _tell(self, call: Call, words: str) -> None:
@@ -171,21 +175,27 @@ class Asking:
     def _unanswered(self, call: Call) -> None:
         self._telephone.budgets.unanswered(time.monotonic(), self._who, call.endpoint)
 
-    def _answered(self, call: Call, answer: Answer, sent_at: float) -> None:
+    def _answered(self, call: Call, answer: Answer, sent_at: float) -> float:
+        """Take in what an answer says of limits; returns for how many seconds it asks to be left alone."""
         budgets, now = self._telephone.budgets, time.monotonic()
         report = self._budget(call, answer)
+        refuses = answer.status == TOO_MANY or answer.status >= 500
+        away_s = retry_after_s(answer.headers, answer.at) if refuses else 0.0
         if answer.status == TOO_MANY:
-            rest_s = report.reset_in_ms / 1000 if report else self._telephone.manners.toomany_sleep_s
-            budgets.refused(now, self._who, call.endpoint, rest_s)
-        elif report is None:
+            rest_s = max(report.reset_in_ms / 1000 if report else 0.0, away_s)
+            budgets.refused(now, self._who, call.endpoint, rest_s or self._telephone.manners.toomany_sleep_s)
+        elif away_s:
+            budgets.leave_alone(now, self._who, call.endpoint, away_s)
+        if report is None and answer.status != TOO_MANY:
             budgets.unanswered(now, self._who, call.endpoint)
             if any(value.startswith("-") for value in _words_of_limits(answer)):  # less than nothing is left
                 budgets.refused(now, self._who, call.endpoint, self._telephone.manners.toomany_sleep_s)
-            return
+            return away_s
         if report is not None:
             budgets.hear(now, report, sent_at)
         self._meter.answered()
         self._told(self._meter.spent)
+        return away_s
 
     def _budget(self, call: Call, answer: Answer) -> BudgetReport | None:
         """What an answer says of the budget, None when that is nothing to go by."""

@@ -14,6 +14,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from protocol.messages import BudgetReport
+from protocol.parts import RESTS_AS_ASKED, RESTS_FOR_RATE
 from protocol.windows import Window
 
 NOTHING_SAID = -1
@@ -47,7 +48,8 @@ class _Heard:
         if left_ms:
             said.append(BudgetReport(who, endpoint, limit, window.remaining or 0, window.name, left_ms))
         if rest_ms and (window.remaining or rest_ms > left_ms):
-            said.append(BudgetReport(who, endpoint, max(1, limit), 0, 0, rest_ms))
+            why = RESTS_FOR_RATE if self.refused or limit else RESTS_AS_ASKED
+            said.append(BudgetReport(who, endpoint, max(1, limit), why, 0, rest_ms))
         if self.silent and not self.refused and not limit:
             said.append(BudgetReport(who, endpoint, NOTHING_SAID, 0, 0, 0))
         if self.unanswered and not said:
@@ -79,6 +81,11 @@ class HeardBudgets:
             heard = self._of(who, endpoint)
             heard.refused = True
             heard.window.rest(now + rest_s)
+
+    def leave_alone(self, now: float, who: str, endpoint: str, rest_s: float) -> None:
+        """The service asked for nothing more to be sent for so long, and not for the rate of the requests."""
+        with self._lock:
+            self._of(who, endpoint).window.rest(now + rest_s)
 
     def unanswered(self, now: float, who: str, endpoint: str) -> None:
         """A request that was sent is given up, or the answer does not say what is left."""

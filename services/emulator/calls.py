@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from email.utils import formatdate
 
 from services.emulator.answers import Answer, Cut, NotAuthorized, Refused, Request
 from services.emulator.auth import Caller, bearer_token, consumer_key, identify
@@ -29,6 +30,8 @@ _TRUE = frozenset({"true", "t", "1"})
 _FALSE = frozenset({"false", "f", "0"})
 _TOKEN_PATH = "/oauth2/token"
 _VERSIONS = ("/1.1/", "/1/")
+_PUT_OFF = (429, 503)
+"""Refusals that may say when to come back."""
 _PAGE_MISSING = (404, 34, "Sorry, that page does not exist.")
 
 
@@ -78,6 +81,7 @@ class Service:
             except Refused as refused:
                 return Answer(refused.status, refused.body)
         identity = identity_of(endpoint, request.params)
+        self.tally.come(identity, now)
         address = Caller(f"address:{request.address}")
         try:
             header = request.headers.get("authorization", "")
@@ -85,21 +89,21 @@ class Service:
             _require_method(request, endpoint)
         except Refused as refused:
             window = self.windows.look(address.who, endpoint, app=False, now=now)
-            return self._told(endpoint, address, identity, Answer(refused.status, refused.body), SOUND, window)
+            return self._told(endpoint, address, identity, Answer(refused.status, refused.body), SOUND, window, now)
         granted, window = self.windows.spend(caller.who, endpoint, app=caller.app, now=now)
         if not granted:
             spent = Refused(429, 88, "Rate limit exceeded")
-            return self._told(endpoint, caller, identity, Answer(spent.status, spent.body), SOUND, window)
+            return self._told(endpoint, caller, identity, Answer(spent.status, spent.body), SOUND, window, now)
         trial = self.faults.meet(identity)
         try:
             _fail(trial)
             answer = Answer(200, self._calls[endpoint](request, caller, trial, now))
         except Refused as refused:
             answer = Answer(refused.status, refused.body)
-        return self._told(endpoint, caller, identity, answer, trial, window)
+        return self._told(endpoint, caller, identity, answer, trial, window, now)
 
     def _told(
-        self, endpoint: str, caller: Caller, identity: str, answer: Answer, trial: Trial, window: Window
+        self, endpoint: str, caller: Caller, identity: str, answer: Answer, trial: Trial, window: Window, now: float
     ) -> Answer:
         """Count the answer, and add to it the caller's window and the faults of its way."""
         cut = next((cut for cut in Cut if cut.value in trial.kinds and answer.status == 200), None)
@@ -110,7 +114,17 @@ class Service:
             "x-rate-limit-remaining": str(window.remaining),
             "x-rate-limit-reset": str(window.reset),
         }
+        if answer.status in _PUT_OFF and self.rules.rates.retry_after_s:
+            headers["Retry-After"] = self._retry_after(identity, trial, now)
         return replace(answer, headers=headers, wait_s=trial.wait_s, cut=cut)
+
+    def _retry_after(self, identity: str, trial: Trial, now: float) -> str:
+        """When to ask this again: in seconds, or as a date, by turns of the seed."""
+        until = now + self.rules.rates.retry_after_s
+        if trial.draw % 2:
+            until = int(until)
+        self.tally.put_off(identity, until)
+        return formatdate(until, usegmt=True) if trial.draw % 2 else str(self.rules.rates.retry_after_s)
 
     def _token(self, request: Request) -> bytes:
         if request.method != "POST":

@@ -15,6 +15,8 @@ KINDS = ("http500", "http503", "reset", "truncate", "slow", "repeat_cursor", "sh
 """`http500` and `http503` answer so; `reset` breaks the connection in the middle of the answer; `truncate` ends it
 before the announced length; `slow` waits first; `repeat_cursor` gives the cursor that was asked for as the next one;
 `short_page` keeps the tail of a page back for the next one."""
+OPTIONS = ("slow_s", "retry_after")
+"""What goes with them, in seconds: how long a slow answer takes, and what 503 and 429 say in Retry-After."""
 SLOW_S = (0.2, 2.0)
 """From and to, in seconds, where `slow_s` is not given."""
 _MOST_TRIES = 2_000_000
@@ -23,20 +25,22 @@ _NO_FAULTS: frozenset[str] = frozenset()
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """The share of requests that meets each fault, 0 to 1; `slow_s` is the range of a slow one's wait."""
+    """The share of requests that meets each fault, 0 to 1; `slow_s` is the range of a slow one's wait; `retry_after_s`
+    when refusals ask the client to come back, 0 where they do not say."""
 
     rates: dict[str, float] = field(default_factory=dict)
     slow_s: tuple[float, float] = SLOW_S
+    retry_after_s: int = 0
 
 
 def parse_faults(text: str) -> Rates:
     """Read `http500=0.02,slow=0.05,slow_s=0.5`. Raises `UsageError` with a sentence that says what is wrong."""
     rates: dict[str, float] = {}
-    slow_s = SLOW_S
+    slow_s, retry_after_s = SLOW_S, 0
     for item in filter(None, text.split(",")):
         name, _, number = item.partition("=")
-        if name not in (*KINDS, "slow_s"):
-            raise UsageError(f"--faults knows {', '.join(KINDS)} and slow_s, not {name!r}.")
+        if name not in (*KINDS, *OPTIONS):
+            raise UsageError(f"--faults knows {', '.join((*KINDS, *OPTIONS))}, not {name!r}.")
         try:
             value = float(number)
         except ValueError:
@@ -45,11 +49,15 @@ def parse_faults(text: str) -> Rates:
             if not 0 <= value <= 600:
                 raise UsageError(f"--faults slow_s is in seconds, 0 to 600, not {number}.")
             slow_s = (value, value)
+        elif name == "retry_after":
+            if not 1 <= value <= 86_400 or value != int(value):
+                raise UsageError(f"--faults retry_after is in whole seconds, 1 to 86400, not {number}.")
+            retry_after_s = int(value)
         elif 0 <= value <= 1:
             rates[name] = value
         else:
             raise UsageError(f"--faults {name} is a rate from 0 to 1, not {number}.")
-    return Rates(rates, slow_s)
+    return Rates(rates, slow_s, retry_after_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,18 @@ class Tally:
         self._answers: Counter[tuple[str, int]] = Counter()
         self._callers: Counter[tuple[str, str]] = Counter()
         self._identities: dict[str, list[int]] = {}
+        self.too_soon = 0
+        self._not_before: dict[str, float] = {}
+
+    def come(self, identity: str, now: float) -> None:
+        """A request comes in: too soon, if it was told to come back later than now."""
+        if self._not_before:
+            self.too_soon += now < self._not_before.pop(identity, now)
+
+    def put_off(self, identity: str, until: float) -> None:
+        """Who asks this again is told not to do so before then."""
+        if len(self._not_before) < self._remembered:
+            self._not_before[identity] = until
 
     def count(self, endpoint: str, who: str, status: int, identity: str, *, full: bool, faulted: bool) -> None:
         """One answer. `full` says that it is a 200 which left nothing out; `faulted` that a fault was in it."""
@@ -55,7 +67,8 @@ class Tally:
         counts[1] += full
 
     def requests(self) -> dict[str, object]:
-        """Everything but the identities. `beyond_budget` are the requests that the window did not hold (429)."""
+        """Everything but the identities. `beyond_budget` are the requests that the window did not hold (429),
+        `too_soon` those that came again before the time that their refusal named in Retry-After."""
         by_path: dict[str, dict[str, int]] = {}
         for (endpoint, status), count in sorted(self._answers.items()):
             by_path.setdefault(endpoint, {})[str(status)] = count
@@ -67,6 +80,7 @@ class Tally:
             "total": self.total,
             "beyond_budget": self.refused,
             "faulted": self.faulted,
+            "too_soon": self.too_soon,
             "answered_again": again,
             "identities": len(self._identities),
             "identities_forgotten": self.forgotten,

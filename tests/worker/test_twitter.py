@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -206,10 +205,6 @@ def test_with_a_credential_it_is_the_caller_and_calls_leave_in_turn(service: Scr
         line.posts("12", "", "")
     assert [question.address for question in service.asked] == ["127.0.0.2", "127.0.0.3"] * 2
     assert {question.headers["authorization"] for question in service.asked} == {"Bearer s3cret"}
-
-
-def test_without_anything_the_machine_is_the_caller(service: Scripted) -> None:
-    assert {one.who for one in Twitter(Settings()).callers()} == {f"host:{socket.gethostname()}"}
 
 
 def test_a_job_for_a_caller_that_is_not_ours_fails(service: Scripted) -> None:

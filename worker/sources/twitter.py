@@ -16,8 +16,7 @@ import hashlib
 import itertools
 import logging
 import socket
-from collections.abc import Callable, Sequence
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -26,14 +25,17 @@ from protocol.jobs import Operation, Outcome
 from protocol.logs import fields
 from protocol.messages import Caller
 from protocol.settings import Settings
-from protocol.ways import ways_of
+from protocol.ways import Proxy, ways_of
 from storage.dataset import Record
 from worker.asking import Asking, Manners, Said, ServiceError, Telephone, TroubleError
 from worker.documents import line, parse
 from worker.grants import Meter
 from worker.http import Answer, Call, Http
+from worker.retry_after import service_time
 from worker.sources.source import Got, Profile
 from worker.unavailable import UnavailableError
+
+log = logging.getLogger(__name__)
 
 TIMELINE, FOLLOWERS, LOOKUP = "statuses/user_timeline", "followers/ids", "users/lookup"
 ENDPOINTS = {
@@ -51,6 +53,10 @@ END = "0"
 """The cursor behind the last page of a list."""
 
 log = logging.getLogger(__name__)
+
+SHARED = "shared"
+"""Whom the service counts when nothing says whom: everybody who calls without a credential, a proxy or an address that
+is bound. A machine's name is no proof of an address of its own: containers have many names behind one address."""
 
 _NOBODY_KNOWN = 17
 _MOST_DIGITS = 15
@@ -77,8 +83,16 @@ class Cuts:
 
 
 class Twitter:
-    """The source. Without a credential the service counts addresses; with one it counts the credential. Behind a proxy
-    the address is the proxy's, from whichever of ours it is called, so that all who call through it share a budget."""
+    """The source, and whom the service counts: said once, and kept as long as the process lives.
+
+    | the settings name | counted is |
+    |---|---|
+    | a credential | the credential, whatever else they name |
+    | a proxy | the proxy, from whichever address of ours it is called |
+    | a caller | the caller, from whichever address it calls |
+    | addresses to call from | each of them |
+    | nothing | whoever else says nothing as well: they share one budget |
+    """
 
     service = "twitter"
     profiles_at_once = PROFILES_AT_ONCE
@@ -88,43 +102,25 @@ class Twitter:
         self._headers = _credential_header(settings.bearer_token)
         manners = Manners(settings.max_attempts, settings.timeout_factor_s, settings.toomany_sleep_s)
         ways = ways_of(settings.proxy, settings.ca_file)
-        self._proxy = ways.proxy(settings.base_url)
         self._telephone = Telephone(Http(user_agent(settings.contact), ways), manners)
         self.budgets = self._telephone.budgets
         self._cuts = Cuts()
-        self._addresses = dict.fromkeys(settings.bind_ip)
-        for address in self._addresses:
-            _check_address(address)
-        self._in_turn = itertools.cycle(self._addresses or [""])
-        self._credential = ""
-        if settings.bearer_token:
-            self._credential = "credential:" + hashlib.sha256(settings.bearer_token.encode()).hexdigest()[:16]
+        addresses = list(dict.fromkeys(map(_local_address, settings.bind_ip)))
+        self._counted = _counted(settings, ways.proxy(settings.base_url), addresses)
 
     def callers(self) -> list[Caller]:
         """One for each operation and whom the service counts."""
-        if self._credential:
-            counted = [self._credential]
-        elif self._proxy is not None:
-            counted = [f"proxy:{self._proxy.place}"]
-        else:
-            counted = [f"address:{address}" for address in self._addresses] or [f"host:{socket.gethostname()}"]
-        return [Caller(operation.value, who, ENDPOINTS[operation]) for operation in Operation for who in counted]
+        return [Caller(operation.value, who, ENDPOINTS[operation]) for operation in Operation for who in self._counted]
 
     def reader(self, who: str, meter: Meter, told: Callable[[int], None]) -> TwitterReader:
-        """The calls of a lease, from the address that the service counts as `who`."""
-        kind, _, name = who.partition(":")
-        if kind == "address" and name in self._addresses and not self._credential and self._proxy is None:
-
-            def address() -> str:
-                return name
-
-        elif who in {caller.who for caller in self.callers()}:
-
-            def address() -> str:
-                return next(self._in_turn)
-
-        else:
+        """The calls of a lease, from an address that the service counts as `who`."""
+        addresses = self._counted.get(who)
+        if addresses is None:
             raise ServiceError(f"the job is to be asked for as {who}, and this worker is not that caller")
+
+        def address() -> str:
+            return next(addresses)
+
         asking = Asking(self._telephone, meter, who, address, said, told)
         return TwitterReader(asking, self._base, self._headers, self._cuts)
 
@@ -185,11 +181,8 @@ def said(answer: Answer) -> Said | None:
     remaining = 0 if left.startswith("-") and _number(left[1:]) else _number(left)
     if limit is None or remaining is None or reset is None:
         return None
-    try:
-        date = parsedate_to_datetime(headers["Date"]).timestamp()
-    except (KeyError, ValueError, OverflowError):
-        date = answer.at
-    return Said(max(1, limit), remaining, reset, date)
+    date = service_time(headers.get("Date", ""))
+    return Said(max(1, limit), remaining, reset, answer.at if date is None else date)
 
 
 def _number(text: str) -> int | None:
@@ -323,10 +316,29 @@ def _credential_header(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def _check_address(address: str) -> None:
+def _local_address(text: str) -> str:
+    """An address of this machine in the one way to write it: `127.1` is 127.0.0.1, and no second caller."""
     try:
-        family, *_, place = socket.getaddrinfo(address, 0, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0]
+        family, *_, place = socket.getaddrinfo(text, 0, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0]
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.bind(place)
     except OSError as error:
-        raise UsageError(f"--bind-ip {address} is no address of this machine: {error.strerror}") from error
+        raise UsageError(f"--bind-ip {text} is no address of this machine: {error.strerror}") from error
+    return str(place[0])
+
+
+def _counted(settings: Settings, proxy: Proxy | None, addresses: Sequence[str]) -> dict[str, Iterator[str]]:
+    """Whom the service counts, each with the addresses to call from, in turn; "" is any."""
+    if settings.bearer_token:
+        who = "credential:" + hashlib.sha256(settings.bearer_token.encode()).hexdigest()[:16]
+    elif proxy is not None:
+        who = f"proxy:{proxy.place.lower()}"
+    elif settings.caller:
+        who = f"caller:{settings.caller}"
+    elif addresses:
+        return {f"address:{address}": itertools.repeat(address) for address in addresses}
+    else:
+        who = SHARED
+    if settings.caller and not who.startswith("caller:"):
+        log.info(f"--caller {settings.caller} gives no budget of its own: the service counts {who}")
+    return {who: itertools.cycle(addresses or [""])}

@@ -1,0 +1,43 @@
+"""When to come back, as the service asks for it: the header Retry-After (RFC 9110, 10.2.3), in seconds or as a date.
+
+| it says | then |
+|---|---|
+| seconds | as long, from the arrival of the answer |
+| a date | as long as it lies behind the answer's own Date, so that no clock need be right; without that, behind ours |
+| a date that is past, 0 | nothing: come back as one pleases |
+| more than `LONGEST_S` | `LONGEST_S`: to ask once a day does no harm, and a wrong value must not end a crawl |
+| less than nothing, a fraction, anything else | nothing |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+LONGEST_S = 86_400
+"""Seconds that are waited at most, whatever is asked for."""
+_MOST_DIGITS = len(str(LONGEST_S))
+
+
+def retry_after_s(headers: Mapping[str, str], at: float) -> float:
+    """How many seconds to stay away from the arrival of an answer with these headers, 0 where it does not say; `at` is
+    the arrival by our wall clock."""
+    said = headers.get("Retry-After", "").strip()
+    if said.isascii() and said.isdigit():
+        digits = said.lstrip("0") or "0"
+        return float(LONGEST_S if len(digits) > _MOST_DIGITS else min(int(digits), LONGEST_S))
+    until = service_time(said)
+    if until is None:
+        return 0.0
+    now = service_time(headers.get("Date", ""))
+    return min(max(0.0, until - (at if now is None else now)), float(LONGEST_S))
+
+
+def service_time(text: str) -> float | None:
+    """The seconds since 1970 of a date in a header, None where it is none. One without a zone is of GMT, as all are."""
+    try:
+        date: datetime = parsedate_to_datetime(text)
+        return (date if date.tzinfo is not None else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
