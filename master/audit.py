@@ -250,8 +250,9 @@ def _sums(
 
 
 def _ended(totals: dict[str, int], letter: str) -> int:
-    """Jobs that were done, or given up and not revived."""
-    return totals.get(f"{letter}.done", 0) + totals.get(f"{letter}.dead", 0) - totals.get(f"{letter}.revived", 0)
+    """Jobs that were done, or given up, and did not come again."""
+    came_again = totals.get(f"{letter}.revived", 0) + totals.get(f"{letter}.again", 0)
+    return totals.get(f"{letter}.done", 0) + totals.get(f"{letter}.dead", 0) - came_again
 
 
 def _widening(ledger: Ledger) -> tuple[Operation, ...]:

@@ -1,13 +1,15 @@
 """Dead letters: jobs that were given up, kept with all they had, and what a person may do with one.
 
 A letter that is requeued goes on from where it stood, with its tries forgotten. What followed it on its account went on
-without it when it was given up, and is not begun twice. One that is dropped is kept aside, and counts as dealt with.
+without it when it was given up, and is not begun twice; but an analysis that ended since the follower list was missing
+comes again after the list. One that is dropped is kept aside, and counts as dealt with.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import msgpack
 
@@ -30,9 +32,13 @@ def requeued(traversal: Traversal, name: str, letter: bytes) -> Transition:
     done = job.progress
     fresh = Progress(done.steps, done.count, 0, 0, done.cursor, done.segments)
     again = replace(job, chain=(), progress=fresh)
-    level = traversal.level(again) if again.operation is Operation.ANALYSE else ""
     body = msgpack.packb([job.operation.value, job.user])
-    return ["Q", name, letter, front_of(job.operation), pack_job(again), level, ["job.requeued", body]]
+    ahead: list[Any] = []
+    level = traversal.level(again)
+    if job.operation is Operation.FOLLOWER and Operation.ANALYSE in traversal.operations:
+        with_analysis = replace(again, chain=(Operation.ANALYSE,))
+        ahead, level = [job.user, pack_job(with_analysis)], traversal.level(with_analysis)
+    return ["Q", name, letter, front_of(job.operation), pack_job(again), level, ["job.requeued", body], *ahead]
 
 
 def dropped(name: str, letter: bytes) -> Transition:

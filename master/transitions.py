@@ -80,8 +80,20 @@ class Transitions:
         about = [job.operation.value, job.user, outcome, end.records, job.depth, job.parent, hand.worker, end.token]
         body = msgpack.packb(about)
         transition = ["D", end.token, end.step, end.records, outcome, queue, record, self.traversal.front]
-        transition += [self._ended_level(job), found, ["job.done", body], *self._without_receipt(job, end)]
+        transition += [self._ended_level(job), found, ["job.done", body]]
+        transition += [self._analysis(job, end) or "", *self._without_receipt(job, end)]
         return [*ahead, Pending(transition, min(len(end.found), MAX_DISCOVERIES), peer, hand, payload=end.payload)]
+
+    def _analysis(self, job: Job, end: wire.End) -> list[Any] | None:
+        """The analysis that may have to come again, as the ledger's script takes it: one that found no list, or that of
+        a list which has no analysis behind it. None for any other end."""
+        listless = job.operation is Operation.ANALYSE and end.outcome == Outcome.NO_LIST.value and not end.records
+        alone = job.operation is Operation.FOLLOWER and not job.chain and Operation.ANALYSE in self.traversal.operations
+        if not (listless or alone):
+            return None
+        again = Job(Operation.ANALYSE, job.user, job.depth, job.parent)
+        walk = self.traversal
+        return [job.user, walk.queue(again), pack_job(again), walk.front, walk.level(again)]
 
     @staticmethod
     def _without_receipt(job: Job, end: wire.End) -> list[Any]:

@@ -125,7 +125,9 @@ local function add(f, id)
   return true
 end
 local function take(f, id)
-  if f.members > 0 and call('SREM', bucket(f, id), id) == 1 then f.members, f.changed = f.members - 1, true end
+  if f.members == 0 or call('SREM', bucket(f, id), id) == 0 then return false end
+  f.members, f.changed = f.members - 1, true
+  return true
 end
 local function has(f, id) return f.members > 0 and call('SISMEMBER', bucket(f, id), id) == 1 end
 
@@ -210,7 +212,7 @@ local held, changed = {}, {}
 do
   local tokens = {}
   for _, t in ipairs(transitions) do
-    if string.find('PDXBRK', t[1], 1, true) then tokens[#tokens + 1] = t[2] end
+    if string.find('PDXBRKV', t[1], 1, true) then tokens[#tokens + 1] = t[2] end
   end
   if #tokens > 0 then
     for i, packed in ipairs(call('HMGET', HELD, unpack(tokens))) do
@@ -275,9 +277,21 @@ function handlers.P(t)
   return OK
 end
 
+-- An analysis that ended for want of a list, and a list that came by itself, with no analysis behind it: whichever of
+-- the two is second brings the analysis back. {account, queue, record, front, level}: the analysis.
+local function again(analysis)
+  push(analysis[2], analysis[3], analysis[4])
+  count('A.again', 1)
+  if analysis[5] ~= '' then call('HINCRBY', P .. 'levels', analysis[5], 1) end
+end
+local function meet(analysis, one, other)
+  if take(family(other), analysis[1]) then again(analysis) else add(family(one), analysis[1]) end
+end
+
 -- {'D', token, step, count, outcome, next queue, next record, front, level that has one less to wait for, discoveries,
--- announcement, set, account, in it?}: the job is done, and its dataset is stored. What stands behind the announcement
--- is there of workers that store nothing, or may: whether the set holds the account.
+-- announcement, analysis, set, account, in it?}: the job is done, and its dataset is stored. `analysis`, or '', is that
+-- which has no list, or whose list this is. What stands behind it is there of workers that store nothing, or may:
+-- whether the set holds the account.
 function handlers.D(t)
   local status, lease, operation, records = next_step(t)
   if status ~= OK then return status end
@@ -289,13 +303,16 @@ function handlers.D(t)
   if t[9] ~= '' then call('HINCRBY', P .. 'levels', t[9], -1) end
   drop(t[2])
   announce(t[11])
-  if t[12] then
-    local f = family(t[12])
-    if not t[14] then
-      take(f, t[13])
+  if t[12] and t[12] ~= '' then
+    if operation == 'A' then meet(t[12], 'unlisted', 'listed') else meet(t[12], 'listed', 'unlisted') end
+  end
+  if t[13] then
+    local f = family(t[13])
+    if not t[15] then
+      take(f, t[14])
     else
       count(operation .. '.unstored', t[4])
-      add(f, t[13])
+      add(f, t[14])
     end
   end
   return OK
@@ -362,8 +379,10 @@ function handlers.K(t)
   return OK
 end
 
--- {'I', family, front, {id, queue, record, level, …}}: jobs for accounts that the family does not hold yet.
+-- {'I', family, front, {id, queue, record, level, …}}: jobs for accounts that the family does not hold yet. An update takes
+-- the place of the dead letter of an earlier round: else that could be tried again beside it.
 function handlers.I(t)
+  local letters = call('HLEN', P .. 'dead') > 0
   local f, added, levels = family(t[2]), 0, {}
   for i = 1, #t[4], 4 do
     local id, queue, level = t[4][i], t[4][i + 1], t[4][i + 3]
@@ -371,6 +390,7 @@ function handlers.I(t)
       if t[2] == 'seen' and req[8] ~= '' then add(family(req[8]), id) end
       push(queue, t[4][i + 2], t[3])
       added = added + 1
+      if letters and read(t[4][i + 2]) == 'U' and call('HDEL', P .. 'dead', 'U:' .. id) == 1 then count('U.dropped', 1) end
       if level ~= '' then levels[level] = (levels[level] or 0) + 1 end
     end
   end
@@ -399,20 +419,56 @@ function handlers.N(t)
   return OK
 end
 
--- {'Q', field, letter, queue, record, level, announcement}: a dead letter, as it was read, is to be tried again, or
--- put away for good (no queue).
+-- {'Q', field, letter, queue, record, level, announcement, account, record}: a dead letter, as it was read, is to be
+-- tried again, or put away for good (no queue). Of a follower list: where the analysis of the account ended for want of
+-- it, the second record takes the place of the first, and has the analysis in its chain. `level` is the analysis's.
 function handlers.Q(t)
   if call('HGET', P .. 'dead', t[2]) ~= t[3] then return STALE end
   call('HDEL', P .. 'dead', t[2])
+  local record, level = t[5], t[6]
+  if t[8] and take(family('unlisted'), t[8]) then
+    record = t[9]
+    count('A.again', 1)
+  elseif t[8] then
+    level = ''
+  end
   if t[4] ~= '' then
-    push(t[4], t[5], false)
-    count(read(t[5]) .. '.revived', 1)
+    push(t[4], record, false)
+    count(read(record) .. '.revived', 1)
   else
     call('HSET', P .. 'dropped', t[2], t[3])
     count(string.sub(t[2], 1, 1) .. '.dropped', 1)
   end
-  if t[6] ~= '' then call('HINCRBY', P .. 'levels', t[6], 1) end
+  if level ~= '' then call('HINCRBY', P .. 'levels', level, 1) end
   announce(t[7])
+  return OK
+end
+
+-- {'V', token}: a lease of a job that is there twice; this one is forgotten, and changes no count.
+function handlers.V(t)
+  if not held[t[2]] then return STALE end
+  drop(t[2])
+  return OK
+end
+
+-- {'Z', hash, name, by}: a count is set right by what can be counted.
+function handlers.Z(t)
+  if t[2] == 'totals' then
+    count(t[3], t[4])
+  elseif t[2] == 'sets' then
+    local f = family(t[3])
+    f.members, f.changed = f.members + t[4], true
+  else
+    call('HINCRBY', P .. t[2], t[3], whole(t[4]))
+  end
+  return OK
+end
+
+-- {'G', how many, their bytes, announcement}: the beginning of the log is let go, up to where it has a gap.
+function handlers.G(t)
+  announce(t[4])
+  call('LTRIM', LOG, t[2], -1)
+  log_bytes = math.max(0, log_bytes - t[3])
   return OK
 end
 

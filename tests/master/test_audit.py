@@ -216,7 +216,7 @@ def end_without_receipt(crawl: Crawl, pages: int = 1, *, stored: bool = False) -
     for step in range(1, pages):
         job = job.advanced(count=3 * step, cursor="more", segments=(Segment(token, 0),))
         crawl.scribe.commit(["P", token, step, 3 * step, pack_job(job), None, ["timeline.page", b""], "budget", 3])
-    tail = [] if stored else [without_receipt(T), job.user, True]
+    tail = [] if stored else ["", without_receipt(T), job.user, True]
     crawl.scribe.commit(["D", token, pages, 3 * pages, "complete", "", b"", False, "", None, ["job.done", b""], *tail])
     return job.user
 
@@ -266,7 +266,7 @@ def test_an_account_that_a_storing_worker_updates_owes_a_receipt_again(crawl: Cr
     for number, unstored in enumerate((True, False, False)):
         crawl.scribe.commit(["I", f"updated{number}", False, flat])
         ((token, _),) = crawl.scribe.lease("U")
-        tail = [name, "101", unstored]
+        tail = ["", name, "101", unstored]
         crawl.scribe.commit(["D", token, 1, 3, "complete", "", b"", False, "", None, ["job.done", b""], *tail])
         assert list(crawl.ledger.accounts(name)) == (["101"] if unstored else [])
 
