@@ -20,6 +20,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import NoReturn
 
 SIGNALLED = 128
 """And the number of the signal: the exit code of who was cut short by one, as shells have it."""
@@ -93,7 +94,12 @@ def uncut() -> Iterator[None]:
 def _come(number: int) -> None:
     if _Waiting.depth:
         _Waiting.number = _Waiting.number or number
-    elif number == signal.SIGINT:
-        raise KeyboardInterrupt
     else:
-        raise SystemExit(SIGNALLED + number)
+        leave(number)
+
+
+def leave(number: int) -> NoReturn:
+    """End what is under way, as a signal does that nobody listens to in a way of their own."""
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise SystemExit(SIGNALLED + number)

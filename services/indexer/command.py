@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import click
 import orjson
@@ -15,7 +16,7 @@ from protocol.configuration import settings_options
 from protocol.errors import UsageError
 from protocol.logs import fields, set_up
 from protocol.settings import Settings
-from protocol.stopping import listening
+from protocol.stopping import leave, listening
 from protocol.streams import is_screen
 from services.indexer.consumer import Indexer
 from services.indexer.home import engine_of, home_of
@@ -33,15 +34,39 @@ _MASTERS = ("master", "host", "port", "key", "insecure")
 _ALONE = ("-h", "--help", "--version")
 
 
-def rest_until(stopped: threading.Event) -> Callable[[float], None]:
-    """A rest of so many seconds that ends the process when it is told to stop: nobody knows when the server will be
-    back, and every step can be repeated."""
+class Stop:
+    """What a signal to stop does to a follower. What is under way comes to its end; but a second signal is obeyed at
+    once, and so is the first while an index is built or compared, which may take hours, and while the search server is
+    away, of which nobody knows when it is back: every step can be repeated."""
 
-    def rest(seconds: float) -> None:
-        if stopped.wait(seconds):
-            raise KeyboardInterrupt
+    def __init__(self) -> None:
+        self.told = threading.Event()
+        self._number = 0
+        self._lasts = False
 
-    return rest
+    def hear(self, number: int) -> None:
+        """A signal came."""
+        again = self.told.is_set()
+        self._number = number
+        self.told.set()
+        if again or self._lasts:
+            leave(number)
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """What is in the block lasts long, and a signal ends it, also one that came just before."""
+        self._lasts = True
+        try:
+            if self.told.is_set():
+                leave(self._number)
+            yield
+        finally:
+            self._lasts = False
+
+    def rest(self, seconds: float) -> None:
+        """Rest, unless or until a signal comes."""
+        if self.told.wait(seconds):
+            leave(self._number)
 
 
 class _FollowByDefault(click.Group):
@@ -66,32 +91,26 @@ def commands() -> None:
 def follow_command(settings: Settings) -> None:
     """Follow the crawl: store its posts in the index as they come, until stopped.
 
-    Ctrl-C, or SIGTERM, lets what is under way come to its end, unless that waits for a search server; a second one does
-    not.
+    Ctrl-C, or SIGTERM, lets what is under way come to its end, unless an index is being built or the search server is
+    away; a second one does not. What was cut short is begun again at the next start.
     """
     # Whoever only asks the index needs no sockets.
     from services.subscriber.subscriber import Subscriber
 
     set_up("tmatic-indexer", settings)
     dataset = FileDataset(settings.output_directory)
-    stopped = threading.Event()
-    home = home_of(settings, rest_until(stopped))
+    stop = Stop()
+    home = home_of(settings, stop.rest)
     with home.lock():
         index = opened(home, dataset)
         log.info("the index is open", extra=fields(place=home.present(), posts=index.count()))
         name = f"indexer-{engine_of(settings)}"
-        indexer = Indexer(index, dataset, name, anew=lambda position: another(home, dataset, position))
-        try:
-
-            def stop(*_: object) -> None:
-                if stopped.is_set():  # the second time at once: every step can be repeated
-                    raise KeyboardInterrupt
-                stopped.set()
-
-            with listening(stop):
-                Subscriber(settings, indexer, dataset).run(stopped)
-        finally:
-            indexer.close()
+        indexer = Indexer(
+            index, dataset, name, anew=lambda position: another(home, dataset, position), lasting=stop.at_once
+        )
+        with listening(stop.hear):
+            Subscriber(settings, indexer, dataset).run(stop.told)
+        indexer.close()  # which waits for an engine's own threads; whoever is cut short does not
 
 
 @commands.command("rebuild")

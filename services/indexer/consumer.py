@@ -8,6 +8,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -27,20 +28,32 @@ log = logging.getLogger(__name__)
 Anew = Callable[[Position], Writer]
 """Builds another index from the dataset, under a position, in the place of the present one, which is kept."""
 
+Lasting = Callable[[], contextlib.AbstractContextManager[None]]
+
 
 class Indexer:
     """The index of a crawl, following its events."""
 
     topics: tuple[str, ...] = ("timeline.", "job.")
 
-    def __init__(self, index: Writer, dataset: FileDataset, name: str = "indexer", *, anew: Anew | None = None) -> None:
+    def __init__(
+        self,
+        index: Writer,
+        dataset: FileDataset,
+        name: str = "indexer",
+        *,
+        anew: Anew | None = None,
+        lasting: Lasting = contextlib.nullcontext,
+    ) -> None:
         """`name` is what the masters know it by; two indexes of one crawl have two names. Without `anew` an index of
-        another crawl is emptied of what is not in the dataset, and not put aside."""
+        another crawl is emptied of what is not in the dataset, and not put aside. `lasting` is entered for what lasts
+        long, may be cut short anywhere by an exception, and is then done again at the next start."""
         self.name = name
         self._index = index
         self._dataset = dataset
         self._anew = anew
         self._progress = Progress.unpacked(index.mark())
+        self._lasting = lasting
 
     def position(self) -> Position | None:
         """What was stored with the posts."""
@@ -70,6 +83,10 @@ class Indexer:
         An index of another ledger with posts of accounts that the dataset does not have is another crawl's: it is left
         as it is, and another one is built. That alone is not enough: a ledger may be new to a dataset that is the same.
         """
+        with self._lasting():
+            self._compare_all(position)
+
+    def _compare_all(self, position: Position) -> None:
         log.info("comparing the index with the dataset")
         begun = self._progress.accounts()
         found = strays(self._dataset, self._index)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 from base64 import b64encode
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 
 from protocol.errors import UsageError
 from protocol.ways import ways_of
-from services.indexer.command import rest_until
+from services.indexer.command import Stop
 from services.indexer.elastic_http import AwayError, Server
 from services.indexer.elastic_index import MOST_ACTIONS, ElasticReader, ElasticWriter
 from services.indexer.home import ElasticHome, index_name
@@ -290,13 +291,13 @@ def test_a_server_that_is_killed_loses_nothing_and_is_waited_for(search_server: 
 def test_whoever_waits_for_a_server_stops_when_told_to_and_can_go_on_later(
     search_server: OpenSearch, tmp_path: Path
 ) -> None:
-    stopped = threading.Event()
-    home = ElasticHome(search_server.url, "main", tmp_path, wait=rest_until(stopped))
+    stop = Stop()
+    home = ElasticHome(search_server.url, "main", tmp_path, wait=stop.rest)
     index = opened(home, dataset_in(tmp_path / "data"))
     index.commit(posts(5), "one")
     search_server.kill()
-    threading.Timer(0.5, stopped.set).start()
-    with pytest.raises(KeyboardInterrupt):
+    threading.Timer(0.5, stop.hear, [signal.SIGTERM]).start()
+    with pytest.raises(SystemExit):
         index.commit(posts(6), "two")
     search_server.start()
     again = ElasticHome(search_server.url, "main", tmp_path).open()

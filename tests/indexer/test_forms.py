@@ -157,5 +157,6 @@ WRONG: list[Callable[[Any], dict[str, Any]]] = [
 
 @pytest.mark.parametrize("where", range(len(WRONG)))
 def test_a_strange_form_is_left_out_and_refuses_no_post(where: int) -> None:
-    for value in (None, 1, 1.5, True, "x", [], [1], {}, {"a": 1}, [None], [[]], [{"tag": 1}]):
+    values: tuple[Any, ...] = (None, 1, 1.5, True, "x", [], [1], {}, {"a": 1}, [None], [[]], [{"tag": 1}])
+    for value in values:
         assert document(line(1, {"text": "rain", **WRONG[where](value)}), "12").text.startswith("rain")
