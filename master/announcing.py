@@ -13,7 +13,7 @@ from master.transitions import Pending
 from protocol.events import RECORDS, Announcement, Heads
 from storage.ledger import Announced, Transition
 
-_PLACES: Mapping[str, int] = {"P": 6, "D": 10, "R": 4, "K": 8, "M": 1, "Q": 6, "G": 3}
+_PLACES: Mapping[str, int] = {"P": 6, "D": 10, "R": 4, "K": 8, "M": 1, "Q": 6, "G": 2}
 """Where in a transition its announcement is, [topic, body]."""
 
 

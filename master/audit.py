@@ -2,6 +2,7 @@
 
 Read from the ledger and the dataset, not from any process's memory. Every account that the crawl knows owes each
 operation of the plan exactly one of: a live job, a place later in a live job's chain, a dead letter, or a receipt.
+What differs has its repair beside it, by which both sides agree: so an audit after it finds nothing.
 Nothing of these is a loss; more than one live job, or a record that stands twice in a file, is a doubling. What a
 worker ended that stores nothing owes no receipt, which the ledger knows of each account: so a crawl may have workers of
 both kinds, and what the storing ones lose is named all the same.
@@ -10,7 +11,7 @@ both kinds, and what the storing ones lose is named all the same.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import Any, TypeVar
@@ -18,13 +19,13 @@ from typing import Any, TypeVar
 from master.plan import SEEN, recall
 from master.questions import Ending
 from master.transitions import without_receipt
-from master.traversal import COLLECTED
+from master.traversal import COLLECTED, Traversal, front_of
 from protocol.errors import DatasetError, MalformedError
 from protocol.jobs import Job, Operation
 from storage.dataset import RecordKind, record_id
 from storage.files import FileDataset
-from storage.ledger import Ledger
-from storage.receipts import Receipt
+from storage.ledger import Ledger, Transition
+from storage.receipts import FileRecord, Receipt
 from storage.records import unpack_job
 
 LOG_AT_ONCE = 5000
@@ -53,7 +54,16 @@ class Audit:
     doubled: list[str] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
     missing: list[Key] = field(default_factory=list)
-    """What is nowhere: an operation that an account owes, without job, dead letter or receipt."""
+    """What is to be done again: an operation that an account owes, without job, dead letter or receipt, or whose file
+    is damaged."""
+    damaged: list[FileRecord] = field(default_factory=list)
+    """Files with fewer or other records than they should have, which missing jobs make anew."""
+    twins: Counter[Key] = field(default_factory=Counter)
+    """Jobs that are live more than once, and how often too often."""
+    corrections: list[Transition] = field(default_factory=list)
+    """What sets counts right."""
+    log_gap: int = 0
+    """So many entries of the log stand before its last gap, or before its end where that is lost."""
     unstored: int = 0
     """Jobs that ended at a worker that stores nothing: they owe no receipt, and there is nothing to repair."""
     stranded: int = 0
@@ -71,8 +81,7 @@ class Audit:
 
     def document(self) -> dict[str, Any]:
         """For machines."""
-        shown = asdict(self)
-        del shown["missing"]  # `lost` names them, and counts what else is lost
+        shown = {name: value for name, value in asdict(self).items() if name not in _FOR_THE_REPAIR}
         return {**shown, "stores_nothing": self.stores_nothing, "clean": self.clean}
 
     def lose(self, what: str) -> None:
@@ -92,6 +101,15 @@ class Audit:
         if one != other:
             self.differences.append(f"{what}: {one} and {other}, a difference of {one - other}")
 
+    def correct(self, where: str, name: str, by: int) -> None:
+        """How much a count of the ledger must change, when all that is missing has got its job."""
+        if by:
+            self.corrections.append(["Z", where, name, by])
+
+
+_FOR_THE_REPAIR = {"missing", "damaged", "twins", "corrections", "log_gap"}
+"""What is no finding of its own: `lost`, `doubled` and `differences` name and count it."""
+
 
 @dataclass(slots=True)
 class _Live:
@@ -100,6 +118,9 @@ class _Live:
     jobs: dict[Key, Job] = field(default_factory=dict)
     to_come: set[Key] = field(default_factory=set)
     dead: dict[Key, Job] = field(default_factory=dict)
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self.jobs or key in self.to_come or key in self.dead
 
 
 @dataclass(slots=True)
@@ -149,24 +170,24 @@ def audit(
     for receipt in _counted("receipts", dataset.receipts(), told):
         told_by.add(receipt)
     operations = plan.operations
+    suspect = _files(result, dataset, live, told) if files else {}
     for account in _counted("accounts", ledger.accounts(SEEN), told):
         result.accounts += 1
         for operation in operations:
             if operation in plan.widening:
                 continue
-            _owed(result, live, told_by, unstored, (operation, account))
+            _owed(result, live, told_by, unstored, suspect, (operation, account))
     if plan.round:
         for account in ledger.accounts(plan.round_family):
-            _owed(result, live, told_by, unstored, (Operation.UPDATE, account))
+            _owed(result, live, told_by, unstored, suspect, (Operation.UPDATE, account))
+    owed = set(result.missing)
+    result.damaged = [record for key, record in suspect.items() if key in owed]
     result.receipts = told_by.counted
     result.live, result.dead = len(live.jobs), len(live.dead)
     _sums(result, ledger, live, totals, told_by, operations)
+    _levels(result, ledger, live, plan.traversal)
     _log(result, ledger, totals)
-    if result.live and over and _is_over(ledger):
-        result.stranded = result.live
-        result.differences.append(f"{result.live} jobs are open in a crawl that ended: say audit --repair")
-    if files:
-        _files(result, dataset, told)
+    _stranded(result, ledger, live, plan.traversal, over)
     return result
 
 
@@ -176,10 +197,10 @@ def _is_over(ledger: Ledger) -> bool:
     return not lead.incarnation and lead.ended == Ending.DONE.value
 
 
-def open_jobs(ledger: Ledger) -> Iterator[Job]:
-    """Every job that waits, is in somebody's hands, or rests."""
+def open_jobs(ledger: Ledger, operation: Operation | None = None) -> Iterator[Job]:
+    """Every job that waits, is in somebody's hands, or rests; of what waits, only one operation's if it is named."""
     for name in ledger.queue_names():
-        if name != COLLECTED:
+        if name != COLLECTED and (operation is None or name in (operation.value, front_of(operation))):
             yield from map(unpack_job, ledger.queue(name))
     yield from (lease.job for lease in ledger.held().values())
     yield from ledger.retry().values()
@@ -192,6 +213,7 @@ def _live(ledger: Ledger, result: Audit) -> _Live:
         key = (job.operation, job.user)
         if key in live.jobs:
             result.double(f"job {job.operation.value} {job.user} is live twice")
+            result.twins[key] += 1
         live.jobs[key] = job
         live.to_come.update((operation, job.user) for operation in job.chain)
 
@@ -202,10 +224,19 @@ def _live(ledger: Ledger, result: Audit) -> _Live:
     return live
 
 
-def _owed(result: Audit, live: _Live, told_by: _Receipts, unstored: set[Key], key: Key) -> None:
-    if key in live.jobs or key in live.to_come or key in live.dead:
+def _owed(
+    result: Audit,
+    live: _Live,
+    told_by: _Receipts,
+    unstored: set[Key],
+    suspect: Mapping[Key, FileRecord],
+    key: Key,
+) -> None:
+    if key in live:
         return
-    if key in unstored:
+    if key in suspect:
+        result.missing.append(key)
+    elif key in unstored:
         result.unstored += 1
     elif told_by.count(key):
         result.stored += 1
@@ -225,12 +256,16 @@ def _sums(
     """Assigned and stored: jobs and records as the ledger counted them, and as they can be counted now."""
     known = ledger.sizes().get(SEEN, (0, 0))[0]
     result.agree("accounts counted and listed", known, result.accounts)
+    result.correct("sets", SEEN, result.accounts - known)
+    missing = Counter(operation for operation, _ in result.missing)
     for operation in operations:
         letter = operation.value
         open_jobs = sum(key[0] is operation for key in live.jobs) + sum(key[0] is operation for key in live.to_come)
         ended = _ended(totals, letter)
         if operation not in _widening(ledger):
             result.agree(f"{letter} jobs owed by accounts, and ended or open", known, ended + open_jobs)
+            # What ended before and is done again has come again.
+            result.correct("totals", f"{letter}.again", ended + open_jobs + missing[operation] - result.accounts)
         in_hand = sum(
             job.progress.count
             for jobs in (live.jobs, live.dead)
@@ -238,15 +273,40 @@ def _sums(
             if kind is operation
         )
         if not told_by.others[operation]:
-            result.agree(
-                f"{letter} records counted by the ledger, and told by receipts",
-                totals.get(f"{letter}.records", 0) - totals.get(f"{letter}.unstored", 0) - in_hand,
-                told_by.received[operation],
-            )
+            counted = totals.get(f"{letter}.records", 0) - totals.get(f"{letter}.unstored", 0) - in_hand
+            received = told_by.received[operation]
+            result.agree(f"{letter} records counted by the ledger, and told by receipts", counted, received)
+            result.correct("totals", f"{letter}.records", received - counted)
     updated = sum(count for name, count in totals.items() if name.startswith("intake.updated"))
     ended = _ended(totals, "U")
     open_updates = sum(key[0] is Operation.UPDATE for key in live.jobs)
     result.agree("U jobs taken in over all rounds, and ended or open", updated, ended + open_updates)
+    result.correct("totals", "U.again", ended + open_updates + missing[Operation.UPDATE] - updated)
+
+
+def _levels(result: Audit, ledger: Ledger, live: _Live, walk: Traversal) -> None:
+    """Breadth first with a depth: a level counts the accounts that are still to be analysed. One that counts too few is
+    over too early, one that counts too many never."""
+    counted = ledger.levels()
+    waiting = Counter(int(level) for level in map(walk.level, live.jobs.values()) if level)
+    for level in sorted({*counted, *waiting}):
+        what = f"accounts of level {level} to be analysed, counted and open"
+        result.agree(what, counted.get(level, 0), waiting[level])
+        result.correct("levels", str(level), waiting[level] - counted.get(level, 0))
+
+
+def _stranded(result: Audit, ledger: Ledger, live: _Live, walk: Traversal, over: bool) -> None:
+    """Jobs for which nobody will come: in a crawl that ended, or in a queue that no master looks into."""
+    if result.live and over and _is_over(ledger):
+        result.stranded = result.live
+        result.differences.append(f"{result.live} jobs are open in a crawl that ended: say audit --repair")
+        return
+    waiting = Counter(int(level) for level in map(walk.level, live.jobs.values()) if level)
+    unseen = sorted({*ledger.queue_names()} - {COLLECTED, *walk.queues(waiting)})
+    result.stranded = sum(map(ledger.length, unseen))
+    if result.stranded:
+        where = ", ".join(unseen)
+        result.differences.append(f"{result.stranded} jobs wait where no master looks ({where}): say audit --repair")
 
 
 def _ended(totals: dict[str, int], letter: str) -> int:
@@ -262,20 +322,26 @@ def _widening(ledger: Ledger) -> tuple[Operation, ...]:
 
 def _log(result: Audit, ledger: Ledger, totals: dict[str, int]) -> None:
     """Announced: as often as it was committed, without a gap."""
-    done = sum(totals.get(f"{operation.value}.done", 0) for operation in Operation)
-    result.agree("jobs ended, and announced", done, totals.get("announced.job.done", 0))
-    dead = sum(totals.get(f"{operation.value}.dead", 0) for operation in Operation)
-    result.agree("dead letters, and announced", dead, totals.get("announced.job.dead", 0))
-    steps = sum(totals.get(f"{operation.value}.steps", 0) for operation in Operation)
-    pages = sum(totals.get(f"announced.{topic}.page", 0) for topic in ("timeline", "followers", "user"))
-    result.agree("pages committed, and announced", steps, pages)
+    for what, counter, topics in (
+        ("jobs ended, and announced", "done", ("job.done",)),
+        ("dead letters, and announced", "dead", ("job.dead",)),
+        ("pages committed, and announced", "steps", ("timeline.page", "followers.page", "user.page")),
+    ):
+        counted = sum(totals.get(f"{operation.value}.{counter}", 0) for operation in Operation)
+        announced = sum(totals.get(f"announced.{topic}", 0) for topic in topics)
+        result.agree(what, counted, announced)
+        result.correct("totals", f"announced.{topics[0]}", counted - announced)
     sequences = _sequences(ledger)
-    last = next(sequences, 0)
-    for sequence in sequences:
+    last, number = next(sequences, 0), 0
+    for number, sequence in enumerate(sequences, 1):
         if sequence != last + 1:
             result.differences.append(f"the log jumps from {last} to {sequence}")
+            result.log_gap = number
         last = sequence
-    result.agree("last announcement, and the log's head", last, ledger.heads().get("", 0))
+    head = ledger.heads().get("", 0)
+    result.agree("last announcement, and the log's head", last, head)
+    if last != head:
+        result.log_gap = number + 1
 
 
 def _sequences(ledger: Ledger) -> Iterator[int]:
@@ -286,25 +352,34 @@ def _sequences(ledger: Ledger) -> Iterator[int]:
         first += len(entries)
 
 
-def _files(result: Audit, dataset: FileDataset, told: Callable[[str, int], None]) -> None:
-    """Stored: every record of every file once, and as many as its receipt says."""
+def _files(result: Audit, dataset: FileDataset, live: _Live, told: Callable[[str, int], None]) -> dict[Key, FileRecord]:
+    """Stored: every record of every file once, and as many as its receipt says. Returns what has to be done again, with
+    its file; one that is gone and has a job that will make it anew is no finding."""
+    suspect: dict[Key, FileRecord] = {}
     for record in _counted("files", dataset.records(), told):
         if record.file is None:
             continue
+        keys = [(operation, record.user) for operation in record.receipts]
+        if not (dataset.output / record.file.name).exists() and any(key in live for key in keys):
+            continue
+        before = result.lost_count + result.doubled_count
         result.files += 1
         kind, name, wanted = RecordKind(f".{record.kind}"), record.file.name, record.file.records
         try:
             ids = [record_id(kind, line) for line in dataset.lines(record.user, kind)]
         except (DatasetError, MalformedError) as error:
             result.lose(f"{name} cannot be read: {error}")
-            continue
-        result.records += len(ids)
-        if len(set(ids)) != len(ids):
-            result.double(f"{name} has {len(ids) - len(set(ids))} records twice")
-        if len(ids) < wanted:
-            result.lose(f"{name} has {len(ids)} records, its receipt says {wanted}")
-        elif len(ids) > wanted:
-            result.double(f"{name} has {len(ids)} records, its receipt says {wanted}")
+        else:
+            result.records += len(ids)
+            if len(set(ids)) != len(ids):
+                result.double(f"{name} has {len(ids) - len(set(ids))} records twice")
+            if len(ids) < wanted:
+                result.lose(f"{name} has {len(ids)} records, its receipt says {wanted}")
+            elif len(ids) > wanted:
+                result.double(f"{name} has {len(ids)} records, its receipt says {wanted}")
+        if result.lost_count + result.doubled_count > before:
+            suspect |= dict.fromkeys(keys, record)
+    return suspect
 
 
 def _counted(what: str, items: Iterator[T], told: Callable[[str, int], None]) -> Iterator[T]:

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from master.process import LEADING, lead
 from master.readers import Readers
 from master.reading import reading
 from master.reopening import reopen
-from master.repair import repair
+from master.repair import Repaired, repair
 from master.summary import NAMES, letters_of, line
 from master.traversal import COLLECTED, Traversing
 from protocol.command import run
@@ -34,6 +35,7 @@ from protocol.jobs import Operation
 from protocol.logs import set_up
 from protocol.settings import Settings
 from protocol.streams import is_screen
+from storage.files import SET_ASIDE
 from storage.records import unpack_job
 
 ASKING = ("crawl", "output_directory", "redis", "durability", "host", "port", "keys_directory", "insecure")
@@ -259,7 +261,7 @@ def promote(number: str | None, settings: Settings) -> None:
     "--repair",
     "repairing",
     is_flag=True,
-    help="Give a job to what is nowhere, bring back what an ended crawl left open; it must rest.",
+    help="Give a job to what is nowhere or damaged, set counts right, bring back what is open; it must rest.",
 )
 @settings_options(*ASKING)
 @click.pass_context
@@ -275,11 +277,11 @@ def audit_command(context: click.Context, as_json: bool, fast: bool, repairing: 
                 raise LedgerError(f"{words}; stop that one first, then repair")
             click.echo("the crawl is running: what moves while it is counted may show as a difference", err=True)
         result = audit(opened.ledger, opened.dataset, files=not fast, progress=_progress())
-        repaired = repair(opened, result.missing) if repairing and result.missing else 0
+        repaired = repair(opened, result) if repairing else Repaired()
         reopened = reopen(opened) if repairing and result.stranded else 0
     if is_screen(sys.stderr):
         click.echo("\r\x1b[K", nl=False, err=True)
-    told = {**result.document(), "repaired": repaired, "reopened": reopened}
+    told = {**result.document(), "repaired": repaired.jobs, "mended": asdict(repaired), "reopened": reopened}
     _print(told, as_json, lambda: _audit_text(result, repaired, reopened, repairing=repairing))
     context.exit(0 if result.clean else 1)
 
@@ -290,7 +292,7 @@ def _progress() -> Callable[[str, int], None] | None:
     return lambda what, count: click.echo(f"\r\x1b[K{count} {what}", nl=False, err=True)
 
 
-def _audit_text(result: Audit, repaired: int, reopened: int, *, repairing: bool) -> str:
+def _audit_text(result: Audit, repaired: Repaired, reopened: int, *, repairing: bool) -> str:
     left = "; --repair leaves these alone" if repairing else ""
     rows = [
         f"{result.accounts} accounts, {result.receipts} receipts, {result.live} jobs open, {result.dead} dead letters, "
@@ -307,8 +309,16 @@ def _audit_text(result: Audit, repaired: int, reopened: int, *, repairing: bool)
     elif result.unstored:
         both = result.unstored + result.stored
         rows.append(f"{result.unstored} of {both} jobs were ended by workers that store nothing: no receipt{left}")
-    if repaired:
-        rows.append(f"{repaired} jobs that were nowhere wait again: start the master to have them done")
+    if repaired.files:
+        rows.append(f"{repaired.files} damaged files are kept in .tmatic/{SET_ASIDE} of the output, and are made anew")
+    if repaired.jobs:
+        rows.append(f"{repaired.jobs} jobs that were nowhere wait again: start the master to have them done")
+    if repaired.twins:
+        rows.append(f"{repaired.twins} jobs that were live twice are live once")
+    if repaired.counts:
+        rows.append(f"{repaired.counts} counts of the ledger are set right")
+    if repaired.entries:
+        rows.append(f"{repaired.entries} entries of the log are let go: who reads it takes the rest from the dataset")
     if reopened:
         rows.append(f"{reopened} jobs that were open wait where a master sees them: start it to have them done")
     return "\n".join(rows)

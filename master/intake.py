@@ -164,6 +164,13 @@ def updates(accounts: Iterable[str], traversal: Traversal, family: str) -> Itera
     return _jobs(accounts, Traversal((), traversal.traversing, traversal.depth), traversal, family)
 
 
+def in_hand(accounts: Iterable[str], family: str) -> Iterator[Transition]:
+    """Accounts whose job is live already: they are in the family, and get no second one."""
+    rest = iter(accounts)
+    while chunk := list(islice(rest, CHUNK)):
+        yield ["S", chunk, family]
+
+
 def seeds(accounts: Iterable[str]) -> Iterator[Transition]:
     """Accounts known already, never to be discovered."""
     rest = iter(accounts)

@@ -11,8 +11,9 @@ from itertools import chain
 import msgpack
 
 from master.announcing import Tip, announcement
+from master.audit import open_jobs
 from master.dispatch import Dispatch
-from master.intake import Ahead, Lines, seeds, targets, updates, widening
+from master.intake import Ahead, Lines, in_hand, seeds, targets, updates, widening
 from master.loaded import Loaded
 from master.opening import Opened, bind_ledger
 from master.plan import SEEN, Plan, recall, resume
@@ -115,6 +116,9 @@ class Leading:
         stream, asked = self.wish.stream, self.wish.operations
         if self.wish.seeds is not None:  # before anything can be discovered
             parts.append(seeds(self.wish.seeds))
+        if plan.updating:  # a dead letter of an earlier round may have been requeued
+            live = (job.user for job in open_jobs(ledger, Operation.UPDATE) if job.operation is Operation.UPDATE)
+            parts.append(in_hand(live, plan.round_family))
         if plan.updating and plan.everyone:
             parts.append(updates(ledger.accounts(SEEN), walk, plan.round_family))
         if stream is not None and Operation.UPDATE in asked:

@@ -1,36 +1,28 @@
 """Jobs that are open in a crawl that ended: no master saw that they wait. They are brought back to where one looks.
 
 In a walk by levels a master looks into the queue of a level while the level counts accounts that are still to come. A
-level that counts too few is over too early, and what waits there is forgotten. The ledger raises a level only by what
-comes to it; what waits there already comes to it anew as a dead letter does, by being given up and requeued at once.
+level that counts too few is over too early, and what waits there is forgotten; one that counts too many is never over.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
-
-import msgpack
 
 from master.audit import open_jobs
 from master.opening import Opened
 from master.plan import recall
-from master.repair import lead_at_rest
+from master.repair import WHO, Commit, lead_at_rest
 from master.traversal import COLLECTED, Traversal
-from protocol.jobs import Job, Operation
+from protocol.jobs import Job
 from protocol.logs import fields
-from storage.ledger import Ledger, Reply, Transition
-from storage.records import pack_job, unpack_job
+from storage.ledger import Ledger
+from storage.records import unpack_job
 
 log = logging.getLogger(__name__)
 
 AT_ONCE = 200
 """Jobs in one commit."""
-WHO = "audit --repair"
-WHY = "open in a crawl that ended: brought back"
-
-Commit = Callable[[list[Transition]], Reply]
 
 
 def reopen(opened: Opened) -> int:
@@ -44,8 +36,7 @@ def reopen(opened: Opened) -> int:
     with lead_at_rest(opened, WHO) as commit:  # which also says that the crawl has not ended
         jobs, wanted = _open(ledger, walk)
         counted = commit([]).levels
-        for level, accounts in wanted.items():
-            _raise(commit, walk, level, accounts - counted.get(level, 0))
+        commit([["Z", "levels", str(level), wanted[level] - counted.get(level, 0)] for level in {*wanted, *counted}])
         for name in sorted({*ledger.queue_names()} - {COLLECTED, *walk.queues(wanted)}):
             while given := _given(commit, name, AT_ONCE):
                 commit([["B", token, walk.queue(job), b"", "repair"] for token, job in given])
@@ -57,22 +48,6 @@ def _open(ledger: Ledger, walk: Traversal) -> tuple[int, Counter[int]]:
     """How many jobs are open, and how many accounts each level must count."""
     levels = Counter(walk.level(job) for job in open_jobs(ledger))
     return levels.total(), Counter({int(level): jobs for level, jobs in levels.items() if level})
-
-
-def _raise(commit: Commit, walk: Traversal, level: int, by: int) -> None:
-    """Let a level count so many more, by what waits in its queue; a job may come to it several times."""
-    queue = walk.queue(Job(Operation.ANALYSE, "1", level))
-    while by > 0 and (given := _given(commit, queue, min(by, AT_ONCE))):
-        words: list[Transition] = []
-        for token, job in given:
-            name, record = f"{job.operation.value}:{job.user}", pack_job(job)
-            letter = msgpack.packb([record, WHY.encode()])
-            body = msgpack.packb([job.operation.value, job.user, job.progress.tries, WHY, WHO])
-            again = msgpack.packb([job.operation.value, job.user])
-            words.append(["K", token, name, letter, "", b"", False, "", ["job.dead", body]])
-            words.append(["Q", name, letter, queue, record, str(level), ["job.requeued", again]])
-        commit(words)
-        by -= len(given)
 
 
 def _given(commit: Commit, queue: str, most: int) -> list[tuple[str, Job]]:

@@ -18,7 +18,7 @@ from protocol.jobs import Operation, Segment
 from storage.commits import Commits, Place
 from storage.contents import Contents
 from storage.dataset import Counts, NoListError, Page, RecordKind, SegmentLostError, record_id
-from storage.durable import PRIVATE, in_words
+from storage.durable import PRIVATE, in_words, make_directory, sync_directory
 from storage.members import Chunk, ForeignError, Row, encode_page
 from storage.merging import count, union
 from storage.receipts import CursorChain, FileRecord, FileState, Receipt, ReceiptDraft
@@ -28,6 +28,8 @@ from storage.volume import Volume
 
 _MOST_ATTEMPTS = 64
 """How often a merge begins again because another one of the same file was first."""
+SET_ASIDE = "damaged"
+"""Where damaged files are kept, below `.tmatic/`."""
 
 
 class FileDataset:
@@ -237,6 +239,23 @@ class FileDataset:
     def record_at(self, path: Path) -> FileRecord | None:
         """The current record of the data file with this path."""
         return self._commits.current(Place.of_stem(path.stem, path.suffix[1:]))
+
+    def set_aside(self, record: FileRecord) -> Path | None:
+        """Take a damaged file out of the dataset, so that its jobs fetch all of it again. It is kept; returns where,
+        None when there is no file."""
+        if record.file is None:
+            return None
+        path = self.output / record.file.name
+        kept = self.output / PRIVATE / SET_ASIDE / f"{path.name}.{record.generation}"
+        with in_words(f"set {path} aside"):
+            make_directory(kept.parent)
+            try:
+                path.rename(kept)
+            except FileNotFoundError:
+                return None
+            sync_directory(kept.parent)
+            sync_directory(path.parent)
+        return kept
 
     def waiting(self, record: FileRecord) -> Path | None:
         """Committed data of a record that are not in place yet; `recover` puts them there."""

@@ -326,12 +326,12 @@ function handlers.X(t)
   return OK
 end
 
--- {'B', token, queue, record or '' for as it is held, reason}: the job goes back to the front of its queue;
+-- {'B', token, queue, record or '' for as it is held, reason, to the end?}: the job goes back to the front of its queue;
 -- after an outage to the end of those that were begun, so that another one tries next.
 function handlers.B(t)
   local lease = held[t[2]]
   if not lease then return STALE end
-  push(t[3], t[4] ~= '' and t[4] or lease[1], t[5] ~= 'outage')
+  push(t[3], t[4] ~= '' and t[4] or lease[1], t[5] ~= 'outage' and not t[6])
   count('back.' .. t[5], 1)
   drop(t[2])
   return OK
@@ -402,9 +402,9 @@ function handlers.I(t)
   return added
 end
 
--- {'S', ids}: accounts known already.
+-- {'S', ids, family}: accounts known already, never to be discovered; or in another family that needs no job for them.
 function handlers.S(t)
-  local f, added = family('seeds'), 0
+  local f, added = family(t[3] or 'seeds'), 0
   for _, id in ipairs(t[2]) do if add(f, id) then added = added + 1 end end
   return added
 end
@@ -464,11 +464,14 @@ function handlers.Z(t)
   return OK
 end
 
--- {'G', how many, their bytes, announcement}: the beginning of the log is let go, up to where it has a gap.
+-- {'G', how many, announcement}: the beginning of the log is let go, up to where it has a gap.
 function handlers.G(t)
-  announce(t[4])
+  announce(t[3])
+  for first = 0, t[2] - 1, 256 do
+    for _, entry in ipairs(call('LRANGE', LOG, first, math.min(first + 256, t[2]) - 1)) do log_bytes = log_bytes - #entry end
+  end
+  log_bytes = math.max(0, log_bytes)
   call('LTRIM', LOG, t[2], -1)
-  log_bytes = math.max(0, log_bytes - t[3])
   return OK
 end
 

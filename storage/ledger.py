@@ -184,6 +184,11 @@ class Ledger:
         """The jobs that rest after a failed try, by "OP:account"."""
         return {field.decode(): unpack_job(record) for field, record in self._scan_hash("retry")}
 
+    def levels(self) -> dict[int, int]:
+        """How many accounts of each depth are still to be analysed, as it was counted."""
+        raw = self._ask(lambda: self._client.hgetall(self.prefix + "levels"))
+        return {int(level): int(accounts) for level, accounts in raw.items()}
+
     def dead(self) -> Iterator[tuple[Job, str]]:
         """The dead letters: the job where it stood, and the last error's words."""
         for _, packed in self._scan_hash("dead"):

@@ -16,7 +16,7 @@ from master.command import _audit_text
 from master.opening import Opened
 from master.plan import Plan
 from master.reopening import reopen
-from master.repair import repair
+from master.repair import Repaired, repair
 from master.transitions import Transitions, without_receipt
 from master.traversal import Traversing
 from protocol import messages as wire
@@ -227,7 +227,7 @@ def test_of_workers_of_both_kinds_only_what_the_storing_ones_lost_is_lost(crawl:
     end_without_receipt(crawl, pages)
     mixed = crawl.audit()
     assert mixed.clean and (mixed.unstored, mixed.stored, mixed.stores_nothing) == (1, 3, False)
-    assert "1 of 4 jobs were ended by workers that store nothing" in _audit_text(mixed, 0, 0, repairing=False)
+    assert "1 of 4 jobs were ended by workers that store nothing" in _audit_text(mixed, Repaired(), 0, repairing=False)
     lost = end_without_receipt(crawl, pages, stored=True)
     result = crawl.audit()
     assert result.missing == [(T, lost)] and not result.clean
@@ -240,7 +240,7 @@ def test_a_crawl_that_stores_nothing_is_told_as_one(valkey: str, tmp_path: Path)
             end_without_receipt(crawl, pages)
         nowhere = audit(crawl.ledger, FileDataset(tmp_path / "other"))
         assert nowhere.clean and nowhere.stores_nothing and (nowhere.missing, nowhere.live) == ([], 1)
-        assert _audit_text(nowhere, 0, 0, repairing=True).splitlines()[-1] == (
+        assert _audit_text(nowhere, Repaired(), 0, repairing=True).splitlines()[-1] == (
             "this crawl stores nothing: 4 jobs were ended by workers that keep no dataset; --repair leaves these alone"
         )
         client.delete(crawl.ledger.prefix + "queue:T")
@@ -281,11 +281,11 @@ def test_what_is_nowhere_gets_a_job_again_once(crawl: Crawl) -> None:
     crawl.client.hincrby(crawl.ledger.prefix + "sets", "seen.members", 2)
     before = crawl.audit()
     assert before.missing == [(T, "201"), (T, "202")]
-    assert repair(resting_at(crawl), before.missing) == 2
+    assert repair(resting_at(crawl), before).jobs == 2
     after = crawl.audit()
     assert (after.lost, after.doubled, after.differences) == ([], [], [])
     assert after.live == before.live + 2
-    assert repair(resting_at(crawl), after.missing) == 0
+    assert not repair(resting_at(crawl), after)
 
 
 def ended(crawl: Crawl) -> None:
@@ -344,7 +344,7 @@ def test_a_crawl_that_is_led_is_not_repaired(crawl: Crawl) -> None:
     thread.start()
     try:
         with pytest.raises(LedgerError, match="stop it first"):
-            repair(resting_at(crawl), [(T, "107")])
+            repair(resting_at(crawl), Audit(missing=[(T, "107")]))
     finally:
         leading.set()
         thread.join()

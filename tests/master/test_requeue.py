@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -172,11 +173,8 @@ def test_in_whatever_order_a_list_and_its_analysis_end_nothing_is_cut_off(client
     for number in range(30):
         account = Account(client, tmp_path / str(number))
         acts: list[Callable[[], bool]] = [account.store]
-        acts += [
-            lambda o=o, do=do: do(o)
-            for o in (F, A)
-            for do in (account.lease, account.done, account.die, account.requeue)
-        ]  # type: ignore[misc]
+        for act in (account.lease, account.done, account.die, account.requeue):
+            acts += [partial(act, F), partial(act, A)]
         done = 0
         while done < 9:
             done += chance.choice(acts)() or chance.random() < 0.1
