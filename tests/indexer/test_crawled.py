@@ -106,9 +106,9 @@ def check(home: Home, crawled: Crawled) -> None:
     counted = index.search(parse("", tags=len(tagged))).hashtags
     assert dict(counted) == {tag: len(numbers) for tag, numbers in tagged.items()}
     long = [words for words, numbers in ending.items() if len(crawled.truth[min(numbers)]["text"]) > 140]
-    for words in [*long[:150], *list(ending)[:50]]:
-        found = {post.id for post in index.search(parse(" ".join(words), limit=MOST_HITS)).hits}
-        assert found == ending[words], words
+    for last in [*long[:150], *list(ending)[:50]]:
+        found = {post.id for post in index.search(parse(" ".join(last), limit=MOST_HITS)).hits}
+        assert found == ending[last], last
     index.close()
 
 

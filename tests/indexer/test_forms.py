@@ -87,6 +87,7 @@ def found(home: Home) -> dict[str, set[str]]:
     index = home.begin()
     index.commit(posts(), None)
     index = home.finish(index)
+    assert index.count() == len(FORMS) + 1  # also lets a server find at once what was committed
     questions = ("#isola", "hashtags:ISOLA", "ferry", '"leaves at nine comes back"', '"ferry leaves" #isola')
     answers = {asked: {post.id for post in index.search(parse(asked)).hits} for asked in questions}
     assert index.search(parse("#isola", tags=5)).hashtags == (("isola", len(FORMS)),)

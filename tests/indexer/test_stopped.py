@@ -55,6 +55,7 @@ def check(home: Home, folder: Path, case: str, number: signal.Signals, *more: st
     index = opened(home, dataset)
     if case == "resynchronise":  # the position says that it is to be done again; what is there is whole all the same
         assert '"position":null' in (index.mark() or "")
+    assert index.count() == len(on_file(dataset))  # also lets a server find at once what was committed
     found = {
         post.id: post for at in range(0, 3_000, 1_000) for post in index.search(Query(limit=1_000, offset=at)).hits
     }
