@@ -28,7 +28,9 @@ from master.misunderstood import Misunderstood
 from master.publishing import Publisher
 from master.questions import Commit, Ending, GiveBack, Leadership, Observe, Question, Take
 from master.summary import Rates, document, line, place
+from master.trouble import WELL_AGAIN, Bulletins
 from protocol import messages as wire
+from protocol.complaints import Complaints
 from protocol.door import Door, may_say
 from protocol.errors import LedgerError, MalformedError
 from protocol.logs import fields
@@ -41,8 +43,6 @@ log = logging.getLogger(__name__)
 FRAMES_A_TURN = 1000
 """Frames that are read before the next commit: more would keep those who wait for an answer waiting."""
 SUMMARY_S = 5.0
-SAID_AGAIN_S = 10.0
-"""How often the same trouble is told again."""
 LONGEST_WAIT_S = 0.1
 LONGEST_WAIT_PAIRED_S = 0.02
 MORE, LAST = int(zmq.NOBLOCK | zmq.SNDMORE), int(zmq.NOBLOCK)
@@ -73,7 +73,7 @@ class Loop:
     ) -> None:
         self._door, self._refusals, self._publisher, self._reader = door, refusals, publisher, reader
         self._inquiries = Inquiries(member, reader, self.state, self.where)
-        self._refusal = ""
+        self._complaints, self._bulletins = Complaints(), Bulletins()
         self._router, self._peer, self.member, self._leading, self._finish = router, peer, member, leading, finish
         self._thread = LedgerThread()
         self.totals: dict[str, int] = {}
@@ -82,7 +82,6 @@ class Loop:
         self.rates = Rates()
         self._summary_at = time.monotonic() + SUMMARY_S
         self._misunderstood = Misunderstood()
-        self._trouble = ("", 0.0)
         self._role = Role.STANDBY
         self._finishing: threading.Thread | None = None
         self._finish_error: Exception | None = None
@@ -145,9 +144,8 @@ class Loop:
 
     def _turn(self) -> None:
         now = time.monotonic()
-        if self._refusals is not None and (words := self._refusals.look(now)) and words != self._refusal:
-            self._refusal = words
-            log.warning(words)
+        if self._refusals is not None and (words := self._refusals.look(now)):
+            self._complain(now, words)
         for peer in self._door.cut():
             log.info("a key was revoked: what its owner held goes to others", extra=fields(peer=peer.hex()[:32]))
             self.member.cut(peer)
@@ -221,7 +219,8 @@ class Loop:
                 log.info(line(self.state()))
                 self.member.leave(Ending.DONE)
             elif isinstance(self._finish_error, LedgerError):
-                log.warning(f"{self._finish_error}; what a crawl leaves behind is written when it is well again")
+                words = f"{self._finish_error}; what a crawl leaves behind is written when it is well again"
+                self._complain(time.monotonic(), words)
                 self._finishing = self._finish_error = None
             else:
                 raise self._finish_error
@@ -271,20 +270,24 @@ class Loop:
 
     def _tell_of_role(self) -> None:
         """Say what changed: trouble with the ledger, and the role."""
-        trouble, (told, told_at), now = self.member.trouble, self._trouble, time.monotonic()
-        if trouble and (trouble != told or now - told_at > SAID_AGAIN_S):
-            self._trouble = (trouble, now)
-            log.warning(f"{trouble}; workers keep what they hold until it is well again")
-        elif told and not trouble:
-            self._trouble = ("", 0.0)
-            log.info("the ledger serves again")
+        now = time.monotonic()
+        words = self._bulletins.look(now, self.member.health.trouble)
+        if words == WELL_AGAIN:
+            log.info(words)
+        elif words:
+            log.warning(f"{words}; workers keep what they hold until it is well again")
         role = self.member.election.role
         if role is not self._role and role in (Role.STANDBY, Role.LEADING, Role.YIELDING, Role.LEAVING):
             before, self._role = self._role, role
             if before in (Role.LEADING, Role.YIELDING) and role is Role.STANDBY:
-                log.warning("does not lead any more", extra=fields(why=self.member.election.why))
+                self._complain(now, "does not lead any more", why=self.member.election.why)
             elif role is Role.YIELDING:
                 log.info("gives the lead away", extra=fields(why=self.member.election.why))
+
+    def _complain(self, now: float, words: str, **about: object) -> None:
+        """Warn of this, unless that was done a moment ago."""
+        if self._complaints.is_news(now, f"{words} {about}"):
+            log.warning(words, extra=fields(**about))
 
     # The sockets.
 
@@ -334,9 +337,9 @@ class Loop:
         where = {**place(member, time.monotonic(), staying=self._waiting), "events": self.events_at}
         where["dropped"] = dict(self._misunderstood.counted)
         if member.dispatch is None or member.leadership is None:
-            waiting = member.trouble or member.pair is None
+            waiting = member.health.trouble or member.pair is None
             state = "waiting for the ledger" if waiting else "standby"
-            return {"crawl": crawl, "state": state, "trouble": member.trouble, **where}
+            return {"crawl": crawl, "state": state, "trouble": member.health.trouble, **where}
         plan = member.leadership.plan.remembered()
         told = document(member.dispatch, self.totals, self.rates, crawl, plan, self._door.addresses)
         return {**told, **where, "next": self._inquiries.in_line}
@@ -344,7 +347,7 @@ class Loop:
     def _send(self) -> None:
         notices, self.member.notices = self.member.notices, []
         for notice in notices:
-            log.warning(notice)
+            self._complain(time.monotonic(), notice)
         words, self.member.to_peer = self.member.to_peer, []
         if self._peer is not None and words:
             with contextlib.suppress(zmq.Again):

@@ -27,6 +27,7 @@ from master.loaded import InconsistentError, LedElsewhereError
 from master.questions import Commit, Ending, GiveBack, Leadership, Observe, Question, Take
 from master.standby import STRANGER, Pair, Standby
 from master.terms import Terms
+from master.trouble import Health
 from protocol import messages as wire
 from protocol.errors import FencedError, TmaticError
 from storage.ledger import AGAIN, Reply, Transition
@@ -65,8 +66,7 @@ class Member:
     ending: Ending | None = None
     finished: bool = False
     """Nothing is left to do, and the ledger says so: what follows is the loop's, which then says `leave`."""
-    trouble: str = ""
-    """Why the ledger does not serve, or "" while it does."""
+    health: Health = field(default_factory=Health)
     dispatch: Dispatch | None = None
     leadership: Leadership | None = None
     election: Election = field(init=False)
@@ -81,7 +81,6 @@ class Member:
     _leave: Ending | None = None
     _give_way: str = ""
     _wanted_until: float = float("-inf")
-    _answered_at: float = float("-inf")
     _before: Dispatch | None = None
     _closing: deque[Transition] | None = None
     _epoch: int = 0
@@ -246,7 +245,7 @@ class Member:
     def answered(self, now: float, answer: Any) -> None:
         """The ledger answered the first question under way."""
         asked = self._under_way.popleft() if self._under_way else None
-        self.trouble, self._answered_at = "", now
+        self.health.answered(now, answer if isinstance(asked, Observe) else None)
         match asked:
             case Observe():
                 self._ask_at = now + (LOOK_S if self.pair is not None else LOOK_ALONE_S)
@@ -281,7 +280,7 @@ class Member:
         asked = self._under_way.popleft() if self._under_way else None
         refused = isinstance(error, FencedError)
         if not refused:
-            self.trouble, self._answered_at = str(error), float("-inf")
+            self.health.failed(str(error), write=not isinstance(asked, Observe))
         again_s = AGAIN_S if self.pair is not None else AGAIN_ALONE_S
         match asked:
             case Observe():
@@ -379,7 +378,7 @@ class Member:
                 leadership.lead.epoch if leadership is not None else self._epoch,
                 leadership.beat if leadership is not None else 0,
                 self.standby.lately(now),
-                int(now - self._answered_at <= ABLE_S),
+                int(now - self.health.answered_at <= ABLE_S),
                 int(now < self._wanted_until),
                 int(self.dispatch is not None and self.dispatch.draining),
             )

@@ -7,7 +7,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
+from protocol.complaints import Complaints
 from protocol.errors import LedgerError, UsageError
 from protocol.settings import Settings
 from storage.addresses import SentinelAddress, place_of, require_server, sentinel_address
@@ -37,7 +38,6 @@ MOST_REPLICAS = 16
 REPLICA_TIMEOUT_S = 0.5
 """How long a replica is asked about its configuration. It is not for the ledger to wait for."""
 LOADING_LOOK_S = 0.2
-SAID_AGAIN_S = 10.0
 OLDEST_SERVER = (6, 2)
 """LPOP with a count came with Redis 6.2."""
 WANTED_FSYNC = {"always": "always", "everysec": "everysec", "replica": "everysec"}
@@ -54,6 +54,7 @@ class Opened:
     server: EmbeddedValkey | None
     watched: Ledger
     url: str = ""
+    complaints: Complaints = field(default_factory=Complaints)
 
     def reading(self) -> Ledger:
         """The same ledger once more, over a connection of its own, for who only reads."""
@@ -62,7 +63,9 @@ class Opened:
     def wake_server(self) -> None:
         """Bring our own server up again if it died. Raises LedgerError when it does not come."""
         if self.server is not None and not self.server.alive():
-            log.warning("the embedded Valkey is gone, and is started again")
+            words = "the embedded Valkey is gone, and is started again"
+            if self.complaints.is_news(time.monotonic(), words):
+                log.warning(words)
             self.server.start()
 
 
@@ -132,7 +135,7 @@ def client_at(url: str, *, timeout_s: float = ANSWER_TIMEOUT_S, **more: Any) -> 
 def _wait_for_server(url: str, settings: Settings, *, begun: bool) -> None:
     """Check a server, and wait for one that still reads its file. When the crawl has `begun` on it, a server that does
     not answer is waited for as well; for a new crawl that is a mistake in the URL."""
-    said_at = float("-inf")
+    complaints = Complaints()
     while True:
         try:
             check_server(url, settings, begun=begun)
@@ -141,8 +144,7 @@ def _wait_for_server(url: str, settings: Settings, *, begun: bool) -> None:
             away = isinstance(error.__cause__, redis.ConnectionError | redis.TimeoutError | OSError)
             if not isinstance(error.__cause__, redis.BusyLoadingError) and not (begun and away):
                 raise
-            if time.monotonic() - said_at > SAID_AGAIN_S:
-                said_at = time.monotonic()
+            if complaints.is_news(time.monotonic(), str(error)):
                 log.warning(str(error))
             time.sleep(LOADING_LOOK_S)
 

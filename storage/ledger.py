@@ -17,6 +17,7 @@ the request, names the errors and reads back. The commands are listed at the han
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -335,6 +336,10 @@ class Ledger:
             raise in_words(error) from error
 
 
+_SCRIPT = re.compile(r"\s*script: [0-9a-f]{40}, on @?user_script:\d+\.?")
+"""Where in a script a server refused a command: another place each time, and of no use to who runs it."""
+
+
 class _UnacknowledgedError(RedisError):
     """A write of which no replica knows."""
 
@@ -345,7 +350,7 @@ def _unpacked(packed: bytes) -> Any:
 
 def in_words(error: Exception) -> LedgerError:
     """What a failure of the server means to the person who runs it."""
-    said = str(error)
+    said = _SCRIPT.sub("", str(error))
     if "FENCED" in said:
         return FencedError(f"the ledger refused a write: {said.partition('FENCED ')[2] or said}")
     if isinstance(error, _UnacknowledgedError):

@@ -7,6 +7,7 @@ Rules it keeps:
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -24,6 +25,9 @@ MOST_NEXT: Final = 20
 MOST_COUNTED: Final = 40
 LONGEST: Final = 300
 """Characters of a text."""
+LONGEST_BUDGET: Final = 160
+"""Characters of the name of a budget."""
+DIGEST_DIGITS: Final = 16
 
 BUSY_S: Final = 3.0
 """A worker that was silent for longer is shown as silent."""
@@ -64,6 +68,14 @@ def text(of: Any, key: str) -> str:
 def clipped(value: str, most: int = LONGEST) -> str:
     """The text, with an ellipsis in place of what is too long."""
     return value if len(value) <= most else value[: most - 1] + "…"
+
+
+def named(value: str, most: int) -> str:
+    """A name of at most so many characters; one that is cut ends in a digest, so that no two become one."""
+    if len(value) <= most:
+        return value
+    digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST_DIGITS]
+    return f"{value[: most - DIGEST_DIGITS - 1]}…{digest}"
 
 
 def mapping(of: Any, key: str) -> Mapping[str, Any]:
@@ -114,7 +126,7 @@ def _counted(document: Mapping[str, Any]) -> dict[str, float]:
     shown = {str(key): number(mapping(document, "counted"), key) for key in mapping(document, "counted")}
     dropped = mapping(document, "dropped")
     shown |= {f"frames dropped, {key}": number(dropped, key) for key in dropped}
-    return {clipped(key, 60): shown[key] for key in list(shown)[:MOST_COUNTED]}
+    return {named(key, 60): shown[key] for key in list(shown)[:MOST_COUNTED]}
 
 
 def _operations(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,7 +185,7 @@ def _budgets(given: Any, most: int) -> list[list[Any]]:
         return []
     return [
         [
-            clipped(key, 160),
+            named(key, LONGEST_BUDGET),
             _least(maybe(of, "available"), maybe(of, "remaining")),
             maybe(of, "limit"),
             number(of, "outstanding"),

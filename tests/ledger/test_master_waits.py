@@ -28,6 +28,9 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
+TRIES = 4
+"""To take the lead, half a second apart."""
+
 
 def asked(leading: Master) -> dict[str, Any]:
     """What a master answers to a tool."""
@@ -53,6 +56,20 @@ def beats(ledger: Ledger) -> None:
     """The master goes on writing."""
     before = ledger.observe().beat
     until(lambda: ledger.observe().beat > before, TIMEOUT_S)
+
+
+def tells_it_once(leading: Master, client: redis.Redis, words: str) -> None:
+    """A master that tries to write again and again says what is wrong once, and not in between that all is well."""
+
+    def tries() -> int:
+        return int(client.info("commandstats")["cmdstat_evalsha"]["calls"])
+
+    before = tries()
+    until(lambda: tries() >= before + TRIES, TIMEOUT_S)
+    said = [line for line in leading.words.read_text().splitlines() if words in line or "serves again" in line]
+    kinds = ("workers keep what they hold until it is well again", "does not lead any more")
+    assert len(said) == 2 and all(kind in line for kind, line in zip(kinds, said, strict=True)), said
+    assert words in asked(leading)["trouble"], "whoever looks is told all the time"
 
 
 def test_a_master_waits_for_a_redis_that_is_away_and_goes_on(tmp_path: Path, server: OwnRedis, ledger: Ledger) -> None:
@@ -125,6 +142,7 @@ def test_a_master_waits_for_a_redis_that_refuses_writes(
         for name, value in trouble.items():
             client.config_set(name, value)
         leading.until_said(words)
+        tells_it_once(leading, client, words)
         for name, value in mended.items():
             client.config_set(name, value)
         leading.until_said("the ledger serves again")
@@ -136,6 +154,7 @@ def test_a_master_waits_while_its_redis_is_a_replica(tmp_path: Path, server: Own
         until(lambda: ledger.length("T") == 3, TIMEOUT_S)
         client.replicaof("127.0.0.1", 1)
         leading.until_said("is a read-only replica: point --redis at the primary")
+        tells_it_once(leading, client, "is a read-only replica")
         client.replicaof("NO", "ONE")
         leading.until_said("the ledger serves again")
         beats(ledger)

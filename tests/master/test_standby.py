@@ -194,12 +194,15 @@ def test_trouble_with_the_ledger_is_told_and_the_lead_sought_anew() -> None:
     table.now += 0.2
     table.ask(Commit)
     table.member.failed(table.now, LedgerError("the server is loading"))
-    assert table.member.trouble == "the server is loading"
+    assert table.member.health.trouble == "the server is loading"
     table.now += 0.2
     table.ask(Observe)
     table.member.answered(table.now, Lead("i0", 3, 5, "L", "b:8001"))
-    assert isinstance(table.member.question(table.now), Take), "it led last: its own connection broke"
-    assert table.member.trouble == ""
+    take = table.ask(Take)  # it led last: its own connection broke
+    assert table.member.health.trouble, "to be read is not to serve"
+    led = Leadership(Lead(take.incarnation, 1, 6, "L", "b:8001"), table.plan, Loaded({}, {}, replied()), 2)
+    table.member.answered(table.now, led)
+    assert table.member.health.trouble == ""
 
 
 def test_an_answer_to_a_leadership_that_is_over_changes_nothing() -> None:

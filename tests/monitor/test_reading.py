@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from services.monitor.course import point_of
 from services.monitor.outlook import outlook
-from services.monitor.reading import MOST_JOBS, moment, overview, state_of, workers
+from services.monitor.reading import LONGEST_BUDGET, MOST_JOBS, moment, overview, state_of, workers
 from tests.monitor import synthetic
 
 ANYTHING = st.recursive(
@@ -43,6 +43,13 @@ def test_a_document_of_the_present_master_is_understood() -> None:
     assert seen["operations"]["timeline"]["waiting"] == 3
     assert seen["masters"]["pair"] is None
     assert workers(said) == [["w", "", 8, 1, None, 0.1, [["T", "12", None, None]], []]]
+
+
+def test_budgets_whose_long_names_begin_alike_stay_two() -> None:
+    keys = [f"service {'who' * 60}{end} lookup" for end in "ab"]
+    rows = overview({"budgets": {key: {"available": 1} for key in keys}})["budgets"]
+    assert len({row[0] for row in rows}) == 2
+    assert all(len(row[0]) <= LONGEST_BUDGET for row in rows)
 
 
 def test_jobs_in_hand_are_told_with_page_and_idleness() -> None:

@@ -42,8 +42,7 @@ def test_four_hostnames_on_one_address_keep_its_limit_window_after_window(tmp_pa
             told = ["--master", f"127.0.0.1:{running.port}", "--base-url", world.url, "--output", str(running.data)]
             command = [*named, f"host{number}", *WORKER, f"w{number}", *told, *FEW_JOBS]
             workers.append(running.start(f"w{number}", command))
-        for worker in workers:
-            until(lambda worker=worker: "a master leads" in worker.said(), 30)
+        until(lambda: all("a master leads" in worker.said() for worker in workers), 30)
         names = {os.readlink(f"/proc/{worker.process.pid}/ns/uts") for worker in workers}
         assert len(names - {os.readlink("/proc/self/ns/uts")}) == WORKERS, "each has a hostname of its own"
         within_s = 2 * WINDOWS * WINDOW_S
