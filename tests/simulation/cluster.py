@@ -19,13 +19,14 @@ from typing import Any
 import redis
 
 from master.dispatch import Dispatch
+from master.letters import requeued
 from master.member import Member
 from master.questions import Ending, Question
 from master.terms import Terms
 from master.traversal import Traversal, Traversing
 from protocol import messages as wire
 from protocol.jobs import Operation
-from storage.ledger import Reply
+from storage.ledger import Reply, Transition
 from tests.simulation.faults import draw_faults
 from tests.simulation.recorder import Recorder
 from tests.simulation.service import Dataset, Graph, Service
@@ -57,6 +58,8 @@ class Simulation:
     """Whether only frames are lost and connections cut, and nobody dies."""
     paired: bool = False
     """Whether there are two masters."""
+    letters: bool = False
+    """Whether jobs are given up soon, and somebody requeues the dead letters, now and then and before the end."""
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
@@ -67,7 +70,8 @@ class Simulation:
         self.ledger = Recorder(self.client, "sim")
         if self.source is not None:
             self.ledger._source = self.source
-        self.depth = self.chance.choice([0, 0, 3])
+        # With letters there is no limit: who is found by a longer path while a letter is dead keeps that depth.
+        self.depth = 0 if self.letters else self.chance.choice([0, 0, 3])
         self.graph = Graph.draw(self.chance, ACCOUNTS, near=0 if self.depth else 6)
         mode = Traversing.BFS if self.depth else self.chance.choice([Traversing.BFS, Traversing.DFS])
         operations = (Operation.TIMELINE, Operation.FOLLOWER, Operation.ANALYSE)
@@ -82,13 +86,13 @@ class Simulation:
             grace=3.0,
             retry_base=1.0,
             retry_most=10.0,
-            job_tries=50,
+            job_tries=1 if self.letters else 50,
             job_lapses=50,
         )
         self.filled_by = self.chance.choice([1, 3, 1000])  # so many transitions make a commit behind another
         self.acknowledged: set[tuple[Operation, str, str]] = set()
         self.trusted_from = 0.0
-        self.kills = self.rollbacks = 0
+        self.kills = self.rollbacks = self.tools = 0
         self.finished = False
         self.drop_next = self.double_next = self.delay_next = 0
         self.cut_reply = ""
@@ -117,6 +121,8 @@ class Simulation:
         for worker in self.workers:
             self.after(self.chance.random(), worker.start)
         draw_faults(self)
+        if self.letters:
+            self._requeue()
         if self.paired:
             self._watch()
         while self._events and not self.finished:
@@ -210,6 +216,43 @@ class Simulation:
         """Whether a leader may find the ledger other than it remembers: never, since a rolled-back one refuses it."""
         return False
 
+    def _letters(self) -> list[Transition]:
+        """What tries every dead letter again."""
+        names = sorted(f"{job.operation.value}:{job.user}" for job, _ in self.ledger.dead())
+        letters = [(name, self.ledger.letter(name)) for name in names]
+        return [requeued(self.traversal, name, letter) for name, letter in letters if letter is not None]
+
+    def _requeue(self) -> None:
+        """Somebody tells the leader, now and then, to try them again."""
+        for master in self.masters:
+            if master.leads and master.member.dispatch is not None and not master.member.finished:
+                for transition in self._letters():
+                    self.coverage["letters requeued"] += 1
+                    master.member.dispatch.also(transition)
+        self.after(self.chance.random() * 4, self._requeue)
+
+    def _requeue_at_rest(self, master: SimulatedMaster) -> bool:
+        """A crawl that ended with letters: they are requeued by a tool, and it is started again."""
+        letters, seen = self._letters(), self.ledger.observe()
+        if not letters:
+            return False
+        if not seen.incarnation:
+            self.tools += 1
+            lead = self.ledger.take(
+                f"tool.{self.tools}", seen, witness=self.dataset.epoch, ledger_id="L", name="requeue"
+            )
+            self.new_epoch(lead.epoch)
+            self.ledger.commit(lead.incarnation, 1, letters, [])
+            self.ledger.release(lead.incarnation, 2)
+            self.coverage["letters requeued at rest"] += len(letters)
+        master.over = False
+        self.after(0.5, master.start)
+        for worker in self.workers:
+            if not worker.alive:
+                self.kills += 1  # one that is on its way up comes twice
+                self.after(0.5, worker.start)
+        return True
+
     def _watch(self) -> None:
         """There must be a leader soon after a master can talk to the ledger and to all workers."""
         led = any(master.leads for master in self.masters)
@@ -233,7 +276,10 @@ class Simulation:
             raise Violation(f"{master.name} left, and did not say that it is done")
         if master.member.dispatch is not None:
             self.last_dispatch = master.member.dispatch
-        self.finished = master.member.dispatch is not None or all(m.over for m in self.masters)
+        if self.letters and self._requeue_at_rest(master):
+            return
+        led = master.member.dispatch is not None and not self.letters
+        self.finished = led or all(m.over for m in self.masters)
 
     # The promises.
 
@@ -261,17 +307,23 @@ class Simulation:
             expected[Operation.FOLLOWER, account] = self.graph.followers[account]
             expected[Operation.ANALYSE, account] = self.graph.followers[account]
         totals = self.ledger.totals()
+        again = totals.get("A.again", 0)
+        self.coverage["analyses that came again"] += again
         claims = {
             "the dataset is exact": self.dataset.files == expected,
             "every account is seen once": sorted(self.ledger.accounts("seen")) == sorted(accounts),
-            "every job is done once": all(totals.get(f"{o}.done") == len(accounts) for o in "TFA"),
+            "every job is done once": all(
+                totals.get(f"{o}.done", 0) - totals.get(f"{o}.again", 0) == len(accounts) for o in "TFA"
+            ),
+            "only what found no list came again": totals.get("A.no-list", 0) == again,
             "counts are exact": all(
                 totals.get(f"{operation.value}.records", 0)
                 == sum(len(records) for (o, _), records in expected.items() if o is operation)
                 for operation in self.traversal.operations
             ),
             "the log has no gap": [e[0] for e in self.ledger.log()] == list(range(1, self.ledger.heads()[""] + 1)),
-            "each end is announced once": sum(e[2] == "job.done" for e in self.ledger.log()) == 3 * len(accounts),
+            "each end is announced once": sum(e[2] == "job.done" for e in self.ledger.log())
+            == 3 * len(accounts) + again,
             "nothing is left": not self.ledger.queue_names() and not self.ledger.held() and not self.ledger.retry(),
             "no grant leaked": self.last_dispatch is None
             or all(b.outstanding == 0 for b in self.last_dispatch.budgets.by_key.values()),

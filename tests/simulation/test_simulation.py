@@ -25,6 +25,7 @@ from tests.simulation.violation import Violation
 
 SEEDS = 200
 SEEDS_QUICK = 10
+SEEDS_LETTERS = 8
 SEEDS_SOAK = 5000
 CHUNK = 50
 
@@ -46,13 +47,15 @@ EXPECTED_PAIR_FAULTS = {
 }
 
 
-def run_seeds(first: int, last: int, client: redis.Redis, *, paired: bool = False) -> Counter[str]:
+def run_seeds(
+    first: int, last: int, client: redis.Redis, *, paired: bool = False, letters: bool = False
+) -> Counter[str]:
     coverage: Counter[str] = Counter()
     for seed in range(first, last):
         try:
-            Simulation(seed, client, coverage=coverage, paired=paired).run()
+            Simulation(seed, client, coverage=coverage, paired=paired, letters=letters).run()
         except (Violation, AssertionError, KeyError) as error:
-            of = " of a pair" if paired else ""
+            of = " of a pair" * paired + " with letters" * letters
             raise AssertionError(f"seed {seed}{of} fails: {error!r}") from error
     for name, times in sorted(coverage.items()):
         print(f"{name:28} {times:8}")
@@ -78,6 +81,13 @@ def test_no_request_is_refused_while_nobody_dies(valkey: str) -> None:
     client = redis.Redis.from_url(valkey)
     for seed in range(SEEDS_QUICK):
         Simulation(seed, client, gentle=True).run()  # with no death, "limits were kept" allows not one refusal
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("paired", [False, True])
+def test_every_account_is_reached_where_letters_are_requeued(valkey: str, paired: bool) -> None:
+    coverage = run_seeds(0, SEEDS_LETTERS, redis.Redis.from_url(valkey), paired=paired, letters=True)
+    assert min(coverage["letters requeued"], coverage["analyses that came again"]) > 0
 
 
 @pytest.mark.slow

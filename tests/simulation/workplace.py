@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from protocol import messages as wire
-from protocol.jobs import Operation, Segment
+from protocol.jobs import Operation, Outcome, Segment
 from worker.keeping import Forget, Go, Keeping, Leave, Start, Stop
 
 if TYPE_CHECKING:
@@ -114,6 +114,9 @@ class SimulatedWorker:
         kept = self.cluster.dataset.segments
         if any(len(kept.get(token, [])) < length for token, length in task.job.segments):
             self._end(task, wire.LOST, "a segment is gone")
+        elif task.job.operation == "A" and (Operation.FOLLOWER, task.job.user) not in self.cluster.dataset.files:
+            task.fetching = "nothing was fetched"
+            self._end(task, wire.DONE, "", step=task.step + 1, outcome=Outcome.NO_LIST.value)
         else:
             self._next(task)
 
@@ -188,6 +191,8 @@ class SimulatedWorker:
         end = wire.End(task.job.token, wire.DONE, task.step, task.records, "complete", found, task.spent, "", stored=1)
         self.keeping.ended(self.now, end)
 
-    def _end(self, task: Task, how: str, words: str) -> None:
+    def _end(self, task: Task, how: str, words: str, *, step: int = 0, outcome: str = "") -> None:
         assert self.keeping is not None
-        self.keeping.ended(self.now, wire.End(task.job.token, how, 0, task.records, "", [], task.spent, words))
+        stored = int(bool(outcome))
+        end = wire.End(task.job.token, how, step, task.records, outcome, [], task.spent, words, stored=stored)
+        self.keeping.ended(self.now, end)
