@@ -28,6 +28,11 @@ def is_host(text: str) -> bool:
     return re.fullmatch(r"[\w.-]{1,253}", text) is not None
 
 
+def is_listened_on(text: str) -> bool:
+    """Whether it is where one may listen: a host, or `*` for every address."""
+    return text == "*" or is_host(text)
+
+
 def is_service(url: str) -> bool:
     """Whether it is a URL of HTTP with a host, and with a port only if that is one."""
     try:

@@ -97,28 +97,28 @@ class _Lasting(logging.StreamHandler[TextIO]):
 
 
 class _File(RotatingFileHandler):
-    """A log file that makes room for a new one. The first line that cannot be kept is told of in the `other` log."""
+    """A log file that makes room for a new one. The first line that cannot be kept is told of in the `other` log; the
+    next one when a line was kept in between."""
 
     def __init__(self, path: Path, other: logging.Handler) -> None:
-        self._other, self._told = other, False
+        self._other, self._fails = other, False
         super().__init__(path, maxBytes=LARGEST_FILE, backupCount=OLD_FILES, encoding="utf-8")
 
     def _open(self) -> io.TextIOWrapper:
         file = Dropping(self.baseFilename, "ab", self._tell)
+        self._fails = False
         return io.TextIOWrapper(io.BufferedWriter(file), encoding="utf-8", errors="backslashreplace")
 
     def handleError(self, record: logging.LogRecord) -> None:
         """What failed but for the writing: to open the file, or to rename it."""
         error = sys.exc_info()[1]
-        if isinstance(error, OSError):
-            self._tell(error)
-        else:
+        if not isinstance(error, OSError):
             super().handleError(record)
+        elif not self._fails:
+            self._fails = True
+            self._tell(error)
 
     def _tell(self, error: OSError) -> None:
-        if self._told:
-            return
-        self._told = True
         words = f"the log {self.baseFilename} cannot be written: {error.strerror or error}; the work goes on without it"
         record = logging.LogRecord(__name__, logging.ERROR, __file__, 0, words, None, None)
         self._other.handle(record)

@@ -35,12 +35,14 @@ _FOREIGN: Final = re.compile("[\udc80-\udcff]")
 class Form:
     """What a text must look like: in words that follow 'must be', and as the pattern that says the same.
 
-    `holds` is asked of a text that has the pattern and is not empty, where a pattern cannot say all.
+    `holds` is asked of a text that has the pattern and is not empty, where a pattern cannot say all; `kept` makes one
+    form of those in which the same may be said.
     """
 
     words: str
     pattern: str
     holds: Callable[[str], bool] = bool
+    kept: Callable[[str], str] = str
 
     def fits(self, text: str) -> bool:
         """Whether a text looks like that."""
@@ -117,6 +119,8 @@ class Row:
         if not right:
             said = "" if self.secret else f", not {_PASSWORD.sub('//…@', str(raw))[:80]!r}"
             raise UsageError(f"{place} must be {self.allowed}{said}")
+        if self.form:
+            return tuple(map(self.form.kept, value)) if isinstance(value, tuple) else self.form.kept(value)
         return value
 
     def _read(self, raw: object) -> Any:

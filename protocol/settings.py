@@ -10,7 +10,8 @@ from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from typing import Any, Final, get_type_hints
 
-from protocol.addresses import is_bare_service, is_place, is_service
+from protocol.addresses import is_bare_service, is_host, is_listened_on, is_place, is_service
+from protocol.places import bare
 from protocol.setting import Form, Row, setting
 from protocol.ways import is_proxy
 
@@ -33,6 +34,10 @@ PROXY: Final = Form(
 )
 CA_FILE: Final = Form("files, with HOST= before one that is for that host alone, without commas", "[^,]+")
 ADDRESS: Final = Form("HOST:PORT with a port from 1 to 65535, or empty", r"(.+:[0-9]{1,5})?", is_place)
+HOST: Final = Form(
+    "a name, an address (of IPv6 with brackets or without), or *", r"\*|[\w.:\[\]-]+", is_listened_on, bare
+)
+LOCAL_ADDRESS: Final = Form("addresses (of IPv6 with brackets or without)", r"[\w.:\[\]-]+", is_host, bare)
 PAIR_NUMBER: Final = Form("0 or 1, or empty", "[01]?")
 
 
@@ -92,6 +97,7 @@ class Settings:
         "master worker services",
         "The address on which the master listens.",
         original="jt_hostname",
+        form=HOST,
     )
     port: int = setting(
         8000,
@@ -221,7 +227,10 @@ class Settings:
         form=BARE_SERVICE,
     )
     bind_ip: tuple[str, ...] = setting(
-        (), "worker", "The local addresses from which a worker calls, in turn. Not for evading limits."
+        (),
+        "worker",
+        "The local addresses from which a worker calls, in turn. Not for evading limits.",
+        form=LOCAL_ADDRESS,
     )
     caller: str = setting(
         "",

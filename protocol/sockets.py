@@ -16,6 +16,7 @@ from protocol.errors import UsageError
 from protocol.events import MAX_EVENT_BYTES
 from protocol.keys import Certificate
 from protocol.messages import MAX_BODY_BYTES
+from protocol.places import written
 
 QUEUED = 10_000
 """Messages that wait for a peer before sending to it is refused. Nothing's correctness rests on it."""
@@ -130,13 +131,15 @@ def _bind(socket: zmq.Socket[bytes], host: str, port: int, *, within_s: float = 
     deadline = time.monotonic() + within_s
     while True:
         try:
-            socket.bind(f"tcp://{host}:{port or '*'}")
+            socket.bind(f"tcp://{written(host, port or '*')}")
         except zmq.ZMQError as error:
             if error.errno == errno.EADDRINUSE and time.monotonic() < deadline:
                 time.sleep(0.01)  # a socket is closed by a thread of ZeroMQ's, and nothing tells when
                 continue
             socket.close(0)
-            raise UsageError(f"{host}:{port} cannot be listened on: {error.strerror}; choose another --port") from error
+            raise UsageError(
+                f"{written(host, port)} cannot be listened on: {error.strerror}; choose another --port"
+            ) from error
         return int(socket.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
 
 

@@ -45,21 +45,24 @@ class Kept(io.FileIO):
 
 
 class Dropping(io.FileIO):
-    """A file whose writes never fail. What it could not keep is gone, and `tell` hears why, the first time."""
+    """A file whose writes never fail. What it could not keep is gone, and `tell` hears why: the first time, and the
+    first time after a write that went well."""
 
     def __init__(self, file: int | str, mode: str = "wb", tell: Callable[[OSError], None] | None = None) -> None:
         super().__init__(file, mode, closefd=not isinstance(file, int))
-        self._tell = tell
+        self._tell, self._fails = tell, False
 
     def write(self, data: ReadableBuffer, /) -> int:
         """Write some of it, or drop it all."""
         try:
-            return _written(self, super().write, data)
+            count = _written(self, super().write, data)
         except OSError as error:
-            tell, self._tell = self._tell, None
-            if tell is not None:
-                tell(error)
+            first, self._fails = not self._fails, True
+            if first and self._tell is not None:
+                self._tell(error)
             return memoryview(data).nbytes
+        self._fails = False
+        return count
 
 
 def _written(file: io.FileIO, write: Callable[[ReadableBuffer], int | None], data: ReadableBuffer) -> int:

@@ -76,7 +76,7 @@ def test_the_originals_names_are_understood() -> None:
         ("base_url = 'http://[::1'", "base_url must be a URL with http:// or https://, a host and perhaps a port"),
         ("master = 'x'", "master must be a list of HOST:PORT with a port from 1 to 65535, or empty, not 'x'"),
         ('contact = "a\\u0000b"', "contact must be a text"),
-        ("bind_ip = [1]", "bind_ip must be a list of texts"),
+        ("bind_ip = [1]", "bind_ip must be a list of addresses"),
         ("port = ", "tmatic.toml is not TOML"),
         ("bearer_token = 1", "bearer_token must be a text"),
         ("a = " + "[" * 100_000, "tmatic.toml is not"),

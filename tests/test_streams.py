@@ -103,6 +103,21 @@ def test_a_log_file_that_cannot_be_written_is_told_of_once(tmp_path: Path) -> No
     assert len(said.splitlines()) == 301
 
 
+def test_a_disk_that_is_full_again_is_told_of_again(tmp_path: Path) -> None:
+    body = """
+    import resource, signal
+    from pathlib import Path
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    set_up('x', Settings(log_directory=Path({directory!r})))
+    for limit in (0, 10**6, 0):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        for n in range(5): logging.getLogger().error('line %s', n)
+    """
+    code, _, said = ended(body.format(directory=str(tmp_path)))
+    assert (code, said.count("cannot be written: File too large")) == (0, 2), said
+    assert len(said.splitlines()) == 17 and len((tmp_path / "x.log").read_text().splitlines()) == 5
+
+
 def test_a_name_that_is_no_utf8_is_escaped_in_a_log_and_stays_json(tmp_path: Path) -> None:
     set_up("x", Settings(log_format="json", log_directory=tmp_path))
     logging.getLogger("tests.streams").error("read %s", "caf\udce9", extra=fields(file=Path("caf\udce9.txt")))

@@ -8,6 +8,7 @@ import click
 
 from protocol.command import run
 from protocol.errors import UsageError
+from protocol.places import bare, written
 from services.emulator import server
 from services.emulator.calls import LIST_PAGE, Rules, Service
 from services.emulator.dataset import DatasetWorld
@@ -124,7 +125,7 @@ def tmatic_emulator(
     """
     rules = Rules(parse_limits(limits), parse_faults(faults), seed, page_cap, withhold, remember)
     world = _world(users, seed, graph, dataset)
-    server.run(Service(world, rules), host, port, _say)
+    server.run(Service(world, rules), bare(host), port, _say)
 
 
 def _world(users: int, seed: int, graph: Path | None, dataset: Path | None) -> World:
@@ -140,7 +141,7 @@ def _world(users: int, seed: int, graph: Path | None, dataset: Path | None) -> W
 
 
 def _say(host: str, port: int) -> None:
-    print(f"listening on http://{host}:{port}", flush=True)
+    print(f"listening on http://{written(host, port)}", flush=True)
 
 
 def main() -> None:
