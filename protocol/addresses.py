@@ -18,7 +18,7 @@ def is_place(text: str) -> bool:
         return False
     if host.startswith("["):
         return host.endswith("]") and _is_ipv6(host[1:-1])
-    return re.fullmatch(r"[^:\s\[\]/]+", host) is not None
+    return host.isprintable() and re.fullmatch(r"[^:\s\[\]/]+", host) is not None
 
 
 def is_host(text: str) -> bool:

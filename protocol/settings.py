@@ -33,11 +33,16 @@ PROXY: Final = Form(
     is_proxy,
 )
 CA_FILE: Final = Form("files, with HOST= before one that is for that host alone, without commas", "[^,]+")
-ADDRESS: Final = Form("HOST:PORT with a port from 1 to 65535, or empty", r"(.+:[0-9]{1,5})?", is_place)
+ADDRESS: Final = Form(
+    "HOST:PORT with a port from 1 to 65535 (an address of IPv6 in brackets), or empty", r"(.+:[0-9]{1,5})?", is_place
+)
 HOST: Final = Form(
     "a name, an address (of IPv6 with brackets or without), or *", r"\*|[\w.:\[\]-]+", is_listened_on, bare
 )
 LOCAL_ADDRESS: Final = Form("addresses (of IPv6 with brackets or without)", r"[\w.:\[\]-]+", is_host, bare)
+HOST_OR_NONE: Final = Form(
+    "a name or an address (of IPv6 with brackets or without), or empty", r"([\w.:\[\]-]+)?", is_host, bare
+)
 PAIR_NUMBER: Final = Form("0 or 1, or empty", "[01]?")
 
 
@@ -301,7 +306,11 @@ class Settings:
         form=CA_FILE,
     )
     carbon_server: str = setting(
-        "", "services", "Where statistics are sent live, a host with carbon. Empty: nowhere.", original="carbon_server"
+        "",
+        "services",
+        "Where statistics are sent live, a host with carbon. Empty: nowhere.",
+        original="carbon_server",
+        form=HOST_OR_NONE,
     )
     carbon_port: int = setting(
         2003, "services", "The port on which carbon listens.", original="carbon_port", least=1, most=65_535

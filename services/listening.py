@@ -16,6 +16,7 @@ import click
 
 from protocol.addresses import is_host
 from protocol.errors import UsageError
+from protocol.places import bare
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -51,7 +52,7 @@ def host_name(text: str) -> str:
         raise UsageError(
             f"--name must be a host such as crawl.example.org or 192.0.2.7, without scheme and port, not {text[:80]!r}"
         )
-    return text.removeprefix("[").removesuffix("]").removesuffix(".").lower()
+    return bare(text).removesuffix(".").lower()
 
 
 def listening_options(beyond: str) -> Callable[[Command], Command]:
@@ -61,7 +62,7 @@ def listening_options(beyond: str) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def run(*args: Any, listen: str, names: tuple[str, ...], base: str, **kwargs: Any) -> Any:
-            listening = Listening(listen, tuple(map(host_name, names)), base_path(base))
+            listening = Listening(bare(listen), tuple(map(host_name, names)), base_path(base))
             return command(*args, listening=listening, **kwargs)
 
         decorated: Any = run

@@ -13,10 +13,12 @@ from typing import Final
 
 import click
 
+from protocol.addresses import is_host, is_place
 from protocol.command import run
 from protocol.configuration import settings_options
 from protocol.errors import TmaticError, UsageError
 from protocol.logs import fields, set_up
+from protocol.places import bare
 from protocol.settings import Settings
 from protocol.stopping import listening
 from protocol.streams import is_screen
@@ -81,7 +83,7 @@ def collecting(path: Path, settings: Settings) -> Iterator[Collecting]:
         dataset = FileDataset(settings.output_directory)
         live: Live | None = None
         if settings.carbon_server:
-            live = Live(path, recording.end, _address(settings))
+            live = Live(path, recording.end, carbon_at(settings))
             opened.callback(live.close)
         consumer = Collecting(recording, dataset, settings.crawl, grown=live.grown if live else lambda end: None)
         opened.callback(consumer.flush)
@@ -159,7 +161,7 @@ def replay_command(
     now = time.time()
     asked = Asked(
         path,
-        _address(settings, carbon),
+        carbon_at(settings, carbon),
         speed(fast),
         unix_time(shift_to, "--shift-to", now) if shift_to else None,
         unix_time(begins, "--from", now) if begins else 0,
@@ -185,20 +187,19 @@ def plot_command(path: Path, output: Path, begins: str | None, ends: str | None,
     click.echo(_plain(draw(path, output, since, until, title or _plain(path.name))))
 
 
-def _address(settings: Settings, carbon: str | None = None) -> Address:
+def carbon_at(settings: Settings, carbon: str | None = None) -> Address:
     """Where carbon is, by the flag or by the settings. Raises UsageError."""
     pickle = settings.carbon_protocol == "pickle"
     if carbon is None:
         if not settings.carbon_server:
             raise UsageError("where is carbon? Say --carbon HOST:PORT, or set carbon_server")
         return Address(settings.carbon_server, settings.carbon_port, pickle)
-    host, colon, port = carbon.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]") if colon else port
-    host = host if host.isprintable() else ""
-    port = port if colon else str(settings.carbon_port)
-    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16 or len(port) > 5:
-        raise UsageError(f"--carbon must be HOST:PORT, not {carbon[:80]!r}")
-    return Address(host, int(port), pickle)
+    if is_place(carbon):
+        host, _, port = carbon.rpartition(":")
+        return Address(bare(host), int(port), pickle)
+    if is_host(carbon):
+        return Address(bare(carbon), settings.carbon_port, pickle)
+    raise UsageError(f"--carbon must be HOST:PORT, an IPv6 address in brackets, not {carbon[:80]!r}")
 
 
 def _plain(text: str) -> str:
