@@ -74,10 +74,7 @@ def test_the_originals_names_are_understood() -> None:
         ("redis = 'localhost'", "redis must be a URL with redis://, rediss://, unix:// or sentinel://, or empty, not"),
         ("base_url = 'ftp://x'", "base_url must be a URL with http:// or https://"),
         ("base_url = 'http://[::1'", "base_url must be a URL with http:// or https://, a host and perhaps a port"),
-        (
-            "master = 'x'",
-            ("master = 'x'", "master must be a list of HOST:PORT with a port from 1 to 65535 (an address of IPv6 in"),
-        ),
+        ("master = 'x'", "master must be a list of HOST:PORT with a port from 1 to 65535 (an address of IPv6 in"),
         ('contact = "a\\u0000b"', "contact must be a text"),
         ("bind_ip = [1]", "bind_ip must be a list of addresses"),
         ("port = ", "tmatic.toml is not TOML"),
