@@ -47,12 +47,14 @@ def base_path(text: str) -> str:
 
 
 def host_name(text: str) -> str:
-    """A host in small letters, without brackets. Raises UsageError."""
+    """A host as browsers send it: in small letters, its others in ASCII (IDNA), without brackets. Raises UsageError."""
+    wrong = f"--name must be a host such as crawl.example.org or 192.0.2.7, without scheme and port, not {text[:80]!r}"
     if not is_host(text):
-        raise UsageError(
-            f"--name must be a host such as crawl.example.org or 192.0.2.7, without scheme and port, not {text[:80]!r}"
-        )
-    return bare(text).removesuffix(".").lower()
+        raise UsageError(wrong)
+    try:
+        return bare(text).removesuffix(".").lower().encode("idna").decode()
+    except UnicodeError as error:
+        raise UsageError(wrong) from error
 
 
 def listening_options(beyond: str) -> Callable[[Command], Command]:

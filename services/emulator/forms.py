@@ -54,14 +54,15 @@ def _whole(post: dict[str, Any]) -> bool:
 
 
 def _compatible(post: dict[str, Any]) -> bool:
+    """A post whose id is no number stays whole: there is nothing that a link to the rest could name."""
     text = post.get("full_text")
     if not isinstance(text, str):
         return False
     for key in ("full_text", "display_text_range"):
         post.pop(key, None)
     post["text"] = text
-    if len(text) > LONGEST and "retweeted_status" not in post:
-        number = str(post.get("id_str") or post.get("id"))
+    number = str(post.get("id_str") or post.get("id"))
+    if len(text) > LONGEST and "retweeted_status" not in post and number.isascii() and number.isdigit():
         link = permalink(code_of(int(number)), number, number[:1])
         post["text"], post["entities"] = shortened(text, _entities(post), link)
         post["truncated"] = True

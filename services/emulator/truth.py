@@ -113,8 +113,10 @@ def _as_written(post: dict[str, Any]) -> dict[str, object]:
 
 def _text(post: dict[str, Any]) -> dict[str, object]:
     """A text and its hashtags; a dataset may have one that was cut when it was stored."""
-    tags = post.get("entities", {}).get("hashtags", [])
-    return {"text": post.get("full_text", post.get("text", "")), "hashtags": [tag["text"] for tag in tags]}
+    entities = post.get("entities")
+    tags = entities.get("hashtags") if isinstance(entities, dict) else None
+    named = [tag["text"] for tag in tags or () if isinstance(tag, dict) and "text" in tag]
+    return {"text": post.get("full_text", post.get("text", "")), "hashtags": named}
 
 
 def _parameter(request: Request, name: str, default: int) -> int:

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import click
@@ -46,11 +47,10 @@ class Stop:
 
     def hear(self, number: int) -> None:
         """A signal came."""
-        again = self.told.is_set()
         self._number = number
+        if self.told.is_set() or self._lasts:
+            leave(number)  # before the event is touched, whose lock may be in the hands of who is cut short here
         self.told.set()
-        if again or self._lasts:
-            leave(number)
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
@@ -65,8 +65,8 @@ class Stop:
 
     def rest(self, seconds: float) -> None:
         """Rest, unless or until a signal comes."""
-        if self.told.wait(seconds):
-            leave(self._number)
+        with self.at_once():
+            time.sleep(seconds)
 
 
 class _FollowByDefault(click.Group):

@@ -188,7 +188,9 @@ def _name(author: Mapping[str, Any]) -> str:
 
 def _quoted(post: Mapping[str, Any]) -> dict[str, Any]:
     """What a post quotes; empty when it quotes nothing, or the service does not show it."""
-    if found := _object(post.get("quoted_status")) or _object(post.get("quote")):
+    if found := _object(post.get("quoted_status")):
+        return found
+    if found := _object(post.get("quote")):
         return _object(found.get("quoted_status")) or found  # of Mastodon the quoted post is one further in
     shown = _object(_object(post.get("embed")).get("record"))
     shown = _object(shown.get("record")) or shown  # beside a picture

@@ -44,7 +44,7 @@ SETTINGS = (
     metavar="FILE",
     help="Where it keeps who led to whom and the course of the crawl, so that a restart forgets neither.",
 )
-@listening_options("and the token is asked for to look too, as it is with --name")
+@listening_options("and the token is asked for to look too, as it is with --name and --base-path")
 @settings_options(*SETTINGS)
 def command(database: Path, listening: Listening, settings: Settings) -> None:
     """Show a crawl in the browser while it runs: who leads, the frontier, rates, workers, the log, dead letters.
@@ -89,7 +89,7 @@ def monitor(settings: Settings, database: Path, listening: Listening) -> None:
     try:
         feed = Feed(chronicle, settings.log_scrollback)
         streams = Streams(feed, gevent.sleep)
-        guard = Guard(Names(listening.address, listening.names))
+        guard = Guard(Names(listening.address, listening.names), proxied=bool(listening.base_path))
         stopped = threading.Event()
         subscriber = Subscriber(settings, feed, FileDataset(settings.output_directory))
         pages = Pages(

@@ -5,8 +5,8 @@ Rules it keeps:
     POST; after that a cookie speaks for it (HttpOnly, SameSite=Strict), which lives as long as the process.
   * An action needs three things that no other site can send together: the cookie, the session's second secret in a
     header of its own, and an Origin that is this very page's.
-  * On loopback everybody on the machine may look; beyond it, and behind a name that was named, looking needs the token
-    as well: who comes through a proxy comes over loopback, wherever he is.
+  * On loopback everybody on the machine may look; beyond it, and behind a name or a path that was named, looking needs
+    the token as well: who comes through a proxy comes over loopback, wherever he is.
 
 That a request names this very host, and what a page of ours is, is what `services.http` sees to, for every service.
 """
@@ -36,11 +36,12 @@ class Session:
 
 
 class Guard:
-    """`names` are those under which the monitor may be asked; `token` is made unless it is given."""
+    """`names` are those under which the monitor may be asked, and `proxied` says that a proxy brings others in whatever
+    name it asks for; `token` is made unless it is given."""
 
-    def __init__(self, names: Names, token: str | None = None) -> None:
+    def __init__(self, names: Names, token: str | None = None, *, proxied: bool = False) -> None:
         self.token = token or secrets.token_urlsafe(TOKEN_BYTES)
-        self.open_to_all = names.local
+        self.open_to_all = names.local and not proxied
         self._names = names
         self._sessions: OrderedDict[str, Session] = OrderedDict()
 

@@ -103,6 +103,8 @@ def test_symbols_are_compared_as_versions() -> None:
 
 
 @pytest.mark.root
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("codename", ["bookworm", pytest.param("trixie", marks=pytest.mark.soak)])
 def test_a_bare_debian_has_what_is_said_of_it_and_no_more(codename: str) -> None:
     there = {path.name for path in bare(codename).glob("usr/lib*/**/*.so*")}

@@ -11,6 +11,7 @@ import pytest
 
 from services.emulator.answers import Request
 from services.emulator.dataset import DatasetWorld
+from services.emulator.forms import in_style
 from services.emulator.shortening import counted
 from services.emulator.truth import TruthCalls
 from services.emulator.world import Account, State, Style
@@ -204,3 +205,10 @@ def test_what_was_stored_cut_is_served_cut_and_what_is_whole_elsewhere_in_it_is_
     assert cut == lines[0]
     assert json.loads(more) == {"id": 2, "truncated": False, "full_text": "all", "display_text_range": [0, 3]}
     assert json.loads(plain) == {"id": 1, "full_text": "short", "display_text_range": [0, 5]}
+
+
+def test_a_stored_post_without_a_number_is_served_whole_where_others_are_cut() -> None:
+    quoted = {"full_text": "long " * 40}
+    line = json.dumps({"id": 1, "full_text": "s", "quoted_status": quoted}).encode()
+    served = in_style(line, Style(extended=False, trim_user=False))
+    assert served is not None and json.loads(served)["quoted_status"] == {"text": quoted["full_text"]}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from protocol.errors import UsageError
 from services.http.names import Names
+from services.listening import host_name
 
 OWN = [
     ("http://127.0.0.1:9898", "127.0.0.1:9898"),
@@ -62,3 +64,14 @@ def test_only_who_has_no_name_beyond_this_machine_is_local() -> None:
     assert Names("127.0.0.1").local and Names("::1", ["localhost"]).local
     assert not NAMES.local
     assert not Names("0.0.0.0").local and not Names("192.0.2.7").local
+
+
+def test_a_name_of_other_letters_is_kept_as_browsers_send_it() -> None:
+    assert host_name("Crawl.exämple.org") == "crawl.xn--exmple-cua.org"
+    assert Names("127.0.0.1", [host_name("crawl.exämple.org")]).known("crawl.xn--exmple-cua.org:443")
+
+
+@pytest.mark.parametrize("text", ["..", "a..b", "x" * 70 + ".org", "http://a", "a:80"])
+def test_a_name_that_no_browser_could_send_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--name must be a host"):
+        host_name(text)

@@ -83,6 +83,11 @@ def test_no_phrase_reaches_from_a_post_into_what_it_quotes(form: str) -> None:
     assert words[words.index("look") + 1] == "qt"
 
 
+def test_what_a_quoted_post_quotes_itself_does_not_take_its_place() -> None:
+    quote = {"text": "look", "quoted_status": {**PLAIN["plain"], "quoted_status": {"text": "further in"}}}
+    assert document(line(1, quote), "12").text == f"look\nQT @: {TEXT}"
+
+
 def found(home: Home) -> dict[str, set[str]]:
     index = home.begin()
     index.commit(posts(), None)

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.ports import free_port
+from tests.programs import program
 from tests.waiting import until
 
 HOW_TO = Path(__file__).resolve().parents[2] / "docs" / "how-to.md"
@@ -107,7 +108,18 @@ def caddy(folder: Path, inside: str, *, https: bool = False) -> Iterator[Proxy]:
 
 def _certify(folder: Path) -> None:
     key, certificate = str(folder / "key.pem"), str(folder / "cert.pem")
-    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate]
+    made = [
+        program("openssl", "openssl"),
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        key,
+        "-out",
+        certificate,
+    ]
     subprocess.run([*made, "-subj", f"/CN={NAME}", "-days", "2"], check=True, capture_output=True)
 
 

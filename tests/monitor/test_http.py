@@ -131,6 +131,8 @@ def test_sessions_are_bounded_and_the_used_ones_stay() -> None:
 
 
 def test_each_start_has_a_token_of_its_own() -> None:
+    assert Guard(Names("127.0.0.1")).open_to_all
+    assert not Guard(Names("127.0.0.1"), proxied=True).open_to_all, "a proxy brings strangers in over loopback"
     assert len({Guard(Names("127.0.0.1")).token for _ in range(5)}) == 5
     assert len(Guard(Names("127.0.0.1")).token) >= 24
 

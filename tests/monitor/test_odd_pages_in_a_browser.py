@@ -76,6 +76,36 @@ def test_a_post_fits_into_a_narrow_page(browser: Any, monitor: Running, width: i
         assert opened.page.evaluate(OUTSIDE, ".post-head time") == []
 
 
+WHOLE = {"full_text": "the whole text #Isola", "entities": {"hashtags": [{"text": "Isola"}]}}
+CUT = {"text": "the whole…", "truncated": True, "entities": {"hashtags": []}}
+READ = """async (post) => {
+  const { read } = await import("/assets/post.js");
+  const { text, tags } = read(post);
+  return [text, tags];
+}"""
+
+
+@pytest.mark.parametrize(
+    ("post", "text"),
+    [
+        (WHOLE, "the whole text #Isola"),
+        ({**CUT, "extended_tweet": WHOLE}, "the whole text #Isola"),
+        ({**CUT, "text": "RT @ada: the…", "retweeted_status": WHOLE}, "RT @ada: the whole text #Isola"),
+        (
+            {"text": "look", "quoted_status": {**WHOLE, "user": {"screen_name": "ada"}}},
+            "look\nQT @ada: the whole text #Isola",
+        ),
+    ],
+    ids=["extended", "compatible", "repost", "quote"],
+)
+def test_a_card_shows_the_whole_text_and_the_hashtags_of_what_a_post_repeats(
+    browser: Any, monitor: Running, post: dict[str, Any], text: str
+) -> None:
+    with tab(browser, monitor.url, 768) as opened:
+        opened.open("/")
+        assert opened.page.evaluate(READ, post) == [text, ["Isola"]]
+
+
 @pytest.mark.parametrize("width", [*NARROW, 768, 1001])
 def test_what_is_short_stands_in_full_on_the_overview(browser: Any, monitor: Running, width: int) -> None:
     with tab(browser, monitor.url, width) as opened:

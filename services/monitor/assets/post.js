@@ -8,7 +8,6 @@ import { moment_of, user_link, utc_when } from "./words.js";
 export function read(post) {
   const user = post.user && typeof post.user === "object" ? post.user : {};
   const author = typeof post.user === "string" || typeof post.user === "number" ? String(post.user) : String(user.id_str || user.id || post.user_id || "");
-  const tags = post.hashtags || (post.entities && post.entities.hashtags) || [];
   const point = post.geo && Array.isArray(post.geo.coordinates) ? post.geo.coordinates : [post.latitude, post.longitude];
   return {
     id: String(post.id_str || post.id || post.uri || ""),
@@ -17,10 +16,19 @@ export function read(post) {
     text: whole_text(post),
     at: moment_of(post.created_s ?? post.created_at),
     language: String(post.language || post.lang || ""),
-    tags: (Array.isArray(tags) ? tags : []).map((tag) => String(tag && typeof tag === "object" ? tag.text || "" : tag)).filter(Boolean).slice(0, 12),
+    tags: all_tags(post).slice(0, 12),
     place: String(post.place && typeof post.place === "object" ? post.place.full_name || "" : post.place || ""),
     point: typeof point[0] === "number" && typeof point[1] === "number" ? point : null,
   };
+}
+
+/** The hashtags of a post, and of what it reposts or quotes, each once. */
+function all_tags(post) {
+  const original = post.retweeted_status;
+  const places = [post, original, (original || post).quoted_status].filter((one) => one && typeof one === "object");
+  const lists = places.flatMap((one) => [one.hashtags, one.extended_tweet && one.extended_tweet.entities && one.extended_tweet.entities.hashtags, one.entities && one.entities.hashtags]);
+  const tags = lists.filter(Array.isArray).flat().map((tag) => String(tag && typeof tag === "object" ? tag.text || "" : tag));
+  return [...new Map(tags.filter(Boolean).map((tag) => [tag.toLowerCase(), tag])).values()];
 }
 
 /** The whole text: of a repost what it reposts, of a quote what it quotes too. */
