@@ -6,24 +6,21 @@ process of those that are started, is in the environment.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import leftovers
 from tests.crawl.running import ENVIRONMENT, ROOT
-from tests.waiting import until
 
 CALLED = "sitecustomize.py"
 """The name under which the interpreter looks for it, in a folder of PYTHONPATH."""
 WITHIN_S = 60.0
 GONE_WITHIN_S = 20.0
-"""What ends together with its parent takes a moment longer than that."""
 
 BROUGHT_IN = """
 import os, signal, sys
@@ -109,12 +106,7 @@ def ended(process: subprocess.Popen[bytes], folder: Path) -> Outcome:
     except subprocess.TimeoutExpired:
         process.kill()
         code = process.wait()
-    deadline = time.monotonic() + GONE_WITHIN_S
-    while (left := belonging(folder)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    for number in left:
-        os.kill(number, signal.SIGKILL)
-    until(lambda: not belonging(folder), WITHIN_S)
+    left = leftovers.left_behind(GONE_WITHIN_S, *_marks(folder))
     failed = folder / "failed"
     return Outcome(
         code, (folder / "said").read_text(errors="replace"), failed.read_text() if failed.exists() else "", left
@@ -122,16 +114,13 @@ def ended(process: subprocess.Popen[bytes], folder: Path) -> Outcome:
 
 
 def belonging(folder: Path) -> dict[int, str]:
-    """The processes that were started there, directly or not: by their environment or, since a Valkey writes its title
-    over that, by the folder that they are in."""
-    mark, place, found = os.fsencode(f"|{folder}"), folder.resolve(), dict[int, str]()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                inside = place in (there := (entry / "cwd").readlink(), *there.parents)
-                if inside or mark in (entry / "environ").read_bytes():
-                    found[int(entry.name)] = os.fsdecode((entry / "cmdline").read_bytes().replace(b"\0", b" "))
-    return found
+    """The processes that were started there, directly or not."""
+    return leftovers.belonging(*_marks(folder))
+
+
+def _marks(folder: Path) -> tuple[bytes, Path]:
+    """What is in their environment, and where they are."""
+    return os.fsencode(f"|{folder}"), folder
 
 
 def command(name: str) -> str:

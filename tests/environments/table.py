@@ -19,6 +19,10 @@ NOBODY = 54_321
 """A user id that has no name."""
 NOWHERE = "http://127.0.0.1:9"
 """A proxy that nobody is."""
+SMALL = ("--port", "0", "--workers", "1", "--emulator", "--emulator-options")
+"""A small crawl of an emulated service, whose options come next."""
+TARGETS = "ziele-\udce9.txt"
+"""A name that is no UTF-8, as one of Latin-1 is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,12 @@ ROWS = (
     Row("umask 077", before="umask 077"),
     Row("umask 000", before="umask 000"),
     Row("a folder that takes no file", before="cd /proc", refused="cannot", crawls=True),
-    Row("a folder that was removed", before="mkdir gone && cd gone && rmdir ../gone", refused="No such", crawls=True),
+    Row(
+        "a folder that was removed",
+        before="mkdir gone$$ && cd gone$$ && rmdir ../gone$$",
+        refused="No such",
+        crawls=True,
+    ),
     Row("temporary files not allowed", {"TMPDIR": "/proc"}),
     Row("64 descriptors", before="ulimit -n 64", crawls=True),
     Row("a clock before 2000", _faked("1999-12-31 23:59:58"), lacks=NO_FAKETIME, crawlable=False),

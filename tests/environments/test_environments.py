@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from tests.docs import reference_page
 from tests.environments.running import Ended, run_in
-from tests.environments.table import LOCALES, NO_LOCALES, ROWS, Row, cases
+from tests.environments.table import ROWS, SMALL, TARGETS, Row, cases
 
-SMALL = ("--port", "0", "--workers", "1", "--emulator", "--emulator-options")
 CRAWL = ("-T", "-F", "-A", *SMALL, "--users 20 --seed 7")
-POST = {
-    "created_at": "Sun Aug 22 14:35:20 +0000 2021",
-    "id": 1429452131773110852,
-    "id_str": "1429452131773110852",
-    "text": "caffè 電車 ☃ \N{PILE OF POO} قطار",
-    "lang": "it",
-    "user": {"id": 12, "id_str": "12", "screen_name": "jack"},
-}
-TARGETS = "ziele-\udce9.txt"
-"""A name that is no UTF-8, as one of Latin-1 is."""
-STRANGERS = ("redis", "click", "zmq", "requests", "json", "logging", "worker", "storage", "services", "protocol")
 TALKS = {
     "tmatic-data": ("stats", "{world}/data"),
     "tmatic-indexer": ("query", "--output", "{world}/data", "--index-directory", "{world}/index", "lang:it"),
@@ -37,58 +24,7 @@ TALKS = {
 WORKING = ("tmatic-data", "tmatic-indexer")
 
 
-@pytest.fixture(scope="session")
-def locales(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the locales that a system does not have as a rule."""
-    folder = tmp_path_factory.mktemp("locales")
-    for name, charmap in LOCALES.items() if not NO_LOCALES else ():
-        words = ["localedef", "--no-archive", "-c", "-i", name.partition(".")[0], "-f", charmap, str(folder / name)]
-        subprocess.run(words, check=False, capture_output=True, timeout=60)  # 1 is a warning of the sources
-        assert (folder / name / "LC_CTYPE").exists(), words
-    opened(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory, locales: Path) -> Path:
-    """A folder with a dataset and its index: one post, of letters that no small encoding has all of."""
-    folder = tmp_path_factory.mktemp("world")
-    (folder / "targets.txt").write_text("12\n", encoding="ascii")
-    (folder / "served/12").mkdir(parents=True)
-    (folder / "served/12/12.twt").write_text(json.dumps(POST) + "\n", encoding="utf-8")
-    words = ["tmatic-crawl", "targets.txt", "--output", "data", "-T", *SMALL, "--dataset served"]
-    done = run_in(Row("a world"), words, folder, locales)
-    assert done.code == 0, done
-    where = ("--output", "data", "--index-directory", "index", "--index-engine", "whoosh")
-    indexed = run_in(Row("an index"), ["tmatic-indexer", "rebuild", *where], folder, locales)
-    assert indexed.code == 0, indexed
-    opened(folder)
-    return folder
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """Where a command is called: a folder that everybody may write to, with strangers' modules in one below."""
-    (tmp_path / TARGETS).write_text("12\n", encoding="ascii")
-    strangers = tmp_path / "strangers"
-    strangers.mkdir()
-    for name in STRANGERS:
-        (strangers / f"{name}.py").write_text("raise SystemExit('a stranger was run')\n", encoding="ascii")
-    (strangers / "master").mkdir()
-    tmp_path.chmod(0o777)
-    opened(tmp_path)
-    yield tmp_path
-    shutil.rmtree(tmp_path)
-
-
-def opened(folder: Path) -> None:
-    """Let a user without a name come there."""
-    for parent in (folder, *folder.parents):
-        if parent.owner() == folder.owner() and not parent.stat().st_mode & 0o001:
-            parent.chmod(parent.stat().st_mode | 0o055)
-
-
-def work(name: str, world: Path) -> list[str]:
+def work(name: str, world: str) -> list[str]:
     """The command line of a command's own piece of work."""
     return [name, *(word.format(world=world) for word in TALKS.get(name, ("--help",)))]
 
@@ -96,8 +32,10 @@ def work(name: str, world: Path) -> list[str]:
 def worked(row: Row, names: Iterable[str], world: Path, folder: Path, locales: Path) -> None:
     """Run these commands in a row, and judge what came of each."""
     wrong = []
+    # Whether it may read what it is told to, a user without a name is answered by each folder on the way.
+    where = os.path.relpath(world, folder) if row.before == "nobody" else str(world)
     for name in names:
-        ended = run_in(row, work(name, world), folder, locales)
+        ended = run_in(row, work(name, where), folder, locales, world)
         if ended.code != row.printed:
             wrong.append(f"{ended} (expected: {row.printed})")
         elif row.printed == 1 and row.telling:
