@@ -111,7 +111,7 @@ def test_a_folder_that_is_not_utf8_is_crawled_in_or_refused_and_leaves_nothing_b
     assert "adopted" in (folder / "again/said").read_text()
     process.send_signal(signal.SIGTERM)
     assert (process.wait(WITHIN_S), belonging(folder)) == (143, {})
-    for number, kind in enumerate(("master", "crawl", "rehearse")):
+    for number, kind in enumerate(("crawl", "rehearse")):
         place = tmp_path / str(number)
         place.mkdir()
         words = [*STARTS[kind][0], "--output", os.fsdecode(b"\xff")]
