@@ -26,7 +26,7 @@ end
 -- server before Redis 7 cannot say so.
 local COMMANDS = {}
 for words in string.gmatch('DEL k, HDEL k f, HGET k f, HGETALL k, HINCRBY k f 1, HLEN k, HMGET k f, HSET k f v, LLEN k, '
-  .. 'LPOP k 1, LPUSH k v, LRANGE k 0 1, LTRIM k 0 1, RPUSH k v, SADD k v, SISMEMBER k v, SMEMBERS k', '[^,]+') do
+  .. 'LPOP k 1, LPUSH k v, LRANGE k 0 1, LTRIM k 0 1, RPUSH k v, SADD k v, SISMEMBER k v, SMEMBERS k, SREM k v', '[^,]+') do
   local one = {}
   for word in string.gmatch(words, '%S+') do one[#one + 1] = word == 'k' and P .. 'queue:T' or word end
   COMMANDS[#COMMANDS + 1] = one
