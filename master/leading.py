@@ -11,9 +11,9 @@ from itertools import chain
 import msgpack
 
 from master.announcing import Tip, announcement
-from master.audit import open_jobs
 from master.dispatch import Dispatch
 from master.intake import Ahead, Lines, in_hand, seeds, targets, updates, widening
+from master.live import open_jobs
 from master.loaded import Loaded
 from master.opening import Opened, bind_ledger
 from master.plan import SEEN, Plan, recall, resume

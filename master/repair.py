@@ -68,7 +68,7 @@ def repair(opened: Opened, found: Audit) -> Repaired:
     DatasetError."""
     ledger = opened.ledger
     plan = recall(ledger.remembered())
-    if plan is None or not (found.missing or found.twins or found.corrections or found.log_gap):
+    if plan is None or not (found.missing or found.damaged or found.twins or found.corrections or found.log_gap):
         return Repaired()
     files = jobs = 0
     with lead_at_rest(opened, WHO) as commit:
