@@ -424,6 +424,7 @@ end
 -- {'Q', field, letter, queue, record, level, announcement, account, record}: a dead letter, as it was read, is to be
 -- tried again, or put away for good (no queue). Of a follower list: where the analysis of the account ended for want of
 -- it, the second record takes the place of the first, and has the analysis in its chain. `level` is the analysis's.
+-- An update is in the round that is under way, which gives its account no second one.
 function handlers.Q(t)
   if call('HGET', P .. 'dead', t[2]) ~= t[3] then return STALE end
   call('HDEL', P .. 'dead', t[2])
@@ -437,6 +438,10 @@ function handlers.Q(t)
   if t[4] ~= '' then
     push(t[4], record, false)
     count(read(record) .. '.revived', 1)
+    if string.sub(t[2], 1, 2) == 'U:' then
+      local now = call('HMGET', P .. 'crawl', 'round', 'updating')
+      if now[1] and now[2] == 'yes' then add(family('updated' .. now[1]), string.sub(t[2], 3)) end
+    end
   else
     call('HSET', P .. 'dropped', t[2], t[3])
     count(string.sub(t[2], 1, 1) .. '.dropped', 1)
