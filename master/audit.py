@@ -21,7 +21,7 @@ from master.questions import Ending
 from master.transitions import without_receipt
 from master.traversal import COLLECTED, Traversal
 from protocol.errors import DatasetError, MalformedError
-from protocol.jobs import Operation
+from protocol.jobs import Job, Operation
 from storage.dataset import RecordKind, record_id
 from storage.files import FileDataset
 from storage.ledger import Ledger, Transition
@@ -58,6 +58,8 @@ class Audit:
     """Files with fewer or other records than they should have, which missing jobs or open ones make anew."""
     twins: Counter[Key] = field(default_factory=Counter)
     """Jobs that are live more than once, and how often too often."""
+    spared: dict[Key, Job] = field(default_factory=dict)
+    """The copy of each of them that is to stay."""
     corrections: list[Transition] = field(default_factory=list)
     """What sets counts right."""
     log_gap: int = 0
@@ -105,7 +107,7 @@ class Audit:
             self.corrections.append(["Z", where, name, by])
 
 
-_FOR_THE_REPAIR = {"missing", "damaged", "twins", "corrections", "log_gap"}
+_FOR_THE_REPAIR = {"missing", "damaged", "twins", "spared", "corrections", "log_gap"}
 """What is no finding of its own: `lost`, `doubled` and `differences` name and count it."""
 
 
@@ -151,6 +153,7 @@ def audit(
     over = _is_over(ledger)
     live = Live.read(ledger)
     result.twins = +live.twins
+    result.spared = {key: live.jobs[key] for key in result.twins}
     for (operation, user), often in result.twins.items():
         for _ in range(often):
             result.double(f"job {operation.value} {user} is live twice")

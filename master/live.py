@@ -23,10 +23,15 @@ def open_jobs(ledger: Ledger, operation: Operation | None = None) -> Iterator[Jo
     yield from ledger.retry().values()
 
 
+def worth(job: Job) -> tuple[int, int]:
+    """What is lost with a copy of a job: what is to come after it, then how far it has come."""
+    return len(job.chain), job.progress.steps
+
+
 @dataclass(slots=True)
 class Live:
     """The jobs that are not over, by (operation, account). `dropped` are letters that were put away for good; `twins`
-    counts how often too often a job is live."""
+    counts how often too often a job is live: `jobs` has the copy of it that is worth most."""
 
     jobs: dict[Key, Job] = field(default_factory=dict)
     to_come: set[Key] = field(default_factory=set)
@@ -40,6 +45,7 @@ class Live:
         live = cls()
         for job in open_jobs(ledger):
             live._add(job)
+        live.to_come = {(later, job.user) for job in live.jobs.values() for later in job.chain}
         live.dead = {(job.operation, job.user): job for job, _ in ledger.dead()}
         live.dropped = {(job.operation, job.user): job for job, _ in ledger.dropped()}
         return live
@@ -58,5 +64,4 @@ class Live:
     def _add(self, job: Job) -> None:
         key = (job.operation, job.user)
         self.twins[key] += key in self.jobs
-        self.jobs[key] = job
-        self.to_come.update((operation, job.user) for operation in job.chain)
+        self.jobs[key] = max(self.jobs.get(key, job), job, key=worth)
