@@ -127,15 +127,16 @@ class _Receipts:
         self.counted += 1
         self._by_key[receipt.operation, receipt.user] = receipt.crawl == self.crawl, receipt.received
 
-    def count(self, key: Key) -> bool:
-        """Whether there is one; it is counted."""
+    def count(self, key: Key, *, unstored: bool) -> bool:
+        """Whether there is one; it is counted. Of what the ledger knows as `unstored` only one of this crawl is, and
+        adds to no sum: the ledger's leaves these records out."""
         found = self._by_key.get(key)
-        if found is None:
+        if found is None or (unstored and not found[0]):
             return False
         ours, received = found
-        if ours:
+        if ours and not unstored:
             self.received[key[0]] += received
-        else:
+        elif not ours:
             self.others[key[0]] += 1
         return True
 
@@ -201,10 +202,10 @@ def _owed(
         return
     if key in suspect:
         result.missing.append(key)
+    elif told_by.count(key, unstored=key in unstored):
+        result.stored += 1
     elif key in unstored:
         result.unstored += 1
-    elif told_by.count(key):
-        result.stored += 1
     else:
         result.missing.append(key)
         result.lose(f"{key[0].value} {key[1]} has no job, no dead letter and no receipt")

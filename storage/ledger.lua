@@ -381,7 +381,7 @@ end
 
 -- {'I', family, front, {id, queue, record, level, …}}: jobs for accounts that the family does not hold yet. An update takes
 -- the place of the dead letter of an earlier round: else that could be tried again beside it. What a repair gives, whose
--- ids are OP:account, takes the place of a letter that was put away.
+-- ids are OP:account, takes the place of a letter that was put away, and is to be stored.
 function handlers.I(t)
   local letters = call('HLEN', P .. 'dead') > 0
   local f, added, levels = family(t[2]), 0, {}
@@ -391,7 +391,10 @@ function handlers.I(t)
       if t[2] == 'seen' and req[8] ~= '' then add(family(req[8]), id) end
       push(queue, t[4][i + 2], t[3])
       added = added + 1
-      if t[2] == 'repaired' then call('HDEL', P .. 'dropped', id) end
+      if t[2] == 'repaired' then
+        call('HDEL', P .. 'dropped', id)
+        take(family('unstored.' .. string.sub(id, 1, 1)), string.sub(id, 3))
+      end
       if letters and read(t[4][i + 2]) == 'U' and call('HDEL', P .. 'dead', 'U:' .. id) == 1 then count('U.dropped', 1) end
       if level ~= '' then levels[level] = (levels[level] or 0) + 1 end
     end

@@ -10,9 +10,11 @@ import pytest
 import redis
 
 from master.letters import settle_at_rest
+from master.transitions import without_receipt
 from protocol.jobs import Job, Operation, Progress
 from storage.records import pack_job
 from tests.dataset.pages import draft, posts
+from tests.ledger.scribe import Scribe
 from tests.master.test_audit import Crawl, T, resting_at
 from tests.master.test_repair import findings, goes_on, lapse, mended, torn, without_file
 
@@ -90,3 +92,20 @@ def test_a_letter_that_was_put_away_gives_way_to_the_job_of_a_repair(crawl: Craw
     assert (findings(crawl.audit()), list(crawl.ledger.dropped())) == ([], [])
     goes_on(crawl)
     assert findings(crawl.audit()) == []
+
+
+def test_a_receipt_counts_before_the_word_of_a_worker_that_stores_and_does_not_say_so(crawl: Crawl) -> None:
+    """Of another making, with one page: its end says nothing of what it stored. A repair lets the ledger forget it."""
+    scribe = Scribe.taking(crawl.ledger, "foreign")
+    ((token, _),) = scribe.lease()
+    crawl.dataset.merge("107", T, [], posts(range(3)), draft(token))
+    end = ["D", token, 1, 3, "complete", "", b"", False, "", None, ["job.done", b""]]
+    scribe.commit([*end, "", without_receipt(T), "107", True])
+    lapse(crawl)
+    found = crawl.audit()
+    assert (findings(found), found.stored, found.unstored) == ([], 4, 0)
+    without_file(crawl, "107")
+    assert crawl.audit().missing == [(T, "107")]
+    assert mended(crawl).jobs == 1
+    goes_on(crawl)
+    assert (findings(crawl.audit()), list(crawl.ledger.accounts(without_receipt(T)))) == ([], [])
