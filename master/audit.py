@@ -13,26 +13,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from itertools import chain
 from typing import Any, TypeVar
 
+from master.live import Key, Live
 from master.plan import SEEN, recall
 from master.questions import Ending
 from master.transitions import without_receipt
-from master.traversal import COLLECTED, Traversal, front_of
+from master.traversal import COLLECTED, Traversal
 from protocol.errors import DatasetError, MalformedError
 from protocol.jobs import Job, Operation
 from storage.dataset import RecordKind, record_id
 from storage.files import FileDataset
 from storage.ledger import Ledger, Transition
 from storage.receipts import FileRecord, Receipt
-from storage.records import unpack_job
 
 LOG_AT_ONCE = 5000
 NAMED = 100
 """Findings of one kind that are named; the others are only counted."""
 
-Key = tuple[Operation, str]
 T = TypeVar("T")
 
 
@@ -57,9 +55,11 @@ class Audit:
     """What is to be done again: an operation that an account owes, without job, dead letter or receipt, or whose file
     is damaged."""
     damaged: list[FileRecord] = field(default_factory=list)
-    """Files with fewer or other records than they should have, which missing jobs make anew."""
+    """Files with fewer or other records than they should have, which missing jobs or open ones make anew."""
     twins: Counter[Key] = field(default_factory=Counter)
     """Jobs that are live more than once, and how often too often."""
+    spared: dict[Key, Job] = field(default_factory=dict)
+    """The copy of each of them that is to stay."""
     corrections: list[Transition] = field(default_factory=list)
     """What sets counts right."""
     log_gap: int = 0
@@ -107,20 +107,8 @@ class Audit:
             self.corrections.append(["Z", where, name, by])
 
 
-_FOR_THE_REPAIR = {"missing", "damaged", "twins", "corrections", "log_gap"}
+_FOR_THE_REPAIR = {"missing", "damaged", "twins", "spared", "corrections", "log_gap"}
 """What is no finding of its own: `lost`, `doubled` and `differences` name and count it."""
-
-
-@dataclass(slots=True)
-class _Live:
-    """The jobs that are not over, by (operation, account)."""
-
-    jobs: dict[Key, Job] = field(default_factory=dict)
-    to_come: set[Key] = field(default_factory=set)
-    dead: dict[Key, Job] = field(default_factory=dict)
-
-    def __contains__(self, key: Key) -> bool:
-        return key in self.jobs or key in self.to_come or key in self.dead
 
 
 @dataclass(slots=True)
@@ -139,15 +127,16 @@ class _Receipts:
         self.counted += 1
         self._by_key[receipt.operation, receipt.user] = receipt.crawl == self.crawl, receipt.received
 
-    def count(self, key: Key) -> bool:
-        """Whether there is one; it is counted."""
+    def count(self, key: Key, *, unstored: bool) -> bool:
+        """Whether there is one; it is counted. Of what the ledger knows as `unstored` only one of this crawl is, and
+        adds to no sum: the ledger's leaves these records out."""
         found = self._by_key.get(key)
-        if found is None:
+        if found is None or (unstored and not found[0]):
             return False
         ours, received = found
-        if ours:
+        if ours and not unstored:
             self.received[key[0]] += received
-        else:
+        elif not ours:
             self.others[key[0]] += 1
         return True
 
@@ -163,7 +152,12 @@ def audit(
     if plan is None:
         return result
     over = _is_over(ledger)
-    live = _live(ledger, result)
+    live = Live.read(ledger)
+    result.twins = +live.twins
+    result.spared = {key: live.jobs[key] for key in result.twins}
+    for (operation, user), often in result.twins.items():
+        for _ in range(often):
+            result.double(f"job {operation.value} {user} is live twice")
     totals = ledger.totals()
     told_by = _Receipts(ledger.crawl)
     unstored = {(one, account) for one in Operation for account in ledger.accounts(without_receipt(one))}
@@ -180,8 +174,7 @@ def audit(
     if plan.round:
         for account in ledger.accounts(plan.round_family):
             _owed(result, live, told_by, unstored, suspect, (Operation.UPDATE, account))
-    owed = set(result.missing)
-    result.damaged = [record for key, record in suspect.items() if key in owed]
+    _made_anew(result, live, suspect)
     result.receipts = told_by.counted
     result.live, result.dead = len(live.jobs), len(live.dead)
     _sums(result, ledger, live, totals, told_by, operations)
@@ -197,36 +190,9 @@ def _is_over(ledger: Ledger) -> bool:
     return not lead.incarnation and lead.ended == Ending.DONE.value
 
 
-def open_jobs(ledger: Ledger, operation: Operation | None = None) -> Iterator[Job]:
-    """Every job that waits, is in somebody's hands, or rests; of what waits, only one operation's if it is named."""
-    for name in ledger.queue_names():
-        if name != COLLECTED and (operation is None or name in (operation.value, front_of(operation))):
-            yield from map(unpack_job, ledger.queue(name))
-    yield from (lease.job for lease in ledger.held().values())
-    yield from ledger.retry().values()
-
-
-def _live(ledger: Ledger, result: Audit) -> _Live:
-    live = _Live()
-
-    def add(job: Job) -> None:
-        key = (job.operation, job.user)
-        if key in live.jobs:
-            result.double(f"job {job.operation.value} {job.user} is live twice")
-            result.twins[key] += 1
-        live.jobs[key] = job
-        live.to_come.update((operation, job.user) for operation in job.chain)
-
-    for job in open_jobs(ledger):
-        add(job)
-    for job, _ in chain(ledger.dead(), ledger.dropped()):
-        live.dead[job.operation, job.user] = job
-    return live
-
-
 def _owed(
     result: Audit,
-    live: _Live,
+    live: Live,
     told_by: _Receipts,
     unstored: set[Key],
     suspect: Mapping[Key, FileRecord],
@@ -236,19 +202,39 @@ def _owed(
         return
     if key in suspect:
         result.missing.append(key)
+    elif told_by.count(key, unstored=key in unstored):
+        result.stored += 1
     elif key in unstored:
         result.unstored += 1
-    elif told_by.count(key):
-        result.stored += 1
     else:
         result.missing.append(key)
         result.lose(f"{key[0].value} {key[1]} has no job, no dead letter and no receipt")
 
 
+def _made_anew(result: Audit, live: Live, suspect: Mapping[Key, FileRecord]) -> None:
+    """What a damaged or missing file needs: an owed job, or an open one, that makes it anew. Where only a dead letter
+    would, it is to be tried again, which is for a person to say. One that was put away gets a job instead."""
+    owed = set(result.missing)
+    for record in {id(record): record for record in suspect.values()}.values():
+        keys = [(operation, record.user) for operation in record.receipts]
+        if not any(key in owed or live.makes_anew(key) for key in keys):
+            if letters := [f"{key[0].value}:{key[1]}" for key in keys if key in live.dead]:
+                say = f"say requeue {letters[0]}, then audit --repair"
+                result.differences.append(
+                    f"{record.user}.{record.kind} is not made anew before its dead letter is: {say}"
+                )
+                continue
+            again = [key for key in keys if key in live.dropped and key not in live.jobs]
+            if not again:
+                continue
+            result.missing += again
+        result.damaged.append(record)
+
+
 def _sums(
     result: Audit,
     ledger: Ledger,
-    live: _Live,
+    live: Live,
     totals: dict[str, int],
     told_by: _Receipts,
     operations: tuple[Operation, ...],
@@ -268,7 +254,7 @@ def _sums(
             result.correct("totals", f"{letter}.again", ended + open_jobs + missing[operation] - result.accounts)
         in_hand = sum(
             job.progress.count
-            for jobs in (live.jobs, live.dead)
+            for jobs in (live.jobs, live.dead, live.dropped)
             for (kind, _), job in jobs.items()
             if kind is operation
         )
@@ -276,7 +262,13 @@ def _sums(
             counted = totals.get(f"{letter}.records", 0) - totals.get(f"{letter}.unstored", 0) - in_hand
             received = told_by.received[operation]
             result.agree(f"{letter} records counted by the ledger, and told by receipts", counted, received)
-            result.correct("totals", f"{letter}.records", received - counted)
+            # A letter that was put away goes when its job comes again, and its count with it.
+            away = sum(
+                live.dropped[key].progress.count
+                for key in result.missing
+                if key in live.dropped and key[0] is operation
+            )
+            result.correct("totals", f"{letter}.records", received - counted - away)
     updated = sum(count for name, count in totals.items() if name.startswith("intake.updated"))
     ended = _ended(totals, "U")
     open_updates = sum(key[0] is Operation.UPDATE for key in live.jobs)
@@ -284,7 +276,7 @@ def _sums(
     result.correct("totals", "U.again", ended + open_updates + missing[Operation.UPDATE] - updated)
 
 
-def _levels(result: Audit, ledger: Ledger, live: _Live, walk: Traversal) -> None:
+def _levels(result: Audit, ledger: Ledger, live: Live, walk: Traversal) -> None:
     """Breadth first with a depth: a level counts the accounts that are still to be analysed. One that counts too few is
     over too early, one that counts too many never."""
     counted = ledger.levels()
@@ -295,7 +287,7 @@ def _levels(result: Audit, ledger: Ledger, live: _Live, walk: Traversal) -> None
         result.correct("levels", str(level), waiting[level] - counted.get(level, 0))
 
 
-def _stranded(result: Audit, ledger: Ledger, live: _Live, walk: Traversal, over: bool) -> None:
+def _stranded(result: Audit, ledger: Ledger, live: Live, walk: Traversal, over: bool) -> None:
     """Jobs for which nobody will come: in a crawl that ended, or in a queue that no master looks into."""
     if result.live and over and _is_over(ledger):
         result.stranded = result.live
@@ -352,15 +344,15 @@ def _sequences(ledger: Ledger) -> Iterator[int]:
         first += len(entries)
 
 
-def _files(result: Audit, dataset: FileDataset, live: _Live, told: Callable[[str, int], None]) -> dict[Key, FileRecord]:
+def _files(result: Audit, dataset: FileDataset, live: Live, told: Callable[[str, int], None]) -> dict[Key, FileRecord]:
     """Stored: every record of every file once, and as many as its receipt says. Returns what has to be done again, with
-    its file; one that is gone and has a job that will make it anew is no finding."""
+    its file; one that is gone and has a job that will make all of it anew is no finding."""
     suspect: dict[Key, FileRecord] = {}
     for record in _counted("files", dataset.records(), told):
         if record.file is None:
             continue
         keys = [(operation, record.user) for operation in record.receipts]
-        if not (dataset.output / record.file.name).exists() and any(key in live for key in keys):
+        if not (dataset.output / record.file.name).exists() and any(map(live.makes_anew, keys)):
             continue
         before = result.lost_count + result.doubled_count
         result.files += 1

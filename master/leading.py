@@ -11,9 +11,9 @@ from itertools import chain
 import msgpack
 
 from master.announcing import Tip, announcement
-from master.audit import open_jobs
 from master.dispatch import Dispatch
 from master.intake import Ahead, Lines, in_hand, seeds, targets, updates, widening
+from master.live import open_jobs
 from master.loaded import Loaded
 from master.opening import Opened, bind_ledger
 from master.plan import SEEN, Plan, recall, resume
@@ -76,6 +76,11 @@ class Leading:
         )
         self.wish.adopt = False
         words: list[Transition] = [["C", name, value] for name, value in plan.remembered().items()]
+        if plan.updating and kept is not None and plan.round != kept.round:
+            # A dead letter of an earlier round may have been requeued. Read before anything is handed out, and kept
+            # with the round's beginning; what is requeued later is kept by the script.
+            live = [job.user for job in open_jobs(ledger, Operation.UPDATE) if job.operation is Operation.UPDATE]
+            words += in_hand(live, plan.round_family)
         body = msgpack.packb([self.name, lead.epoch, question.why])
         words.append(["M", ["master.leads", body]])
         queues = [*map(front_of, Operation), *(o.value for o in Operation)]
@@ -116,9 +121,6 @@ class Leading:
         stream, asked = self.wish.stream, self.wish.operations
         if self.wish.seeds is not None:  # before anything can be discovered
             parts.append(seeds(self.wish.seeds))
-        if plan.updating:  # a dead letter of an earlier round may have been requeued
-            live = (job.user for job in open_jobs(ledger, Operation.UPDATE) if job.operation is Operation.UPDATE)
-            parts.append(in_hand(live, plan.round_family))
         if plan.updating and plan.everyone:
             parts.append(updates(ledger.accounts(SEEN), walk, plan.round_family))
         if stream is not None and Operation.UPDATE in asked:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 
-from master.audit import open_jobs
+from master.live import open_jobs
 from master.opening import Opened
 from master.plan import recall
 from master.repair import WHO, Commit, lead_at_rest

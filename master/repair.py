@@ -24,6 +24,7 @@ import msgpack
 
 from master.audit import Audit
 from master.election import Act, Election
+from master.live import Key, worth
 from master.opening import Opened
 from master.plan import Plan, recall
 from master.traversal import COLLECTED
@@ -68,13 +69,13 @@ def repair(opened: Opened, found: Audit) -> Repaired:
     DatasetError."""
     ledger = opened.ledger
     plan = recall(ledger.remembered())
-    if plan is None or not (found.missing or found.twins or found.corrections or found.log_gap):
+    if plan is None or not (found.missing or found.damaged or found.twins or found.corrections or found.log_gap):
         return Repaired()
     files = jobs = 0
     with lead_at_rest(opened, WHO) as commit:
         for record in found.damaged:
             files += opened.dataset.set_aside(record) is not None
-        twins = _drop_twins(ledger, commit, Counter(found.twins))
+        twins = _drop_twins(ledger, commit, Counter(found.twins), dict(found.spared))
         _empty(ledger, commit)  # what a repair that was killed left
         rest, corrections = iter(found.missing), found.corrections
         while (chunk := list(islice(rest, CHUNK))) or corrections:
@@ -88,13 +89,17 @@ def repair(opened: Opened, found: Audit) -> Repaired:
     return done
 
 
-def _drop_twins(ledger: Ledger, commit: Commit, too_often: Counter[tuple[Operation, str]]) -> int:
-    """Drop jobs that are live so often too often; how many. Queues are gone through once, and keep their order."""
+def _drop_twins(ledger: Ledger, commit: Commit, too_often: Counter[Key], spared: dict[Key, Job]) -> int:
+    """Drop jobs that are live so often too often; how many. The first copy that is worth as much as the one to be
+    spared stays. Queues are gone through once, and keep their order."""
     dropped = 0
 
     def twin(job: Job) -> bool:
         nonlocal dropped
         key = (job.operation, job.user)
+        if key in spared and worth(job) >= worth(spared[key]):
+            del spared[key]
+            return False
         too_often[key] -= 1
         dropped += too_often[key] >= 0
         return too_often[key] >= 0

@@ -97,8 +97,9 @@ class Transitions:
 
     @staticmethod
     def _without_receipt(job: Job, end: wire.End) -> list[Any]:
-        """What tells the audit that no receipt is to be looked for: this worker stores nothing. One of another making
-        may store, and not say so in its end: its pages tell."""
+        """What tells the audit that there need be no receipt: this worker stores nothing. One of another making may
+        store, and not say so in its end: its pages tell. A job of one page has none, so its receipt tells, if there is
+        one: that it is lost nobody can know, unless the end says `stored`."""
         stored = end.stored or any(one.length for one in job.progress.segments if one.token == end.token)
         if stored and job.operation is not Operation.UPDATE:  # an account is updated again, perhaps by another worker
             return []

@@ -26,7 +26,7 @@ end
 -- server before Redis 7 cannot say so.
 local COMMANDS = {}
 for words in string.gmatch('DEL k, HDEL k f, HGET k f, HGETALL k, HINCRBY k f 1, HLEN k, HMGET k f, HSET k f v, LLEN k, '
-  .. 'LPOP k 1, LPUSH k v, LRANGE k 0 1, LTRIM k 0 1, RPUSH k v, SADD k v, SISMEMBER k v, SMEMBERS k', '[^,]+') do
+  .. 'LPOP k 1, LPUSH k v, LRANGE k 0 1, LTRIM k 0 1, RPUSH k v, SADD k v, SISMEMBER k v, SMEMBERS k, SREM k v', '[^,]+') do
   local one = {}
   for word in string.gmatch(words, '%S+') do one[#one + 1] = word == 'k' and P .. 'queue:T' or word end
   COMMANDS[#COMMANDS + 1] = one
@@ -380,7 +380,8 @@ function handlers.K(t)
 end
 
 -- {'I', family, front, {id, queue, record, level, …}}: jobs for accounts that the family does not hold yet. An update takes
--- the place of the dead letter of an earlier round: else that could be tried again beside it.
+-- the place of the dead letter of an earlier round: else that could be tried again beside it. What a repair gives, whose
+-- ids are OP:account, takes the place of a letter that was put away, and is to be stored.
 function handlers.I(t)
   local letters = call('HLEN', P .. 'dead') > 0
   local f, added, levels = family(t[2]), 0, {}
@@ -390,6 +391,10 @@ function handlers.I(t)
       if t[2] == 'seen' and req[8] ~= '' then add(family(req[8]), id) end
       push(queue, t[4][i + 2], t[3])
       added = added + 1
+      if t[2] == 'repaired' then
+        call('HDEL', P .. 'dropped', id)
+        take(family('unstored.' .. string.sub(id, 1, 1)), string.sub(id, 3))
+      end
       if letters and read(t[4][i + 2]) == 'U' and call('HDEL', P .. 'dead', 'U:' .. id) == 1 then count('U.dropped', 1) end
       if level ~= '' then levels[level] = (levels[level] or 0) + 1 end
     end
@@ -422,6 +427,7 @@ end
 -- {'Q', field, letter, queue, record, level, announcement, account, record}: a dead letter, as it was read, is to be
 -- tried again, or put away for good (no queue). Of a follower list: where the analysis of the account ended for want of
 -- it, the second record takes the place of the first, and has the analysis in its chain. `level` is the analysis's.
+-- An update is in the round that is under way, which gives its account no second one.
 function handlers.Q(t)
   if call('HGET', P .. 'dead', t[2]) ~= t[3] then return STALE end
   call('HDEL', P .. 'dead', t[2])
@@ -435,6 +441,10 @@ function handlers.Q(t)
   if t[4] ~= '' then
     push(t[4], record, false)
     count(read(record) .. '.revived', 1)
+    if string.sub(t[2], 1, 2) == 'U:' then
+      local now = call('HMGET', P .. 'crawl', 'round', 'updating')
+      if now[1] and now[2] == 'yes' then add(family('updated' .. now[1]), string.sub(t[2], 3)) end
+    end
   else
     call('HSET', P .. 'dropped', t[2], t[3])
     count(string.sub(t[2], 1, 1) .. '.dropped', 1)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import signal
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -217,8 +219,16 @@ def test_nobody_listens_there(tmp_path: Path) -> None:
         Ledger(client, "test").observe()
 
 
+def test_every_command_of_the_script_is_asked_for_before_the_first_write() -> None:
+    source = resources.files("storage").joinpath("ledger.lua").read_text(encoding="utf-8")
+    _, begins, rest = source.partition("local COMMANDS")
+    listed, ends, _ = rest.partition("'[^,]+'")
+    assert begins and ends
+    assert set(re.findall(r"\bcall\('([A-Z]+)'", source)) == set(re.findall(r"\b[A-Z]{3,}\b", listed))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["hdel", "lpop", "sadd", "ltrim"])
+@pytest.mark.parametrize("command", ["hdel", "lpop", "sadd", "srem", "ltrim"])
 def test_a_user_that_may_not_do_all_of_it_does_nothing(scribe: Scribe, server: OwnRedis, command: str) -> None:
     """A script that the server stops half way has written half."""
     token = scribe.leased()

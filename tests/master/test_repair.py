@@ -12,9 +12,11 @@ import pytest
 import redis
 
 from master.audit import Audit
+from master.plan import Plan
 from master.reopening import reopen
 from master.repair import Repaired, repair
-from protocol.jobs import Job
+from master.traversal import Traversing
+from protocol.jobs import Job, Operation, Progress
 from storage.dataset import RecordKind
 from storage.ledger import Reply
 from storage.records import pack_job, unpack_job
@@ -156,6 +158,31 @@ def test_a_crawl_that_is_damaged_twice_is_repaired_twice(crawl: Crawl) -> None:
         is_whole_from_here(crawl)
     kept = sorted(path.name.partition(".")[0] for path in (crawl.dataset.output / ".tmatic" / "damaged").iterdir())
     assert kept == ["102", "102"], "damaged files are kept"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_a_job_that_is_live_twice_the_copy_stays_that_has_more_to_come(
+    valkey: str, tmp_path: Path, order: int
+) -> None:
+    """And of two with as much to come, the one that has come further."""
+    follower, analyse = Operation.FOLLOWER, Operation.ANALYSE
+    begun = Job(T, "201", progress=Progress(1, 3, 0, 0, "more"))
+    whole = Job(T, "201", chain=(follower, analyse))
+    further = Job(T, "202", chain=(follower, analyse), progress=Progress(2, 0, 0, 0, "more"))
+    with redis.Redis.from_url(valkey) as client:
+        client.flushdb()
+        crawl = Crawl.begun(client, tmp_path, range(0))
+        plan = Plan((T, follower, analyse), Traversing.BFS, 0)
+        crawl.scribe.commit(
+            *(["C", name, value] for name, value in plan.remembered().items()),
+            ["S", ["201", "202"], "seen"],
+        )
+        lapse(crawl)
+        copies = [begun, whole, Job(T, "202", chain=(follower, analyse)), further]
+        client.rpush(crawl.ledger.prefix + "queue:T", *map(pack_job, copies[::order]))
+        assert mended(crawl).twins == 2
+        assert sorted(map(unpack_job, crawl.ledger.queue("T")), key=lambda job: job.user) == [whole, further]
+        assert findings(crawl.audit()) == []
 
 
 class KilledError(BaseException):

@@ -14,9 +14,7 @@ import pytest
 import redis
 
 from master.audit import audit
-from master.leading import Leading, Wish
 from master.letters import requeued
-from master.opening import Opened
 from master.plan import Plan
 from master.roster import Hand
 from master.terms import Terms
@@ -24,7 +22,6 @@ from master.transitions import Transitions
 from master.traversal import Traversal, Traversing
 from protocol import messages as wire
 from protocol.jobs import Job, Operation, Outcome
-from protocol.settings import Settings
 from storage.files import FileDataset
 from storage.ledger import OK, STALE, Ledger
 from storage.receipts import ReceiptDraft
@@ -199,13 +196,3 @@ def test_a_new_round_of_updates_takes_the_place_of_a_letter_of_the_one_before(
     assert scribe.commit(["I", "updated2", False, [USER, "U", pack_job(update), ""]]).dead == 0
     again = scribe.status("Q", f"U:{USER}", letter, "front:U", pack_job(update), "", ["job.requeued", b""])
     assert again == STALE and scribe.ledger.length("U") == 1
-
-
-def test_an_update_that_was_requeued_is_not_given_twice_by_the_next_round(client: redis.Redis, tmp_path: Path) -> None:
-    account = Account(client, tmp_path)
-    account.scribe.commit(["I", "updated1", False, [USER, "U", pack_job(Job(Operation.UPDATE, USER)), ""]])
-    opened = Opened(Settings(), account.dataset, account.ledger, None, account.ledger)
-    wish = Wish(frozenset({Operation.UPDATE}), Traversing.BFS, 3)
-    plan = Plan((F, A), Traversing.BFS, 3, round=2, updating=True, everyone=True)
-    account.scribe.commit(*Leading(opened, wish, "master", Terms())._intake(plan))
-    assert account.ledger.length("U") == 1
