@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from protocol.stopping import cut_short, listening, uncut
+from protocol.stopping import cut_short, listening, stop_signals, uncut
 from tests.crawl.running import COVERED, Emulator, audit, children, crawling, emulator, server_of
 from tests.waiting import until
 
@@ -95,7 +95,22 @@ def test_a_second_hangup_hastens_nothing() -> None:
     with listening(came.append):
         for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             os.kill(os.getpid(), number)
-    assert came == [signal.SIGHUP, signal.SIGTERM, signal.SIGINT]
+    assert came == [signal.SIGHUP, signal.SIGINT]
+
+
+@pytest.mark.parametrize("further", [[], [signal.SIGINT]], ids=["two", "three"])
+def test_a_hangup_and_another_signal_that_come_at_once_are_one(further: list[int]) -> None:
+    came: list[int] = []
+    with listening(came.append):
+        signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals())
+        try:
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                os.kill(os.getpid(), number)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, stop_signals())
+        for one in further:
+            os.kill(os.getpid(), one)
+    assert came == [signal.SIGHUP, *further]
 
 
 def test_a_signal_waits_until_what_must_not_be_cut_is_done() -> None:
