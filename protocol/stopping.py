@@ -84,7 +84,11 @@ def cut_short() -> Iterator[None]:
 
 @contextlib.contextmanager
 def uncut() -> Iterator[None]:
-    """What is in the block comes to its end before a signal ends the process; it must be short."""
+    """What is in the block comes to its end before a signal ends the process; it must be short. In a thread other than
+    the main one, which no signal ends, this does nothing: who ends such a thread waits for it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     _Waiting.depth += 1
     try:
         yield

@@ -8,6 +8,7 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -119,6 +120,28 @@ def test_a_signal_waits_until_what_must_not_be_cut_is_done() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         done = True
     assert done and left.value.code == 143
+
+
+def test_what_must_not_be_cut_in_another_thread_holds_no_signal_back_and_gets_none() -> None:
+    reached, go, ended = threading.Event(), threading.Event(), list[str]()
+
+    def work() -> None:
+        with uncut():
+            reached.set()
+            assert go.wait(WITHIN_S)
+        ended.append("well")
+
+    thread = threading.Thread(target=work)
+    with cut_short():
+        thread.start()
+        assert reached.wait(WITHIN_S)
+        try:
+            with pytest.raises(SystemExit) as left:
+                os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            go.set()
+            thread.join(WITHIN_S)
+    assert ended == ["well"] and left.value.code == 143
 
 
 def test_a_master_that_stays_after_all_is_done_ends_well(tmp_path: Path, targets: str, service: Emulator) -> None:
