@@ -37,8 +37,8 @@ from master.intake import targets
 from master.traversal import Traversal
 from protocol.jobs import Operation
 from storage import allocator
+from storage.binary import server_binary
 from storage.ledger import Ledger
-from storage.valkey import server_binary
 
 HERE = Path(__file__).resolve().parent
 ROOM = 512

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from protocol.command import LETTERS, NOTHING_GOT
 from protocol.jobs import Job, Operation, Outcome
 from protocol.settings import TABLE, Settings
+from protocol.text import without_secrets
 
 LONGEST_REASON = 300
 """Characters of the commonest reason that are shown."""
@@ -33,7 +34,6 @@ KINDS = (frozenset({Operation.TIMELINE, Operation.FOLLOWER, Operation.ANALYSE}),
 _NAMED_BY_TOOLS = ("output_directory", "crawl", "redis", "durability")
 _LONG_NUMBER = re.compile("[0-9]{5,}")
 """An id or a time, by which the same reason would differ for each account."""
-_WITH_PASSWORD = re.compile("//[^/]*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +92,13 @@ def _bounded(words: str) -> str:
 
 
 def command(what: str, settings: Settings) -> str:
-    """`tmatic-master WHAT` for this crawl, for a shell. A ledger's URL with a password is left to the environment."""
+    """`tmatic-master WHAT` for this crawl, for a shell. A ledger's URL that may hold a
+    password, before its host or in its query, is left to the environment."""
     words = [f"tmatic-master {what}"]
     for name in _NAMED_BY_TOOLS:
         row, value = TABLE[name], getattr(settings, name)
         said = row.shown(value)
-        if name == "redis" and _WITH_PASSWORD.search(said):
+        if name == "redis" and without_secrets(said) != said:
             words.insert(0, "TMATIC_REDIS=…")
         elif name == "output_directory" or value != row.default:
             words.append(f"{row.flag} {shlex.quote(said)}")

@@ -98,28 +98,48 @@ class _Lasting(logging.StreamHandler[TextIO]):
 
 class _File(RotatingFileHandler):
     """A log file that makes room for a new one. The first line that cannot be kept is told of in the `other` log; the
-    next one when a line was kept in between."""
+    next one when a line was kept in between. Where no room can be made it grows, and that is tried again, and told,
+    when it has grown by as much once more."""
 
     def __init__(self, path: Path, other: logging.Handler) -> None:
-        self._other, self._fails = other, False
+        self._other, self._fails, self._failed = other, False, False
         super().__init__(path, maxBytes=LARGEST_FILE, backupCount=OLD_FILES, encoding="utf-8")
 
     def _open(self) -> io.TextIOWrapper:
         file = Dropping(self.baseFilename, "ab", self._tell)
-        self._fails = False
         return io.TextIOWrapper(io.BufferedWriter(file), encoding="utf-8", errors="backslashreplace")
 
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the line."""
+        self._failed = False
+        super().emit(record)
+        self._fails = self._failed
+
+    def doRollover(self) -> None:
+        """Make room, or go on with the old file."""
+        try:
+            super().doRollover()
+            self.maxBytes = LARGEST_FILE
+        except OSError as error:
+            self.maxBytes = os.path.getsize(self.baseFilename) + LARGEST_FILE
+            self._say(f"the log {self.baseFilename} cannot be renamed: {error.strerror or error}; it grows instead")
+
     def handleError(self, record: logging.LogRecord) -> None:
-        """What failed but for the writing: to open the file, or to rename it."""
+        """What failed but for the writing: to open the file."""
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
             super().handleError(record)
-        elif not self._fails:
-            self._fails = True
-            self._tell(error)
+        else:
+            self._failed = True
+            if not self._fails:
+                self._tell(error)
 
     def _tell(self, error: OSError) -> None:
-        words = f"the log {self.baseFilename} cannot be written: {error.strerror or error}; the work goes on without it"
+        self._say(
+            f"the log {self.baseFilename} cannot be written: {error.strerror or error}; the work goes on without it"
+        )
+
+    def _say(self, words: str) -> None:
         record = logging.LogRecord(__name__, logging.ERROR, __file__, 0, words, None, None)
         self._other.handle(record)
 

@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from protocol.errors import UsageError
+from protocol.text import without_secrets
 
 T = TypeVar("T")
-
-_PASSWORD: Final = re.compile("//[^/]*@")
-"""What stands before the host of a URL, and is nobody's to read."""
 
 BOOLEANS: Final[dict[object, bool]] = dict.fromkeys((True, "yes", "true", "on", "1"), True) | dict.fromkeys(
     (False, "no", "false", "off", "0"), False
@@ -117,7 +115,7 @@ class Row:
                 parts = value if isinstance(value, tuple) else (value,)
                 right = all(self.form.fits(part) for part in parts)
         if not right:
-            said = "" if self.secret else f", not {_PASSWORD.sub('//…@', str(raw))[:80]!r}"
+            said = "" if self.secret else f", not {without_secrets(str(raw))[:80]!r}"
             raise UsageError(f"{place} must be {self.allowed}{said}")
         if self.form:
             return tuple(map(self.form.kept, value)) if isinstance(value, tuple) else self.form.kept(value)

@@ -8,7 +8,9 @@
 
 - Until a command listens to them in its own way, they end it by an exception, so that whatever it has begun is undone.
 - While a process is being started they wait: between its start and the note that it was started nothing may come.
-- A SIGHUP begins a stop and never hastens one: shells and systemd send one after another signal, or two at once.
+- A SIGHUP begins a stop and never hastens one: shells and systemd send one after another signal, or two at once. Of
+  signals that come at once Python hears the lowest number first, which is SIGHUP: the one after it hastens nothing
+  either.
 
 SIGQUIT stays the kernel's. Like SIGKILL it is for who wants an end at once, with a core of what was going on.
 """
@@ -41,13 +43,15 @@ def stop_signals() -> tuple[signal.Signals, ...]:
 
 @contextlib.contextmanager
 def listening(told: Callable[[int], object], *, wakes: int | None = None) -> Iterator[None]:
-    """Have `told` called with the number of each signal to stop. A byte is written then to the descriptor `wakes`, for
-    who polls its other end."""
+    """Have `told` called with the number of each signal that begins a stop or hastens it. A byte is written to the
+    descriptor `wakes` at each signal, for who polls its other end."""
     came: list[int] = []
 
     def heard(number: int, _frame: FrameType | None) -> None:
-        if number != signal.SIGHUP or not came:
-            came.append(number)
+        if came and number == signal.SIGHUP:
+            return
+        came.append(number)
+        if len(came) != 2 or came[0] != signal.SIGHUP:
             told(number)
 
     before = {number: signal.signal(number, heard) for number in stop_signals()}
@@ -80,7 +84,11 @@ def cut_short() -> Iterator[None]:
 
 @contextlib.contextmanager
 def uncut() -> Iterator[None]:
-    """What is in the block comes to its end before a signal ends the process; it must be short."""
+    """What is in the block comes to its end before a signal ends the process; it must be short. In a thread other than
+    the main one, which no signal ends, this does nothing: who ends such a thread waits for it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     _Waiting.depth += 1
     try:
         yield

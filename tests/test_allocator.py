@@ -15,7 +15,8 @@ import redis
 
 from protocol.errors import LedgerError
 from storage import allocator
-from storage.valkey import EmbeddedValkey, server_binary
+from storage.binary import server_binary
+from storage.valkey import EmbeddedValkey
 
 
 def loaded(pid: int) -> bool:

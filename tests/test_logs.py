@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -136,3 +137,42 @@ def test_a_log_directory_that_cannot_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"log_directory .*file cannot be used: File exists"):
         logged(Settings(log_directory=tmp_path / "file"))
+
+
+def test_a_log_that_cannot_be_renamed_grows_keeps_every_line_and_says_so_seldom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("protocol.logs.LARGEST_FILE", 1_000)
+    with monkeypatch.context() as unwritable:
+
+        def refuses(*_: object) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        unwritable.setattr("os.rename", refuses)
+        said = logged(Settings(log_directory=tmp_path))
+        for number in range(60):
+            log.info(f"line {number:03d}")
+    kept = (tmp_path / "test.log").read_text(encoding="utf-8")
+    assert [line[-3:] for line in kept.splitlines() if " line " in line] == [f"{n:03d}" for n in range(60)]
+    told = said.getvalue().count("cannot be renamed: Permission denied; it grows instead")
+    assert told == (len(kept) - 1) // 1_000 > 0
+    for number in range(60):
+        log.info(f"later {number:03d}")
+    assert (tmp_path / "test.log").stat().st_size <= 1_000 and (tmp_path / "test.log.1").exists()
+
+
+def test_a_log_that_cannot_be_opened_is_told_of_once_and_again_when_a_line_was_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = logged(Settings(log_directory=tmp_path))
+    file = logging.getLogger().handlers[1]
+    for _ in range(2):
+        file.close()
+        (tmp_path / "test.log").unlink()
+        (tmp_path / "test.log").mkdir()
+        for _ in range(3):
+            log.info("lost")
+        (tmp_path / "test.log").rmdir()
+        log.info("kept")
+    assert said.getvalue().count("cannot be written") == 2
+    assert (tmp_path / "test.log").read_text(encoding="utf-8").count("kept") == 1

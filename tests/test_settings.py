@@ -318,3 +318,21 @@ def test_help_says_unit_and_default_and_no_secret() -> None:
 
 def test_the_reference_page_is_made_from_the_table() -> None:
     assert PAGE.read_text() == page(), "docs/settings.md is old: python -m protocol.settings_page"
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "shown"),
+    [
+        ("redis", "rediz://:hidden@h", "rediz://…@h"),
+        ("redis", "rediz://:hidden/x@h", "rediz://…@h"),
+        ("redis", "rediz://me:hidden@x@h/1", "rediz://…@h/1"),
+        ("redis", "rediz:/:hidden@h", "…@h"),
+        ("redis", "rediz://h/1?db=hidden&password=hidden", "rediz://h/1?db=…&password=…"),
+        ("base_url", "https://h/?key=hidden", "https://h/?key=…"),
+        ("base_url", "https://h/?hidden", "https://h/?…"),
+    ],
+)
+def test_a_refused_address_is_shown_without_what_may_be_secret(name: str, said: str, shown: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        TABLE[name].parse(said, "it")
+    assert "hidden" not in str(refused.value) and f"not {shown!r}" in str(refused.value)

@@ -10,11 +10,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 
 from protocol.errors import LedgerError, UsageError
+from storage.binary import server_binary
 from storage.socket_path import LONGEST_SOCKET_PATH
 from storage.valkey import SETTINGS, EmbeddedValkey
 from tests.waiting import until
@@ -235,6 +237,56 @@ def test_stopping_leaves_nothing_running_and_the_next_one_resumes(tmp_path: Path
         assert len(items(url)) == 5
 
 
+@pytest.mark.parametrize("made", [False, True], ids=["before-it-is-there", "when-it-is-there"])
+def test_a_stop_while_another_thread_starts_the_server_leaves_none(
+    made: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = EmbeddedValkey(tmp_path, "always")
+    reached, go = threading.Event(), threading.Event()
+    before, children = subprocess.Popen, list[subprocess.Popen[bytes]]()
+    binary = server_binary()
+
+    def wait() -> None:
+        reached.set()
+        assert go.wait(TIMEOUT_S)
+
+    def found() -> Path:
+        if not made:
+            wait()
+        return binary
+
+    def popen(*words: Any, **how: Any) -> subprocess.Popen[bytes]:
+        child = before(*words, **how)
+        children.append(child)
+        wait()
+        return child
+
+    monkeypatch.setattr("storage.valkey.server_binary", found)
+    monkeypatch.setattr("storage.valkey.subprocess.Popen", popen)
+
+    def start() -> None:
+        with pytest.raises(LedgerError):
+            server.start()
+
+    starting, stopping = threading.Thread(target=start), threading.Thread(target=server.stop)
+    try:
+        starting.start()
+        assert reached.wait(TIMEOUT_S)
+        stopping.start()
+        stopping.join(TIMEOUT_S if not made else 0.2)
+        assert stopping.is_alive() == made
+        go.set()
+        for thread in (starting, stopping):
+            thread.join(TIMEOUT_S)
+            assert not thread.is_alive()
+        assert len(children) == made and all(child.poll() is not None for child in children)
+    finally:
+        go.set()
+        for child in children:
+            child.kill()
+            child.wait()
+
+
 def test_ctrl_c_in_the_owners_terminal_does_not_reach_the_server(tmp_path: Path) -> None:
     with EmbeddedValkey(tmp_path / "ledger", "always") as server:
         assert server.pid is not None
@@ -283,7 +335,7 @@ def test_a_folder_of_somebody_else_in_the_place_of_the_link_is_not_trusted(tmp_p
     try:
         private.chmod(0o755)
         with pytest.raises(LedgerError, match="belongs to somebody else"):
-            server.start()
+            EmbeddedValkey(tmp_path / ("x" * 100), "always").start()
     finally:
         private.rmdir()
 
@@ -296,6 +348,7 @@ def test_a_server_that_dies_at_its_start_says_why(tmp_path: Path) -> None:
     content = bytearray(written.read_bytes())
     content[500:520] = b"?" * 20
     written.write_bytes(content)
+    server = EmbeddedValkey(tmp_path / "ledger", "always")
     with pytest.raises(LedgerError, match=r"ended at its start; its last words: .*[Bb]ad file format"):
         server.start()
     assert not server.alive()

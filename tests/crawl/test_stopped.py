@@ -8,12 +8,13 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from protocol.stopping import cut_short, listening, uncut
+from protocol.stopping import cut_short, listening, stop_signals, uncut
 from tests.crawl.running import COVERED, Emulator, audit, children, crawling, emulator, server_of
 from tests.waiting import until
 
@@ -95,7 +96,22 @@ def test_a_second_hangup_hastens_nothing() -> None:
     with listening(came.append):
         for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             os.kill(os.getpid(), number)
-    assert came == [signal.SIGHUP, signal.SIGTERM, signal.SIGINT]
+    assert came == [signal.SIGHUP, signal.SIGINT]
+
+
+@pytest.mark.parametrize("further", [[], [signal.SIGINT]], ids=["two", "three"])
+def test_a_hangup_and_another_signal_that_come_at_once_are_one(further: list[int]) -> None:
+    came: list[int] = []
+    with listening(came.append):
+        signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals())
+        try:
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                os.kill(os.getpid(), number)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, stop_signals())
+        for one in further:
+            os.kill(os.getpid(), one)
+    assert came == [signal.SIGHUP, *further]
 
 
 def test_a_signal_waits_until_what_must_not_be_cut_is_done() -> None:
@@ -104,6 +120,28 @@ def test_a_signal_waits_until_what_must_not_be_cut_is_done() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         done = True
     assert done and left.value.code == 143
+
+
+def test_what_must_not_be_cut_in_another_thread_holds_no_signal_back_and_gets_none() -> None:
+    reached, go, ended = threading.Event(), threading.Event(), list[str]()
+
+    def work() -> None:
+        with uncut():
+            reached.set()
+            assert go.wait(WITHIN_S)
+        ended.append("well")
+
+    thread = threading.Thread(target=work)
+    with cut_short():
+        thread.start()
+        assert reached.wait(WITHIN_S)
+        try:
+            with pytest.raises(SystemExit) as left:
+                os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            go.set()
+            thread.join(WITHIN_S)
+    assert ended == ["well"] and left.value.code == 143
 
 
 def test_a_master_that_stays_after_all_is_done_ends_well(tmp_path: Path, targets: str, service: Emulator) -> None:

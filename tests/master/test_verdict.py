@@ -67,5 +67,18 @@ def test_the_commands_are_whole_and_a_password_is_in_none() -> None:
     said = verdict_of({}, letters(Operation.TIMELINE, "no")).words(settings)
     where = "--output 'my data' --crawl second --redis redis://ledger:7000/1"
     assert f"`tmatic-master dead {where}`" in said and f"`tmatic-master requeue --all {where}`" in said
-    said = verdict_of({}, letters(Operation.TIMELINE, "no")).words(Settings(redis="redis://me:hidden@ledger:7000/1"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://me:hidden@ledger:7000/1",
+        "redis://:hid/hidden@ledger",
+        "unix:///run/v.sock?password=hidden",
+        "rediss://ledger:7000/1?db=3&password=hidden",
+        "redis+sentinel://me:x@a:1,b:2/main?sentinel_password=hidden",
+    ],
+)
+def test_a_password_is_in_no_command(url: str) -> None:
+    said = verdict_of({}, letters(Operation.TIMELINE, "no")).words(Settings(redis=url))
     assert "hidden" not in said and "`TMATIC_REDIS=… tmatic-master dead --output data`" in said
