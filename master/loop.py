@@ -280,14 +280,14 @@ class Loop:
         if role is not self._role and role in (Role.STANDBY, Role.LEADING, Role.YIELDING, Role.LEAVING):
             before, self._role = self._role, role
             if before in (Role.LEADING, Role.YIELDING) and role is Role.STANDBY:
-                self._complain(now, "does not lead any more", why=self.member.election.why)
+                log.warning("does not lead any more", extra=fields(why=self.member.election.why))
             elif role is Role.YIELDING:
                 log.info("gives the lead away", extra=fields(why=self.member.election.why))
 
-    def _complain(self, now: float, words: str, **about: object) -> None:
-        """Warn of this, unless that was done a moment ago."""
-        if self._complaints.is_news(now, f"{words} {about}"):
-            log.warning(words, extra=fields(**about))
+    def _complain(self, now: float, words: str) -> None:
+        """Warn of what comes again with each try, unless that was done a moment ago."""
+        if self._complaints.is_news(now, words):
+            log.warning(words)
 
     # The sockets.
 
@@ -345,13 +345,16 @@ class Loop:
         return {**told, **where, "next": self._inquiries.in_line}
 
     def _send(self) -> None:
-        notices, self.member.notices = self.member.notices, []
-        for notice in notices:
-            self._complain(time.monotonic(), notice)
-        words, self.member.to_peer = self.member.to_peer, []
-        if self._peer is not None and words:
+        complaints, self.member.complaints = self.member.complaints, []
+        for words in complaints:
+            self._complain(time.monotonic(), words)
+        news, self.member.news = self.member.news, []
+        for words in news:
+            log.warning(words)
+        to_peer, self.member.to_peer = self.member.to_peer, []
+        if self._peer is not None and to_peer:
             with contextlib.suppress(zmq.Again):
-                self._peer.send_multipart(wire.encode(words[-1]), zmq.NOBLOCK)
+                self._peer.send_multipart(wire.encode(to_peer[-1]), zmq.NOBLOCK)
         while self.member.outbox:
             messages, self.member.outbox = self.member.outbox, []
             for peer, message in messages:

@@ -62,7 +62,8 @@ class Member:
     pair: Pair | None = None
     outbox: list[tuple[bytes, wire.Message]] = field(default_factory=list)
     to_peer: list[wire.PeerWord] = field(default_factory=list)
-    notices: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)  # which may come again and again
+    news: list[str] = field(default_factory=list)  # each comes once
     ending: Ending | None = None
     finished: bool = False
     """Nothing is left to do, and the ledger says so: what follows is the loop's, which then says `leave`."""
@@ -322,7 +323,7 @@ class Member:
         try:
             self.dispatch.committed(now, reply)
         except InconsistentError as error:
-            self.notices.append(str(error))
+            self.complaints.append(str(error))
             self._ask_at = now
             self._do(now, self.election.step(now, Event.REFUSED, str(error)))
 
@@ -395,5 +396,5 @@ class Member:
         if self.dispatch is not None:
             self.outbox += self.dispatch.outbox
             self.dispatch.outbox = []
-            self.notices += self.dispatch.outages.notices
+            self.news += self.dispatch.outages.notices
             self.dispatch.outages.notices = []

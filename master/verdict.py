@@ -38,12 +38,14 @@ _LONG_NUMBER = re.compile("[0-9]{5,}")
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How many jobs are dead letters, the commonest reason and how many have it, and whether anything was got."""
+    """How many jobs are dead letters, the commonest reason and how many have it, whether anything was got, and whether
+    updates are among the letters."""
 
     letters: int
     reason: str
     alike: int
     got: bool
+    updates: bool = False
 
     @property
     def code(self) -> int:
@@ -58,9 +60,11 @@ class Verdict:
         often = "the reason" if self.letters == 1 else "the commonest reason"
         often += "" if self.alike == self.letters else f" {self.alike} times"
         dead, requeue = command("dead", settings), command("requeue --all", settings)
+        # With -U it would be a new round, over all accounts; any start goes on with what waits.
+        start = "the same start again" + (", without -U and its targets," if self.updates else ",")
         return (
             f"{failed if self.got else f'nothing was got: {failed}'}; {often}: {self.reason}. "
-            f"`{dead}` shows them; `{requeue}`, and then the same start again, tries them again"
+            f"`{dead}` shows them; `{requeue}`, and then {start} tries them again"
         )
 
 
@@ -78,7 +82,7 @@ def verdict_of(totals: Mapping[str, int], letters: Iterable[tuple[Job, str]]) ->
             often[reason] += 1
     got = any(_got(totals, operation) for kind in KINDS if kind & dead for operation in kind)
     reason, alike = often.most_common(1)[0] if often else ("", 0)
-    return Verdict(count, _bounded(examples.get(reason, "")), alike, got)
+    return Verdict(count, _bounded(examples.get(reason, "")), alike, got, Operation.UPDATE in dead)
 
 
 def _got(totals: Mapping[str, int], operation: Operation) -> bool:

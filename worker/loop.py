@@ -37,8 +37,6 @@ LAST_PAGES_S = 5.0
 LAST_COMMITS_S = 3.0
 SWEEP_S = 2.0
 
-"""Exit codes after a second signal, as shells write them."""
-
 
 class DismissedError(TmaticError):
     """This worker is not wanted any more: a master will not have it, or none is left."""

@@ -55,6 +55,25 @@ def test_letters_of_a_service_that_failed_are_tried_again_and_end_well(tmp_path:
     assert (result["clean"], result["receipts"]) == (True, 2)
 
 
+def test_updates_that_failed_are_tried_again_and_no_others(tmp_path: Path) -> None:
+    targets, folder, accounts = tmp_path / "targets.txt", tmp_path / "data", ["12", "14", "16", "18", "20"]
+    targets.write_text("\n".join(accounts))
+    flags = ["--workers", "1", "--job-tries", "1", "--retry-base-s", "0.1"]
+    with emulator("--users", "100", "--seed", "3") as service:
+        crawl(folder, str(targets), "-T", *flags, "--base-url", service.url, within_s=60)
+        words = crawl(folder, "-U", *flags, "--base-url", f"{service.url}/nothing-here", within_s=60, ends_with=4)
+        letters = [json.loads(line)["letter"] for line in master(folder, "dead", "--json").stdout.splitlines()]
+        assert "U:12" in letters and len(letters) > 2
+        assert "without -U and its targets" in words.splitlines()[-1]
+        assert master(folder, "drop", *(letter for letter in letters if letter != "U:12")).returncode == 0
+        assert "1 jobs wait again" in copied(words, "requeue").stdout
+        before = service.truth("requests")["total"]
+        crawl(folder, *flags, "--base-url", service.url, within_s=60)
+        assert 1 <= service.truth("requests")["total"] - before <= 2
+        assert master(folder, "dead").stdout == ""
+        assert audit(folder)["clean"]
+
+
 def test_a_letter_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     folder, targets = tmp_path / "data", tmp_path / "targets.txt"
     targets.write_text("12\n")

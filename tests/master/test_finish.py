@@ -30,14 +30,19 @@ from tests.ports import free_port
 from tests.waiting import until
 
 
-def test_a_ledger_that_fails_while_a_crawl_is_finished_ends_no_master(tmp_path: Path, valkey: str) -> None:
+def test_a_ledger_that_fails_while_a_crawl_is_finished_ends_no_master_and_hides_no_news(
+    tmp_path: Path, valkey: str, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "targets").write_text("")
     settings = Settings(output_directory=tmp_path / "data", redis=valkey, durability="everysec")
     wish = Wish(frozenset({Operation.TIMELINE}), Traversing.DEFAULT, 0, Lines(tmp_path / "targets"))
     tries: list[str] = []
 
-    def finish(_: Loop) -> None:
+    def finish(loop: Loop) -> None:
         tries.append("try")
+        if len(tries) == 1:
+            assert loop.dispatch is not None
+            loop.dispatch.outages.notices += [f"way {number} answers again" for number in range(30)]
         if len(tries) < 3:
             raise LedgerError("the ledger's server does not answer")
 
@@ -56,6 +61,8 @@ def test_a_ledger_that_fails_while_a_crawl_is_finished_ends_no_master(tmp_path: 
             published.close()
             socket.close(0)
     assert len(tries) == 3
+    assert caplog.text.count("written when it is well again") == 1
+    assert caplog.text.count("answers again") == 30
     assert opened.ledger.observe().ended == "done"
 
 

@@ -69,6 +69,14 @@ def test_the_commands_are_whole_and_a_password_is_in_none() -> None:
     assert f"`tmatic-master dead {where}`" in said and f"`tmatic-master requeue --all {where}`" in said
 
 
+@pytest.mark.parametrize("operation", [Operation.TIMELINE, Operation.UPDATE])
+def test_updates_are_tried_again_by_a_start_that_begins_no_new_round(operation: Operation) -> None:
+    said = verdict_of({}, letters(operation, "no")).words(Settings())
+    begins_none = "`, and then the same start again, without -U and its targets, tries them again"
+    assert (begins_none in said) == (operation is Operation.UPDATE)
+    assert ("the same start again, tries them again" in said) == (operation is not Operation.UPDATE)
+
+
 @pytest.mark.parametrize(
     "url",
     [

@@ -261,11 +261,11 @@ class SimulatedMaster:
         self._asked.popleft()
         if self._asked:  # The thread goes on before the loop hears of it.
             self._put(self._asked[0])
-        before = len(self.member.notices)
+        before = len(self.member.complaints)
         self.member.answered(self.now, answer)
         if isinstance(question, Take):
             self.cluster.coverage["lead taken"] += 1
-        differs = [words for words in self.member.notices[before:] if "leader" in words and "ledger" in words]
+        differs = [words for words in self.member.complaints[before:] if "leader" in words and "ledger" in words]
         if differs and not self.cluster.may_differ(question):
             raise Violation(f"ledger and leader differ: {differs[0]}")
         self._pump()

@@ -52,7 +52,6 @@ VERSION = "/1.1"
 END = "0"
 """The cursor behind the last page of a list."""
 
-log = logging.getLogger(__name__)
 
 SHARED = "shared"
 """Whom the service counts when nothing says whom: everybody who calls without a credential, a proxy or an address that
