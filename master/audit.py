@@ -62,6 +62,8 @@ class Audit:
     """The copy of each of them that is to stay."""
     corrections: list[Transition] = field(default_factory=list)
     """What sets counts right."""
+    included: dict[str, int] = field(default_factory=dict)
+    """Records of jobs that are done and stay so, by operation, where a sum can be made."""
     log_gap: int = 0
     """So many entries of the log stand before its last gap, or before its end where that is lost."""
     unstored: int = 0
@@ -107,7 +109,7 @@ class Audit:
             self.corrections.append(["Z", where, name, by])
 
 
-_FOR_THE_REPAIR = {"missing", "damaged", "twins", "spared", "corrections", "log_gap"}
+_FOR_THE_REPAIR = {"missing", "damaged", "twins", "spared", "corrections", "included", "log_gap"}
 """What is no finding of its own: `lost`, `doubled` and `differences` name and count it."""
 
 
@@ -269,6 +271,7 @@ def _sums(
                 if key in live.dropped and key[0] is operation
             )
             result.correct("totals", f"{letter}.records", received - counted - away)
+            result.included[letter] = received + totals.get(f"{letter}.unstored", 0)
     updated = sum(count for name, count in totals.items() if name.startswith("intake.updated"))
     ended = _ended(totals, "U")
     open_updates = sum(key[0] is Operation.UPDATE for key in live.jobs)

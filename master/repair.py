@@ -7,6 +7,7 @@ that is damaged, a job that is live twice, a count that something else than a co
 
 Every step leaves a crawl that can be audited and repaired again, so that it may be killed between any two: files go
 aside before their jobs are given, counts are set right by what is there, in one commit with the jobs that they count.
+The same commit announces the records that are done and stay so, since what is done again is announced again.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ TURNED_AT_ONCE = 200
 WHO = "audit --repair"
 FAMILY = "repaired"
 """The set of what has got a job in a repair."""
+COUNT_WORDS = "jobs may be done again, and the records of those that are done were counted"
 GAP_WORDS = "the log had a gap, or had lost its end"
 
 
@@ -77,10 +79,11 @@ def repair(opened: Opened, found: Audit) -> Repaired:
             files += opened.dataset.set_aside(record) is not None
         twins = _drop_twins(ledger, commit, Counter(found.twins), dict(found.spared))
         _empty(ledger, commit)  # what a repair that was killed left
-        rest, corrections = iter(found.missing), found.corrections
-        while (chunk := list(islice(rest, CHUNK))) or corrections:
-            jobs += int(commit([*corrections, _jobs(plan, chunk)]).statuses[-1])
-            corrections = []
+        told: Transition = ["M", ["master.repaired", msgpack.packb([COUNT_WORDS, found.included])]]
+        rest, first = iter(found.missing), [*found.corrections, told]
+        while (chunk := list(islice(rest, CHUNK))) or len(first) > 1:
+            jobs += int(commit([*first, _jobs(plan, chunk)]).statuses[-1])
+            first = []
         _empty(ledger, commit)
         if found.log_gap:
             commit([["G", found.log_gap, ["master.repaired", msgpack.packb([GAP_WORDS])]]])

@@ -15,12 +15,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from protocol.errors import UsageError
-from protocol.jobs import Operation
+from protocol.jobs import Operation, Outcome
 from protocol.logs import fields
 from services.stats.counts import ORDER, Counts, leadership_of, mark, survey
 from services.stats.metrics import (
     FAILED,
     INCLUDED,
+    LARGEST,
     OPERATIONS,
     OPS,
     TAKEOVERS,
@@ -37,7 +38,8 @@ from storage.files import FileDataset
 
 GATHER_S: Final = 2
 UNHEARD: Final = "unheard"
-"""In the place of a worker's name: results that nobody told us of, counted from the dataset."""
+"""In the place of a worker's name: results that nobody told us of, counted from the dataset; and what a repair
+takes back or adds, which is below zero when it takes back."""
 MOST_WORKERS: Final = 10_000
 """Workers whose records are summed up for a scrape."""
 
@@ -81,8 +83,7 @@ class Collecting:
             at, counts = int(self._clock()), self._recording.counts.copy()
             lines = []
             for event in events:
-                sample = self._said(event, counts)
-                if sample is not None:
+                for sample in self._said(event, counts):
                     lines.append(Point(sample.name, shown(sample.value), at))
             if lines or counts != self._recording.counts or position != self._recording.position:
                 self._commit(lines, position, counts, durable=bool(lines))
@@ -176,28 +177,32 @@ class Collecting:
         waits = int(self._clock()) - self._waiting_since if self._waiting else 0
         return waits if waits >= 0 else math.inf
 
-    def _said(self, event: Event, counts: Counts) -> Sample | None:
-        """The line that an event asks for, counted; None when it asks for none."""
+    def _said(self, event: Event, counts: Counts) -> list[Sample]:
+        """The lines that an event asks for, counted."""
         match event.topic, event.record:
-            case "job.done", [str(letter), str(user), str(), int(records), _, _, str(worker), *more] if _known(letter):
+            case "job.done", [str(letter), str(user), str(outcome), int(records), _, _, str(by), *more] if _known(
+                letter
+            ):
                 operation = Operation(letter)
-                if mark(operation, user, str(more[0]) if more else "") in self._recording.known:
-                    return None  # it was in the dataset before it was announced
+                if counts.known and mark(operation, user, str(more[0]) if more else "") in self._recording.known:
+                    return []  # it was in the dataset before it was announced
                 if more and (operation is not Operation.UPDATE or not counts.leadership):
                     counts.leadership = leadership_of(str(more[0]))  # An update's receipt gives way to the next one's.
-                counts.results[operation] += 1
+                counts.results[operation] += outcome != Outcome.NO_LIST.value
                 counts.records[operation] += max(0, records)
-                labels = (OPERATIONS[operation], worker)
+                labels = (OPERATIONS[operation], by)
                 if labels in self._by_worker or len(self._by_worker) < MOST_WORKERS:
                     self._by_worker[labels] = self._by_worker.get(labels, 0) + records
-                return Sample(OPS, labels, records)
+                return [Sample(OPS, labels, records)]
+            case "master.repaired", [_, dict(included), *_]:
+                return _set_right(counts, included)
             case "job.failed", [str(letter), *_] if _known(letter):
                 counts.failed[Operation(letter)] += 1
             case "master.leads", _:
                 counts.leads += 1
             case "job.done" | "job.failed", _:
                 log.warning("an event is not what it must be", extra=fields(topic=event.topic, sequence=event.sequence))
-        return None
+        return []
 
     def _counted(self, counts: Counts) -> list[Sample]:
         """The numbers that are counted from events."""
@@ -209,6 +214,18 @@ class Collecting:
             if (metric, operation) != (INCLUDED, Operation.ANALYSE)  # For it the accounts that were taken in count.
         ]
         return [*found, Sample(TAKEOVERS, (), counts.takeovers)]
+
+
+def _set_right(counts: Counts, included: dict[Any, Any]) -> list[Sample]:
+    """A repair counted the records of jobs that are done and stay so; the lines of the difference, below zero for what
+    will be done once more. Every job that ends from here on counts, whatever the dataset had of it before."""
+    counts.known, lines = 0, []
+    for operation in ORDER:
+        records = included.get(operation.value)
+        if isinstance(records, int) and 0 <= records < LARGEST and records != counts.records[operation]:
+            lines.append(Sample(OPS, (OPERATIONS[operation], UNHEARD), records - counts.records[operation]))
+            counts.records[operation] = records
+    return lines
 
 
 def _known(letter: str) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from protocol.jobs import Operation
+from protocol.jobs import Operation, Outcome
 from storage.receipts import Receipt
 
 ORDER: Final = (Operation.TIMELINE, Operation.FOLLOWER, Operation.ANALYSE, Operation.UPDATE)
@@ -20,9 +20,10 @@ ORDER: Final = (Operation.TIMELINE, Operation.FOLLOWER, Operation.ANALYSE, Opera
 
 @dataclass(slots=True)
 class Counts:
-    """Sums since the recording began. `known` names the list of what was counted from the dataset, by the unix time in
-    milliseconds at which it was; 0 is none. `leadership` is the one that leased out a job that was counted, as a mark:
-    the dataset of the crawl has its receipt, whatever becomes of the ledger; 0 before there is one."""
+    """Sums since the recording began. `results` counts the ends of jobs, but of analyses that found no list. `known`
+    names the list of what was counted from the dataset, by the unix time in milliseconds at which it was; 0 is none.
+    `leadership` is the one that leased out a job that was counted, as a mark: the dataset of the crawl has its receipt,
+    whatever becomes of the ledger; 0 before there is one."""
 
     results: dict[Operation, int] = field(default_factory=lambda: dict.fromkeys(ORDER, 0))
     records: dict[Operation, int] = field(default_factory=lambda: dict.fromkeys(ORDER, 0))
@@ -104,15 +105,18 @@ class Surveyed:
 
 
 def survey(receipts: Iterable[Receipt], crawl: str) -> Surveyed:
-    """Add up the receipts that a crawl left. Of the updates of an account only the last one has left one."""
+    """Add up the receipts that a crawl left. Of the updates of an account only the last one has left one. An analysis
+    that found no list is not taken for done: it comes again when the list does."""
     found = Surveyed()
     marks = array("Q")
     for receipt in receipts:
         if receipt.crawl != crawl:
             continue
+        found.leaderships.update(map(leadership_of, receipt.tokens))
+        if receipt.outcome is Outcome.NO_LIST:
+            continue
         found.results[receipt.operation] += 1
         found.records[receipt.operation] += receipt.received
         marks.append(mark(receipt.operation, receipt.user, receipt.tokens[-1] if receipt.tokens else ""))
-        found.leaderships.update(map(leadership_of, receipt.tokens))
     found.known = Known(array("Q", sorted(marks)))
     return found

@@ -62,7 +62,9 @@ class Recording:
         self._synced, self._synced_at = self.end, clock()
 
     def append(self, points: Sequence[Point], position: Position | None, counts: Counts, *, durable: bool) -> None:
-        """Commit lines together with the position and the counts. `durable`: they are on the disk on return."""
+        """Commit lines together with the position and the counts. `durable`: they are on the disk on return.
+
+        Counts that name no list of jobs that were counted from the dataset let go of the one that there is."""
         lines = [point.line() for point in points]
         times = [point.at for point in points]
         said = str(position) if position is not None else ""
@@ -78,6 +80,9 @@ class Recording:
                 raise
         self.end += len(member)
         self.position, self.counts = position, counts
+        if not counts.known and len(self.known):
+            self.known = Known()
+            self._forget_known()
         if durable:
             self._synced, self._synced_at = self.end, self._clock()
         else:

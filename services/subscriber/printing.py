@@ -19,7 +19,7 @@ NAMES: Final = {
     "job.requeued": ("operation", "user"),
     "job.dropped": ("operation", "user"),
     "master.leads": ("name", "epoch", "why"),
-    "master.repaired": ("why",),
+    "master.repaired": ("why", "included"),
 }
 """What the fields of each record are called."""
 

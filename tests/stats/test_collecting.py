@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from protocol.errors import UsageError
-from protocol.jobs import Operation
+from protocol.jobs import Operation, Outcome
 from services.stats.collecting import GATHER_S, UNHEARD, Collecting
 from services.stats.metrics import LONGEST_PART, TABLE, part, samples, shown
 from services.stats.points import Oddities, Point, points_of
@@ -175,6 +175,22 @@ def test_a_history_that_was_rolled_back_and_done_again_changes_no_total(tmp_path
     assert results(path) == {"timeline": 20}
 
 
+def test_an_analysis_that_comes_again_with_its_list_is_counted_though_its_first_end_was_in_the_dataset(
+    tmp_path: Path,
+) -> None:
+    crawl, path = Crawl(now=NOW), tmp_path / "crawl.gz"
+    dataset = FileDataset(tmp_path / "data")
+    dataset.record_outcome("1", Operation.ANALYSE, ReceiptDraft("main", Outcome.NO_LIST, tokens=("t-1",)))
+    with Recording(path) as recording:
+        consumer = collector(recording, crawl)
+        consumer.resynchronise(crawl.position())
+        consumer.apply([crawl.event("job.done", ["A", "1", "no-list", 0, 0, "", "w", "t-1"])], crawl.position())
+        consumer.apply([crawl.result("F", "1", 3), crawl.result("A", "1", 2, token="t-2")], crawl.position())
+        assert recording.counts.records[Operation.ANALYSE] == 2
+        assert recording.counts.results[Operation.ANALYSE] == 1
+    assert results(path) == {"follower": 3, "analyzer": 2}
+
+
 def recorded_under_one_ledger(path: Path, crawl: Crawl, dataset: FileDataset) -> None:
     with Recording(path) as recording:
         consumer = collector(recording, crawl)
@@ -278,7 +294,10 @@ STRANGE = st.recursive(
 
 
 @settings(max_examples=80, deadline=None)
-@given(topic=st.sampled_from(["job.done", "job.failed", "master.leads", "job.x"]), record=st.lists(STRANGE, max_size=8))
+@given(
+    topic=st.sampled_from(["job.done", "job.failed", "master.leads", "master.repaired", "job.x"]),
+    record=st.lists(STRANGE, max_size=8),
+)
 def test_a_strange_event_ends_nothing(
     tmp_path_factory: pytest.TempPathFactory, topic: str, record: list[object]
 ) -> None:
