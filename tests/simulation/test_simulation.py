@@ -28,6 +28,8 @@ SEEDS_QUICK = 10
 SEEDS_LETTERS = 8
 SEEDS_SOAK = 5000
 CHUNK = 50
+LOADED_S = 900
+"""What fifty seeds may take on a machine that has other things to do; alone it takes a twentieth. Time is not the claim."""
 
 EXPECTED_TRANSITIONS = {"I", "L jobs", "P 0", "P 1", "P 2", "D 0", "D 1", "B 1", "R 1", "W 1", "X 0", "X 2"}
 """What every long enough run must have met: the kind of a transition and its status (0 stale, 1 accepted, 2 again)."""
@@ -77,6 +79,7 @@ def test_the_cluster_keeps_its_promises_in_a_few_seeds(valkey: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(LOADED_S)
 def test_no_request_is_refused_while_nobody_dies(valkey: str) -> None:
     client = redis.Redis.from_url(valkey)
     for seed in range(SEEDS_QUICK):
@@ -84,6 +87,7 @@ def test_no_request_is_refused_while_nobody_dies(valkey: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(LOADED_S)
 @pytest.mark.parametrize("paired", [False, True])
 def test_every_account_is_reached_where_letters_are_requeued(valkey: str, paired: bool) -> None:
     coverage = run_seeds(0, SEEDS_LETTERS, redis.Redis.from_url(valkey), paired=paired, letters=True)
@@ -91,6 +95,7 @@ def test_every_account_is_reached_where_letters_are_requeued(valkey: str, paired
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(LOADED_S)
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
 def test_the_cluster_keeps_its_promises(first: int, valkey: str) -> None:
     coverage = run_seeds(first, first + CHUNK, redis.Redis.from_url(valkey))
@@ -114,6 +119,7 @@ def test_soak_the_cluster_keeps_its_promises_in_5000_seeds(valkey: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(LOADED_S)
 @pytest.mark.parametrize("mutant", SCRIPT_MUTANTS)
 def test_a_fault_in_the_script_is_caught(mutant: str, valkey: str) -> None:
     script = resources.files("storage").joinpath("ledger.lua").read_text()
@@ -123,6 +129,7 @@ def test_a_fault_in_the_script_is_caught(mutant: str, valkey: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(LOADED_S)
 @pytest.mark.parametrize("mutant", [*DISPATCH_MUTANTS, *GENTLE_MUTANTS])
 def test_a_fault_in_the_dispatch_is_caught(mutant: str, valkey: str) -> None:
     make = (DISPATCH_MUTANTS | GENTLE_MUTANTS)[mutant]
@@ -136,6 +143,7 @@ def test_a_pair_keeps_its_promises_in_a_few_seeds(valkey: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(LOADED_S)
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
 def test_a_pair_keeps_its_promises(first: int, valkey: str) -> None:
     coverage = run_seeds(first, first + CHUNK, redis.Redis.from_url(valkey), paired=True)
@@ -150,6 +158,7 @@ def test_soak_a_pair_keeps_its_promises_in_5000_seeds(valkey: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(LOADED_S)
 @pytest.mark.parametrize("mutant", [*PAIR_SCRIPT_MUTANTS, *PAIR_MEMBER_MUTANTS, *PAIR_DISPATCH_MUTANTS])
 def test_a_fault_in_the_pair_is_caught(mutant: str, valkey: str) -> None:
     script = resources.files("storage").joinpath("ledger.lua").read_text()
