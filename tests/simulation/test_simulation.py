@@ -29,7 +29,7 @@ SEEDS_LETTERS = 8
 SEEDS_SOAK = 5000
 CHUNK = 50
 LOADED_S = 900
-"""What fifty seeds may take on a machine that has other things to do; alone it takes a twentieth. Time is not the claim."""
+"""What fifty seeds may take on a machine that has other things to do; alone they take a twentieth of it."""
 
 EXPECTED_TRANSITIONS = {"I", "L jobs", "P 0", "P 1", "P 2", "D 0", "D 1", "B 1", "R 1", "W 1", "X 0", "X 2"}
 """What every long enough run must have met: the kind of a transition and its status (0 stale, 1 accepted, 2 again)."""
