@@ -64,7 +64,7 @@ def test_a_setting_beside_them_is_taken() -> None:
         ("TMATIC_PROT", PLACE, "there is no setting TMATIC_PROT; did you mean TMATIC_PORT?"),
         ("TMATIC_SERVICE_HOSTS", "h", "there is no setting TMATIC_SERVICE_HOSTS"),
         ("TMATIC_MASTER_PORT_X_TCP", PLACE, "there is no setting TMATIC_MASTER_PORT_X_TCP"),
-        ("TMATIC_HOST", PLACE + "\n", "TMATIC_HOST must be a text"),
+        ("TMATIC_HOST", PLACE + "\n", "TMATIC_HOST must be a name, an address"),
     ],
 )
 def test_what_is_mistyped_is_refused_in_words_as_before(variable: str, value: str, words: str) -> None:

@@ -62,8 +62,6 @@ def command(name: str, settings: Settings) -> int:
 def work(name: str, settings: Settings) -> int:
     """Run a worker until it is to leave; returns its exit code. Raises TmaticError in one sentence."""
     source = SOURCES[DEFAULT](settings)
-    for words in unused(settings.proxy, settings.ca_file, os.environ):
-        log.info(words)
     rule = read_rule(settings.follow_rule)
     dataset = FileDataset(
         settings.output_directory, temporary=settings.temporary_directory, compress=settings.use_compression
@@ -82,6 +80,8 @@ def work(name: str, settings: Settings) -> int:
     mailbox = Mailbox()
     places = settings.master or local_pair(settings.host, settings.port)
     certificate = certificate_for(places, settings.key, settings.insecure)
+    for words in unused(settings.proxy, settings.ca_file, os.environ):
+        log.info(words)
     with zmq.Context() as context, contextlib.ExitStack() as open_sockets:
         sockets, refusals = [], []
         for place in places:
