@@ -106,7 +106,7 @@ def test_a_hangup_and_another_signal_that_come_at_once_are_one(further: list[int
         signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals())
         try:
             for number in (signal.SIGTERM, signal.SIGHUP):
-                os.kill(os.getpid(), number)
+                signal.pthread_kill(threading.get_ident(), number)  # of this thread: another would hear them at once
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, stop_signals())
         for one in further:
