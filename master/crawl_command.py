@@ -17,7 +17,7 @@ import click
 
 from master.beginning import check_beginning, check_rule, lines_of
 from master.ports import PORTS_TRIED, Ports, is_taken, listens, take
-from master.supervision import Kept, bury_orphans, stop_all
+from master.supervision import Kept, reap_orphans, stop_all
 from protocol.children import child
 from protocol.command import OVER, run
 from protocol.completion import PATH
@@ -256,7 +256,7 @@ class Crawl:
             if left_at is not None and now - left_at > STOP_S:
                 log.error("every worker was told to leave, and the master has not ended")
                 return 1
-            bury_orphans(self.own())
+            reap_orphans(self.own())
             time.sleep(LOOK_S)
         log.info("stopping: call again with the same --output to go on")
         return SIGNALLED + self.signalled
@@ -350,7 +350,7 @@ class Crawl:
         if self.moves >= PORTS_TRIED or not is_taken(host, port):
             return False
         self.moves += 1
-        log.warning("another program listens there now, and another port is taken", extra=fields(port=port))
+        log.warning("another program listens on this port now: the crawl goes on at another", extra=fields(port=port))
         return True
 
     def _move_masters(self) -> None:

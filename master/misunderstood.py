@@ -17,8 +17,8 @@ log = logging.getLogger(__name__)
 MOST_PEERS = 256
 """Peers of whom it is told; those beyond are counted only."""
 
-WORKERS_WORDS = (wire.Hello, wire.ProgressMade, wire.Result, wire.Heartbeat, wire.Bye)
-MASTERS_EAR = (*WORKERS_WORDS, wire.Passed, wire.Status, wire.Replay, wire.PeerWord)
+SENT_BY_WORKERS = (wire.Hello, wire.ProgressMade, wire.Result, wire.Heartbeat, wire.Bye)
+SENT_TO_MASTERS = (*SENT_BY_WORKERS, wire.Passed, wire.Status, wire.Replay, wire.PeerWord)
 """What somebody may say to a master; all else only a master says."""
 
 
@@ -35,7 +35,7 @@ class Misunderstood:
 
     def unexpected(self, peer: bytes, message: wire.Message) -> bool:
         """Whether a message is none that is said to a master; then it is counted, and to be dropped."""
-        if isinstance(message, MASTERS_EAR):
+        if isinstance(message, SENT_TO_MASTERS):
             return False
         kind = wire.TYPES[type(message)].decode()
         self._drop(peer, f"unexpected {kind}", f"{kind} is for a master to say")

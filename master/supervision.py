@@ -105,7 +105,7 @@ def stop_all(kept: list[Kept], within_s: float) -> None:
             one.process = None
 
 
-def bury_orphans(own: Collection[int]) -> None:
+def reap_orphans(own: Collection[int]) -> None:
     """Take the exit codes of processes that were left to this one, as the first of a container has them: a server whose
     master was killed, for example. `own` are those that somebody else here waits for."""
     if os.getpid() != 1 and not _adopts():

@@ -110,4 +110,4 @@ def test_a_master_whose_port_was_taken_while_it_was_dead_goes_on_at_another(tmp_
         with contextlib.ExitStack() as stolen:
             until(lambda: stolen.enter_context(thief(port)), WITHIN_S, expecting=OSError)
             assert process.wait(WITHIN_S) == 0, log.read_text()
-    assert f"another port is taken port={port}" in log.read_text()
+    assert f"the crawl goes on at another port={port}" in log.read_text()
