@@ -54,14 +54,14 @@ class Stop:
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
-        """What is in the block lasts long, and a signal ends it, also one that came just before."""
-        self._lasts = True
+        """What is in the block lasts long, and a signal ends it, also one that came just before. Blocks may nest."""
+        before, self._lasts = self._lasts, True
         try:
             if self.told.is_set():
                 leave(self._number)
             yield
         finally:
-            self._lasts = False
+            self._lasts = before
 
     def rest(self, seconds: float) -> None:
         """Rest, unless or until a signal comes."""

@@ -106,3 +106,13 @@ def test_what_lasts_long_is_not_begun_after_a_signal() -> None:
     stop.hear(signal.SIGTERM)
     with pytest.raises(SystemExit), stop.at_once():
         pytest.fail("it was begun")
+
+
+def test_a_signal_is_obeyed_at_once_after_a_rest_within_what_lasts_long() -> None:
+    stop = Stop()
+    with pytest.raises(SystemExit), stop.at_once():
+        stop.rest(0.0)
+        stop.hear(signal.SIGTERM)
+    stop = Stop()
+    stop.hear(signal.SIGTERM)  # what is under way comes to its end
+    assert stop.told.is_set()
