@@ -76,6 +76,8 @@ class Lines:
     good: int = 0
     damaged: str = ""
     quiet: bool = False
+    named: bool = False
+    """Whether an account was found in it before it is read for good."""
 
     @property
     def wrong(self) -> bool:
@@ -86,6 +88,7 @@ class Lines:
         """Why it names no account at all, in words; "" when it names one. Counts nothing, and tells nothing."""
         probe = Lines(self.path, quiet=True)
         if next(iter(probe), None) is not None:
+            self.named = True
             return ""
         if probe.damaged:
             return probe.damaged
@@ -128,6 +131,8 @@ class Lines:
                         yield word.decode()
                     elif word or too_long:
                         self._name(number, word)
+            if self.named and not self.good:  # a crawl without targets is done at once, and looks as if all were well
+                raise EOFError("it named accounts before; was it written anew meanwhile?")
         except (OSError, EOFError, zlib.error) as error:
             self.damaged = f"{self.path} is damaged after line {number}: {error}"
             if not self.quiet:

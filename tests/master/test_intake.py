@@ -181,3 +181,12 @@ def test_a_round_of_updates_brings_updates() -> None:
 def test_seeds_come_in_a_thousand_at_a_time() -> None:
     assert [len(part[1]) for part in seeds(map(str, range(1500)))] == [1000, 500]
     assert list(seeds([])) == []
+
+
+def test_a_file_that_is_written_anew_while_the_crawl_begins_is_told_and_not_taken_for_done(tmp_path: Path) -> None:
+    file = Lines(tmp_path / "targets.txt")
+    file.path.write_text("12\n")
+    assert file.none() == ""
+    file.path.write_text("")
+    assert list(file) == []
+    assert file.wrong and "written anew" in file.damaged

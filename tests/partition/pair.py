@@ -156,10 +156,12 @@ class Pair:
 
     def start_master(self, number: int) -> subprocess.Popen[bytes]:
         world, host = self.hosts.world, MASTERS[number]
-        (self.folder / "targets").write_text(TARGETS)
+        targets = self.folder / "targets"
+        if not targets.exists():  # the other master may be reading it
+            targets.write_text(TARGETS)
         way = self.ways.get(number, f"{world.address('ledger')}:{REDIS_PORT}")
         peer = f"{world.address(MASTERS[1 - number])}:{PORT + 1 - number}"
-        words = ["-T", "-F", "-A", "--stream", str(self.folder / "targets"), "--traversing", "BFS"]
+        words = ["-T", "-F", "-A", "--stream", str(targets), "--traversing", "BFS"]
         words += ["--output", str(self.data), "--redis", f"redis://{way}", "--host", world.address(host)]
         words += ["--port", str(PORT), "--ha", str(number), "--peer", peer]
         words += ["--durability", "everysec", "--grace-s", "1", "--worker-timeout-s", "4", "--heartbeat-s", "0.2"]
