@@ -108,6 +108,7 @@ def status(as_json: bool, settings: Settings) -> None:
     if not states:
         with reading(settings) as opened:
             states = masters.found(opened.ledger) or {"": _at_rest(opened, masters)}
+    states = masters.with_standby(states)
     leader = leader_of(states)
     assert leader is not None, "there is one state at least"
     told = {place or "here": said["dropped"] for place, said in states.items() if said.get("dropped")}

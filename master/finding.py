@@ -81,6 +81,14 @@ class Masters:
             self._places = sorted({*found, *peers})
         return found
 
+    def with_standby(self, states: States) -> States:
+        """These, and the standby that the leader among them hears: nobody waits for that one where a leader answers."""
+        leader = leader_of(states)
+        pair = states[leader].get("pair") if leader is not None else None
+        if pair is None or pair["peer_silent"] or pair["peer"] in states:
+            return states
+        return states | self.ask([pair["peer"]], "status")
+
     def found(self, ledger: Ledger) -> States:
         """The masters of this crawl that answer; where none does, the one that leads by the ledger is asked where its
         name says that it is, if that is this machine. One that does not answer there is `unreached`."""

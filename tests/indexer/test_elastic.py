@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 from base64 import b64encode
@@ -13,6 +14,7 @@ import orjson
 import pytest
 
 from protocol.errors import UsageError
+from protocol.stopping import listening
 from protocol.ways import ways_of
 from services.indexer.command import Stop
 from services.indexer.elastic_http import AwayError, Server
@@ -296,9 +298,13 @@ def test_whoever_waits_for_a_server_stops_when_told_to_and_can_go_on_later(
     index = opened(home, dataset_in(tmp_path / "data"))
     index.commit(posts(5), "one")
     search_server.kill()
-    threading.Timer(0.5, stop.hear, [signal.SIGTERM]).start()
-    with pytest.raises(SystemExit):
-        index.commit(posts(6), "two")
+    told = threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGTERM])
+    with listening(stop.hear), pytest.raises(SystemExit):
+        told.start()
+        try:
+            index.commit(posts(6), "two")
+        finally:
+            told.cancel()
     search_server.start()
     again = ElasticHome(search_server.url, "main", tmp_path).open()
     assert again.mark() == "one"

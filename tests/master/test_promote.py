@@ -20,6 +20,7 @@ class Pair:
 
     def __init__(self, leader: str) -> None:
         self.leader = leader
+        self.silent = False
         self.asked: list[tuple[str, str]] = []
 
     def ask(self, addresses: Sequence[str], question: str, **_: Any) -> dict[str, dict[str, Any]]:
@@ -32,7 +33,8 @@ class Pair:
     def _state(self, address: str) -> dict[str, Any]:
         number, peer = (0, THERE) if address == HERE else (1, HERE)
         role = "leading" if address == self.leader else "standby"
-        return {"crawl": "main", "role": role, "epoch": 2, "pair": {"number": number, "address": address, "peer": peer}}
+        said = {"number": number, "address": address, "peer": peer, "peer_silent": self.silent}
+        return {"crawl": "main", "role": role, "epoch": 2, "pair": said, "dropped": {"unknown type": number + 1}}
 
 
 def run(monkeypatch: pytest.MonkeyPatch, folder: Path, pair: Pair, *words: str) -> str:
@@ -62,3 +64,15 @@ def test_who_leads_already_is_not_disturbed(
 def test_the_state_of_a_crawl_is_that_of_its_leader(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     state = json.loads(run(monkeypatch, tmp_path, Pair(THERE), "status", "--json"))
     assert state["pair"]["address"] == THERE
+
+
+def test_the_standby_on_the_other_machine_is_asked_what_it_dropped_unless_it_is_silent(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pair = Pair(HERE)
+    state = json.loads(run(monkeypatch, tmp_path, pair, "status", "--json"))
+    assert state["dropped_by"] == {HERE: {"unknown type": 1}, THERE: {"unknown type": 2}}
+    pair.silent, pair.asked = True, []
+    state = json.loads(run(monkeypatch, tmp_path, pair, "status", "--json"))
+    assert state["dropped_by"] == {HERE: {"unknown type": 1}}
+    assert THERE not in [address for address, _ in pair.asked]

@@ -164,7 +164,7 @@ class Pair:
         words = ["-T", "-F", "-A", "--stream", str(targets), "--traversing", "BFS"]
         words += ["--output", str(self.data), "--redis", f"redis://{way}", "--host", world.address(host)]
         words += ["--port", str(PORT), "--ha", str(number), "--peer", peer]
-        words += ["--durability", "everysec", "--grace-s", "1", "--worker-timeout-s", "4", "--heartbeat-s", "0.2"]
+        words += ["--durability", "everysec", "--heartbeat-s", "0.2"]
         self.masters[number] = self._run(host, host, [sys.executable, "-m", "master.command", *words])
         return self.masters[number]
 
