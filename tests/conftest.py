@@ -17,7 +17,7 @@ from storage.valkey import EmbeddedValkey
 from tests.programs import program
 from tests.waiting import until
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 
 # What these tests judge is never how long an example takes: a machine may be busy with others.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 
 
 def requirements(text: str) -> set[str]:

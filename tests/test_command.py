@@ -19,7 +19,7 @@ from protocol.errors import LedgerError, UsageError
 from protocol.settings import Settings
 from tests.docs import reference_page
 
-TIMEOUT_S = 20
+TIMEOUT_S = 60
 
 
 @click.group()

@@ -17,7 +17,7 @@ from protocol.settings import Settings
 from protocol.text import plain
 
 ROOT = Path(__file__).resolve().parent.parent
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 pytestmark = pytest.mark.slow
 PRINTS = """
 import click, logging, socket, sys

@@ -21,7 +21,7 @@ from storage.socket_path import LONGEST_SOCKET_PATH
 from storage.valkey import SETTINGS, EmbeddedValkey
 from tests.waiting import until
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
 OWNER = """
 import sys, pathlib

@@ -12,7 +12,7 @@ import pytest
 from tests.crawl.failing_start import belonging, command, ended, started
 from tests.waiting import until
 
-SHORT, LONG = 8, 100
+SHORT, LONG = 5, 100
 WITHIN_S = 60.0
 WORLD = ["--emulator-options", "--users 40 --seed 7"]
 CRAWL = [command("tmatic-crawl"), "targets.txt", "-T", "--output", "data", "--port", "0", "--workers", "1"]

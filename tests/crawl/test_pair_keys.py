@@ -16,7 +16,7 @@ from tests.partition.delay import DelayProxy
 from tests.ports import free_ports
 from tests.waiting import until
 
-pytestmark = [pytest.mark.serial, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 WORLD = ("--users", "60", "--seed", "7")
 WITHIN_S = 60.0

@@ -18,7 +18,7 @@ from tests.crawl.running import FAULTS, Emulator, audit, children, crawl, crawli
 from tests.programs import program
 from tests.waiting import until
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.slow
 
 WORKERS = 3
 CONCURRENCY = 4

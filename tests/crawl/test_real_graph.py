@@ -60,7 +60,7 @@ def options(tmp_path: Path, url: str, depth: int) -> list[str]:
     return [str(targets), "-F", "-A", "--traversing", "BFS", "--depth", str(depth), "--base-url", url]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(600)
 def test_a_real_graph_comes_back_exact(tmp_path: Path) -> None:
     with emulator("--graph", str(GRAPH), "--page-cap", "500") as service:

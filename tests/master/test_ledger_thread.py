@@ -13,7 +13,7 @@ from master.ledger_thread import BugError, LedgerThread
 from protocol.errors import FencedError, LedgerError
 from tests.waiting import until
 
-WITHIN_S = 10.0
+WITHIN_S = 60.0
 
 
 @pytest.fixture

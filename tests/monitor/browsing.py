@@ -26,7 +26,7 @@ FLAGS = (
 )
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 SIZES = {1440: 900, 390: 844}
-WAIT_MS = 10_000
+WAIT_MS = 60_000
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium")
 

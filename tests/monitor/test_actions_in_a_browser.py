@@ -16,7 +16,7 @@ from tests.monitor.synthetic import ScriptedMaster, ScriptedSearch
 from tests.waiting import until
 
 pytestmark = [needs_chromium, pytest.mark.slow]
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 @pytest.fixture

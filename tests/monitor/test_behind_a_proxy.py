@@ -18,7 +18,7 @@ from tests.monitor.synthetic import ScriptedMaster, ScriptedSearch
 
 pytestmark = [pytest.mark.slow]
 BASE = "/crawl"
-WAIT_S = 10.0
+WAIT_S = 60.0
 OVER_HTTP = "The Cross-Origin-Opener-Policy header has been ignored"
 """What the browser notes of every page that comes by http from another machine."""
 TAKEN_OFF = """

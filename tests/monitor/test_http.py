@@ -20,7 +20,7 @@ from tests.monitor import synthetic
 from tests.monitor.running import TOKEN, Running, running
 from tests.monitor.synthetic import ScriptedMaster, ScriptedSearch
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 @pytest.fixture(scope="module")

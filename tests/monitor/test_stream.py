@@ -21,7 +21,7 @@ from tests.monitor import synthetic
 from tests.monitor.running import Running, running
 from tests.waiting import until
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 @pytest.fixture(scope="module")

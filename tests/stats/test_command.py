@@ -33,7 +33,7 @@ from tests.stats.crawls import Crawl
 from tests.stats.test_carbon import Ear, ear  # noqa: F401 - a fixture
 
 NOW = 1_790_000_000
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 
 
 def recorded(path: Path, seconds: int) -> Path:

@@ -290,8 +290,8 @@ def check_index(home: Home, posts: dict[str, Document]) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_every_service_ends_with_what_the_dataset_says(tmp_path: Path) -> None:
-    made, folder = run(tmp_path, 300, 10, 3.0, 0.25)
-    check_all(made, folder, 10)
+    made, folder = run(tmp_path, 160, 4, 3.0, 0.25)
+    check_all(made, folder, 4)
 
 
 @pytest.mark.soak

@@ -15,7 +15,7 @@ from services.subscriber.command import LAST_SEQUENCE, command
 from services.subscriber.printing import Printing
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 
 PRINTING = """
 import sys

@@ -142,7 +142,7 @@ def run(tmp_path: Path, users: int, kills: int, pause_s: float) -> dict[str, obj
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_whatever_befalls_a_subscriber_it_ends_with_what_the_dataset_says(tmp_path: Path) -> None:
-    print(run(tmp_path, 300, 10, 3.0))
+    print(run(tmp_path, 150, 6, 3.0))
 
 
 @pytest.mark.slow

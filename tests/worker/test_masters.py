@@ -23,7 +23,7 @@ from worker.keeping import Forget, Keeping, Leave, Start, State
 
 T = TypeVar("T", wire.Hello, wire.Heartbeat, wire.Result, wire.Bye)
 
-WITHIN_S = 15.0
+WITHIN_S = 60.0
 WELCOME = wire.Welcome("incarnation", 1, "main", 50, "")
 
 
