@@ -257,6 +257,8 @@ def test_a_stop_while_another_thread_starts_the_server_leaves_none(
 
     def popen(*words: Any, **how: Any) -> subprocess.Popen[bytes]:
         child = before(*words, **how)
+        if "--version" in words[0]:  # whether the allocator loads is tried once a process
+            return child
         children.append(child)
         wait()
         return child
@@ -264,9 +266,13 @@ def test_a_stop_while_another_thread_starts_the_server_leaves_none(
     monkeypatch.setattr("storage.valkey.server_binary", found)
     monkeypatch.setattr("storage.valkey.subprocess.Popen", popen)
 
+    refused = list[LedgerError]()
+
     def start() -> None:
-        with pytest.raises(LedgerError):
+        try:
             server.start()
+        except LedgerError as error:
+            refused.append(error)
 
     starting, stopping = threading.Thread(target=start), threading.Thread(target=server.stop)
     try:
@@ -279,6 +285,7 @@ def test_a_stop_while_another_thread_starts_the_server_leaves_none(
         for thread in (starting, stopping):
             thread.join(TIMEOUT_S)
             assert not thread.is_alive()
+        assert refused or made, "a server that is made already may come up before it is stopped"
         assert len(children) == made and all(child.poll() is not None for child in children)
     finally:
         go.set()
