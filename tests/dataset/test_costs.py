@@ -58,7 +58,7 @@ def update_cost(dataset: FileDataset, name: str) -> float:
 def test_an_update_costs_a_tenth_of_rewriting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     updated, rewritten = full_timeline(tmp_path / "updated"), full_timeline(tmp_path / "rewritten")
     updates, rewrites = [], []
-    for number in range(20):  # in turns, and the cheapest of each: a machine is slow for a while, and fast again
+    for number in range(60):  # in turns, and the cheapest of each: a machine is slow for a while, and fast again
         updates.append(update_cost(updated, f"t{number}"))
         with monkeypatch.context() as patched:
             patched.setattr(merging, "_groups", one_group)
