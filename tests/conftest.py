@@ -21,6 +21,7 @@ TIMEOUT_S = 60.0
 
 # What these tests judge is never how long an example takes: a machine may be busy with others.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", settings.get_profile("untimed"), max_examples=20)
 settings.load_profile("untimed")
 
 # Under nohup this process goes on when its terminal closes, and the commands that it starts hear of that all the same.

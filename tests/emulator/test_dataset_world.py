@@ -40,6 +40,7 @@ def write(folder: Path, user: int, suffix: str, lines: list[bytes], *, packed: b
     (directory / f"{user}{suffix}").write_bytes(members if packed else content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packed", [True, False])
 def test_what_was_stored_is_served(tmp_path: Path, packed: bool) -> None:
     asked = service(DatasetWorld(stored(tmp_path, packed=packed), 1), page_cap=50)

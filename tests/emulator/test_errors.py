@@ -129,6 +129,7 @@ def test_unknown_paths_and_methods_are_refused() -> None:
     assert old.status == 200
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     endpoint=st.sampled_from([*LISTS, "users/lookup", "users/show", "application/rate_limit_status"]),

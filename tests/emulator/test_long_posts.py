@@ -40,6 +40,7 @@ def kind(post: Post) -> str:
     return next((key for key in NESTED if key in post), "plain")
 
 
+@pytest.mark.slow
 def test_every_kind_of_post_has_its_share(pairs: list[tuple[Post, Post]]) -> None:
     shares = {name: posts / len(pairs) for name, posts in Counter(kind(whole) for _, whole in pairs).items()}
     assert 0.12 < shares["retweeted_status"] < 0.3

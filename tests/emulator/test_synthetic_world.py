@@ -86,6 +86,7 @@ def test_timelines_have_a_median_of_60_and_end_at_3200(world: SyntheticWorld) ->
     assert max(counts) == 3200
 
 
+@pytest.mark.slow
 def test_posts_are_large_complete_and_newest_first(world: SyntheticWorld) -> None:
     writers = [account for account in everyone(world) if account.posts][:300]
     for account in writers:
@@ -126,6 +127,7 @@ def test_no_key_is_null_or_empty(world: SyntheticWorld) -> None:
             assert not [value for value in contents(json.loads(line)) if value is None or value in ("", [], {})]
 
 
+@pytest.mark.slow
 def test_another_process_writes_the_same_bytes() -> None:
     program = (
         "import hashlib; from services.emulator.synthetic import SyntheticWorld as W;"

@@ -82,6 +82,7 @@ def test_tweepy_pages_a_whole_follower_list(running: Running) -> None:
     assert [len(page) for page in pages] == [700, 700, len(truth["followers"]) - 1400]
 
 
+@pytest.mark.slow
 def test_tweepy_looks_profiles_up(running: Running, writer: int) -> None:
     api = client(running, signed())
     ids = running.truth("ids?count=100")["ids"]

@@ -134,6 +134,7 @@ def followed(
     return path
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(by_user=st.lists(jobs, min_size=1, max_size=4), chance=st.randoms(use_true_random=False))
 def test_live_killed_late_and_made_anew_end_with_what_the_files_say(by_user: list[Job], chance: random.Random) -> None:

@@ -306,6 +306,7 @@ def hammered(place: Place, method: str, path: str, more: list[str], query: str, 
     assert ask(*place.address, sent, head_only=method == "HEAD").status in STATUSES
 
 
+@pytest.mark.slow
 @settings(ROUGH, max_examples=250)
 @given(**REQUESTS)
 def test_no_request_causes_an_error(place: Place, caplog: pytest.LogCaptureFixture, **asked: Any) -> None:

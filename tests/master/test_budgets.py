@@ -181,7 +181,7 @@ class StrangeClock(Service):
         self.service.clock += seconds
 
 
-TestService = Service.TestCase
+TestService = pytest.mark.slow(Service.TestCase)
 TestService.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
 TestStrangeClock = pytest.mark.slow(StrangeClock.TestCase)
 TestStrangeClock.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)

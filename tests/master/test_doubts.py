@@ -193,7 +193,7 @@ class StrangeWords(Doubts):
         self.service.clock += seconds
 
 
-TestDoubts = Doubts.TestCase
+TestDoubts = pytest.mark.slow(Doubts.TestCase)
 TestDoubts.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)
 TestStrangeWords = pytest.mark.slow(StrangeWords.TestCase)
 TestStrangeWords.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)

@@ -246,6 +246,7 @@ TOKENS = st.text(max_size=30).map(lambda text: json.dumps({"token": text}).encod
 BODIES = st.none() | st.binary(max_size=60) | TOKENS
 
 
+@pytest.mark.slow
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     method=st.sampled_from(["GET", "HEAD", "POST", "DELETE", "PUT", "OPTIONS"]),

@@ -85,6 +85,7 @@ HOSTS = st.one_of(
 ).flatmap(lambda host: st.sampled_from(["", ":", ":80", ":99999", ":\xb2", "]:1", ":80@x"]).map(host.__add__))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     host=HOSTS | st.just(""),

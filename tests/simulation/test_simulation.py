@@ -25,6 +25,7 @@ from tests.simulation.violation import Violation
 
 SEEDS = 200
 SEEDS_QUICK = 10
+SEEDS_A_FEW = 3
 SEEDS_LETTERS = 8
 SEEDS_SOAK = 5000
 CHUNK = 50
@@ -75,7 +76,7 @@ def caught_by(client: redis.Redis, **planted: Any) -> int | None:
 
 
 def test_the_cluster_keeps_its_promises_in_a_few_seeds(valkey: str) -> None:
-    run_seeds(0, SEEDS_QUICK, redis.Redis.from_url(valkey))
+    run_seeds(0, SEEDS_A_FEW, redis.Redis.from_url(valkey))
 
 
 @pytest.mark.slow
@@ -139,7 +140,7 @@ def test_a_fault_in_the_dispatch_is_caught(mutant: str, valkey: str) -> None:
 
 
 def test_a_pair_keeps_its_promises_in_a_few_seeds(valkey: str) -> None:
-    run_seeds(0, SEEDS_QUICK, redis.Redis.from_url(valkey), paired=True)
+    run_seeds(0, SEEDS_A_FEW, redis.Redis.from_url(valkey), paired=True)
 
 
 @pytest.mark.slow
