@@ -136,7 +136,7 @@ def test_a_number_of_posts_that_cannot_be_is_no_number(service: Scripted, count:
 def test_what_is_nested_too_deep_to_be_kept_is_tried_again_and_then_a_failure_in_words(
     service: Scripted, call: Callable[[TwitterReader], object]
 ) -> None:
-    deep = Reply(body=b'[{"id": 12, "x": ' + b"[" * 990 + b"]" * 990 + b"}]")
+    deep = Reply(body=b'[{"id": 12, "x": ' + b"[" * 1_100 + b"]" * 1_100 + b"}]")
     service.answers(deep, page({"id": 12}))
     call(reader(service))
     service.answers(deep)
