@@ -98,9 +98,12 @@ def test_status_tells_what_the_leader_and_the_standby_dropped(valkey: str, tmp_p
                 str(running.port + 1): {"unknown type": 1},
             }
             until(lambda: told() == both, TIMEOUT_S)
-            text = status(running.port, tmp_path, "--redis", valkey)
-            assert f"127.0.0.1:{running.port}: frames dropped: 3 (1 another version, 2 unknown type)" in text
-            assert f"127.0.0.1:{running.port + 1}: frames dropped: 1 (1 unknown type)" in text
+            rows = {
+                f"master 127.0.0.1:{running.port}: frames dropped: 3 (1 another version, 2 unknown type)",
+                f"master 127.0.0.1:{running.port + 1}: frames dropped: 1 (1 unknown type)",
+            }
+            # A master that is slower than a second is left out, and told of the next time.
+            until(lambda: rows <= set(status(running.port, tmp_path, "--redis", valkey).splitlines()), TIMEOUT_S)
         finally:
             standby.kill()
             standby.wait()

@@ -37,12 +37,10 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     output = tmp_path_factory.mktemp("full")
     synthetic.dataset(output)
-    stands = list[float]()
-    with running(
-        output, search=ScriptedSearch(), monotonic=lambda: stands[0] if stands else time.monotonic()
-    ) as served:
+    stood = list[float]()
+    with running(output, search=ScriptedSearch(), monotonic=lambda: stood[0] if stood else time.monotonic()) as served:
         fill(served, lines=10_000, workers=1_000, seconds=4)
-        stands.append(time.monotonic())  # what was said last is never long ago, however long these tests take
+        stood.append(time.monotonic())  # what was said last is never long ago, however long these tests take
         yield served
 
 
