@@ -13,9 +13,9 @@ they were installed as, whatever lies in the folder where somebody calls and in 
 What cannot be helped from here is what the interpreter itself brings in before the first line of a program, such as a
 `re.py` on PYTHONPATH, which breaks every Python program of its user.
 
-The module has a name that nobody else uses. A child is this file, called by its path (`protocol/children.py`): no name
-is looked up, and `-P` keeps its folder off the search path. Other flags would take away too much: `-I` and `-E` drop
-PYTHONUTF8, PYTHONHOME and PYTHONWARNINGS, and `-I` what was installed with `pip install --user`.
+The module has a name that nobody else uses. A child is this file, called by its path: no name is looked up
+(`protocol.child_commands`), and `-P` keeps its folder off the search path. Other flags would take away too much:
+`-I` and `-E` drop PYTHONUTF8, PYTHONHOME and PYTHONWARNINGS, and `-I` what was installed with `pip install --user`.
 """
 
 # Of the standard library only what the interpreter holds in itself, until it is known where the rest is looked for.
@@ -81,19 +81,19 @@ def _command(module: str) -> Callable[[], None]:
 
     def start() -> None:
         _clean()
-        from protocol.starting import start as started
+        from protocol.entry_points import start as started
 
         started(module)
 
     return start
 
 
-tmatic_master = _command("master.command")
-tmatic_crawl = _command("master.crawl_command")
-tmatic_rehearse = _command("master.rehearse_command")
+tmatic_master = _command("master.commands.master")
+tmatic_crawl = _command("master.commands.crawl")
+tmatic_rehearse = _command("master.commands.rehearse")
 tmatic_worker = _command("worker.command")
 tmatic_data = _command("storage.data_command")
-tmatic_emulator = _command("services.emulator.cli")
+tmatic_emulator = _command("services.emulator.command")
 tmatic_events = _command("services.subscriber.command")
 tmatic_stats = _command("services.stats.command")
 tmatic_lookup = _command("services.lookup.command")

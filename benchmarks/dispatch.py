@@ -33,12 +33,12 @@ import redis
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.needs import require
-from master.intake import targets
-from master.traversal import Traversal
+from master.frontier.seed_files import targets
+from master.frontier.traversal import Traversal
 from protocol.jobs import Operation
-from storage import allocator
-from storage.binary import server_binary
-from storage.ledger import Ledger
+from storage.ledger import allocator
+from storage.ledger.ledger import Ledger
+from storage.ledger.server_binary import server_binary
 
 HERE = Path(__file__).resolve().parent
 ROOM = 512
@@ -109,8 +109,8 @@ def ours(port: int, folder: Path, jobs: int) -> float:
     """Jobs a second between the first tenth and the last of `jobs`, by a master and two workers."""
     address = free_port()
     folder.mkdir(exist_ok=True)
-    master = [sys.executable, "-m", "master.command", "--output", str(folder), "--adopt", "--port", str(address)]
-    master += ["--redis", f"redis://127.0.0.1:{port}/0", "--log-level", "warning"]
+    master = [sys.executable, "-m", "master.commands.master", "--output", str(folder), "--adopt"]
+    master += ["--port", str(address), "--redis", f"redis://127.0.0.1:{port}/0", "--log-level", "warning"]
     worker = [sys.executable, str(HERE / "noop_worker.py")]
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
     with redis.Redis(port=port) as client:

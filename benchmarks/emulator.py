@@ -53,7 +53,7 @@ def measured(client: HTTPConnection, process: int, paths: Sequence[str]) -> tupl
 
 def main() -> None:
     require(disk_mib=50)
-    start = "from services.emulator.cli import main; main()"
+    start = "from services.emulator.command import main; main()"
     command = [sys.executable, "-c", start, "--port", "0", "--users", str(USERS), "--seed", str(SEED)]
     begun = time.perf_counter()
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as emulator:

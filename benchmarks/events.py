@@ -2,11 +2,11 @@
 
 usage: python benchmarks/events.py [--quick]
 
-The world: commits of 200 announcements as a crawl makes them, one in five with a page of 8 KB, published by
-`master.publishing` as after a commit; eight processes subscribe to everything, read, and count. The bare socket sends
-the same frames, made before; Redis publishes the same bytes, a channel a topic, through a pipeline, as the original
-did. All three keep within what a subscriber queues: after each 250 messages the sender waits until all eight have
-them, so that nobody is measured by what he drops. They take turns; the medians count.
+The world: commits of 200 announcements as a crawl makes them, one in five with a page of 8 KB, published
+as after a commit (`master.events.publisher`); eight processes subscribe to everything, read, and count. The bare
+socket sends the same frames, made before; Redis publishes the same bytes, a channel a topic, through a pipeline, as the
+original did. All three keep within what a subscriber queues: after each 250 messages the sender waits until all eight
+have them, so that nobody is measured by what he drops. They take turns; the medians count.
 
 The last line is one JSON object: events_per_s, mb_per_s, bare_per_s, redis_per_s, share_of_bare.
 """
@@ -33,10 +33,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.dispatch import server
 from benchmarks.needs import require
-from master.announcing import Tip
-from master.publishing import Publisher, Tail
+from master.events.announcements import LogEnd
+from master.events.publisher import LogTail, Publisher
 from protocol.events import Announcement, announced, heads
-from protocol.sockets import publisher
+from protocol.transport.sockets import publisher
 
 SUBSCRIBERS = 8
 COMMIT = 200
@@ -89,7 +89,7 @@ def listen(kind: str, port: int, acknowledge: int) -> None:
 
 def batches(commits: int) -> Iterator[list[list[bytes]]]:
     """The frames of each commit, as they are published."""
-    tip = Tip()
+    tip = LogEnd()
     for number in range(commits):
         events = commit(number)
         told = tip.advance(events)
@@ -120,9 +120,9 @@ def measure(kind: str, commits: int, redis_port: int) -> float:
             there += events.poll(1000)
         time.sleep(1.0)
         made = list(batches(commits)) if kind != "ours" else []
-        ours = Publisher(events, Tail())
+        ours = Publisher(events, LogTail())
         lead = SimpleNamespace(incarnation="5a17c0de")
-        dispatch: Any = SimpleNamespace(lead=lead, tip=Tip(), events=[])
+        dispatch: Any = SimpleNamespace(lead=lead, tip=LogEnd(), events=[])
         prepared = [commit(number) for number in range(commits)]
         client = redis.Redis(port=redis_port)
         begun = time.perf_counter()

@@ -44,9 +44,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.dispatch import load, server
 from benchmarks.needs import require
-from protocol.asking import ask_masters
+from protocol.admin_client import ask_masters
 from protocol.errors import TmaticError
-from tests.ledger.sentinel import DOWN_AFTER_MS, PASSWORD, Service, own_service
+from tests.storage.ledger.sentinel import DOWN_AFTER_MS, PASSWORD, Service, own_service
 
 HERE = Path(__file__).resolve().parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(HERE.parent)}
@@ -105,7 +105,7 @@ class Pair:
         """Takeovers that no blow had caused."""
 
     def _start(self, number: int) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "master.command", "--ha", str(number), "--port", str(self.port)]
+        command = [sys.executable, "-m", "master.commands.master", "--ha", str(number), "--port", str(self.port)]
         with (self._folder / f"master{number}.log").open("ab") as words:
             return subprocess.Popen([*command, *self._arguments], env=ENVIRONMENT, stdout=words, stderr=words)
 

@@ -31,17 +31,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.needs import require
 from protocol.jobs import Operation
-from services.emulator.authors import screen_name
-from services.emulator.posts import Pen
-from services.emulator.world import State
+from services.emulator.worlds.authors import screen_name
+from services.emulator.worlds.posts import Pen
+from services.emulator.worlds.world import State
 from services.http import Server
 from services.lookup.consumer import LookupConsumer
 from services.lookup.routes import LIMITS, routes
 from services.lookup.store import Store
 from services.subscriber.consumer import Event, Position
-from storage.dataset import Page, Record
-from storage.files import FileDataset
-from storage.receipts import ReceiptDraft
+from storage.dataset.files.dataset import FileDataset
+from storage.dataset.interface import Page, Record
+from storage.dataset.receipts import ReceiptDraft
 
 HERE = Path(__file__).resolve().parent
 PER_PAGE = 100

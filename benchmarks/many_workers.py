@@ -37,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.dispatch import PREFIX, free_port, load, server
 from benchmarks.needs import require
-from protocol.asking import ask_masters
+from protocol.admin_client import ask_masters
 from protocol.errors import LedgerError
 
 HERE = Path(__file__).resolve().parent
@@ -86,8 +86,8 @@ def a_round(redis_port: int, folder: Path, workers: int, room: int, seconds: flo
     """Load, and measure for so many seconds."""
     load(redis_port, int(JOBS_A_SECOND * (seconds + BEFORE_S)))
     address = f"127.0.0.1:{free_port()}"
-    master = [sys.executable, "-m", "master.command", "--output", str(folder), "--adopt", "--log-level", "warning"]
-    master += ["--port", address.rpartition(":")[2], "--max-clients", str(workers)]
+    master = [sys.executable, "-m", "master.commands.master", "--output", str(folder), "--adopt"]
+    master += ["--log-level", "warning", "--port", address.rpartition(":")[2], "--max-clients", str(workers)]
     master += ["--redis", f"redis://127.0.0.1:{redis_port}/0"]
     crowd = [sys.executable, str(HERE / "crowd.py"), str(workers), str(room), address]
     with redis.Redis(port=redis_port) as client:

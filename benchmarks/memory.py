@@ -31,11 +31,11 @@ import redis
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.needs import require
-from master.intake import CHUNK
+from master.frontier.seed_files import CHUNK
 from protocol.jobs import Job, Operation
-from storage.ledger import MAX_DISCOVERIES, Ledger, Transition
-from storage.records import pack_job
-from storage.valkey import EmbeddedValkey
+from storage.ledger.embedded import EmbeddedValkey
+from storage.ledger.job_codec import pack_job
+from storage.ledger.ledger import MAX_DISCOVERIES, Ledger, Transition
 
 SEED = 1
 MOST_BYTES_PER_JOB = 32.0

@@ -1,4 +1,4 @@
-"""A worker whose jobs cost nothing: the real `Keeping` on real sockets, with no threads and no service.
+"""A worker whose jobs cost nothing: the real `Session` on real sockets, with no threads and no service.
 
 usage: noop_worker.py NAME HOST:PORT[,HOST:PORT] [ROOM] [MILLISECONDS]     ends with the QUIT of a master
 
@@ -17,8 +17,8 @@ import zmq
 
 from protocol import messages as wire
 from protocol.errors import MalformedError
-from protocol.sockets import dealer
-from worker.keeping import Keeping, Leave, Start
+from protocol.transport.sockets import dealer
+from worker.session import LeaveCrawl, Session, StartJob
 
 ROOM = 256
 PATIENCE_S = 0.1
@@ -30,7 +30,7 @@ class NoopWorker:
     def __init__(self, name: str, addresses: list[str], room: int, job_s: float) -> None:
         self._run, self._addresses, self._job_s = secrets.token_hex(8), addresses, job_s
         callers = [wire.Caller(operation, f"address:{name}", "noop") for operation in "TFAU"]
-        self._keeping = Keeping(name, self._run, "twitter", list("TFAU"), room, callers, len(addresses))
+        self._keeping = Session(name, self._run, "twitter", list("TFAU"), room, callers, len(addresses))
         report = wire.BudgetReport(f"address:{name}", "noop", -1, 0, 0, 0)
         now = time.monotonic()
         self._keeping.budgets.hear(now, report, now)
@@ -65,9 +65,9 @@ class NoopWorker:
         orders, self._keeping.orders = self._keeping.orders, []
         now = time.monotonic()
         for order in orders:
-            if isinstance(order, Leave):
+            if isinstance(order, LeaveCrawl):
                 return False
-            if isinstance(order, Start):
+            if isinstance(order, StartJob):
                 self._begun.append((now + self._job_s, order.job))
         return True
 

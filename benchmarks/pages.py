@@ -36,9 +36,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.needs import require
 from protocol.jobs import Operation, Segment
-from storage.dataset import Page, Record, RecordKind, record_id
-from storage.files import FileDataset
-from storage.receipts import ReceiptDraft
+from storage.dataset.files.dataset import FileDataset
+from storage.dataset.interface import Page, Record, RecordKind, record_id
+from storage.dataset.receipts import ReceiptDraft
 
 HERE = Path(__file__).resolve().parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(HERE.parent)}
@@ -47,7 +47,7 @@ USERS = 20_000
 
 @contextlib.contextmanager
 def emulator() -> Iterator[str]:
-    command = [sys.executable, "-m", "services.emulator.cli", "--port", "0", "--users", str(USERS), "--seed", "5"]
+    command = [sys.executable, "-m", "services.emulator.command", "--port", "0", "--users", str(USERS), "--seed", "5"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env=ENVIRONMENT)
     try:
         assert process.stdout is not None
@@ -86,8 +86,8 @@ def cpu_of(command: list[str], **more: Any) -> float:
 
 
 def ours(url: str, targets: Path, folder: Path) -> float:
-    command = [sys.executable, "-m", "master.crawl_command", str(targets), "-T", "--output", str(folder), "--port", "0"]
-    return cpu_of([*command, "--workers", "2", "--base-url", url])
+    command = [sys.executable, "-m", "master.commands.crawl", str(targets), "-T", "--output", str(folder)]
+    return cpu_of([*command, "--port", "0", "--workers", "2", "--base-url", url])
 
 
 def tweepys(url: str, targets: Path, folder: Path) -> float:

@@ -37,21 +37,21 @@ from isal import igzip
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.needs import require
-from protocol.settings import Settings
-from services.emulator.synthetic import SyntheticWorld
-from services.emulator.world import Style
+from protocol.settings.settings import Settings
+from services.emulator.worlds.synthetic import SyntheticWorld
+from services.emulator.worlds.world import Style
 from services.indexer.consumer import Indexer
-from services.indexer.elastic_index import ElasticWriter
-from services.indexer.home import home_of
+from services.indexer.engines.elastic import ElasticWriter
+from services.indexer.engines.index_location import home_of
 from services.indexer.index import Writer, bounded
 from services.indexer.posts import document
 from services.indexer.query import Unit
-from services.indexer.rebuilding import opened
+from services.indexer.rebuild import opened
 from services.indexer.search import Search
 from services.subscriber.consumer import Event, Position
-from storage.dataset import RecordKind, record_id
-from storage.files import FileDataset
-from tests.indexer import opensearch
+from storage.dataset.files.dataset import FileDataset
+from storage.dataset.interface import RecordKind, record_id
+from tests.services.indexer import opensearch
 
 ROOT = Path(__file__).resolve().parent.parent
 REMOTE = ("opensearch", "elasticsearch")

@@ -37,9 +37,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.dispatch import HERE, PREFIX, ROOM, free_port, load, server
 from benchmarks.needs import require
-from protocol.asking import ask_masters
+from protocol.admin_client import ask_masters
 from protocol.errors import LedgerError
-from protocol.settings import Settings
+from protocol.settings.settings import Settings
 from services.subscriber.consumer import Event, Position
 from services.subscriber.subscriber import Subscriber
 
@@ -120,7 +120,7 @@ def run(port: int, folder: Path, jobs: int, kind: str, most_s: float = WITHIN_S)
     where = free_port()
     address = f"127.0.0.1:{where}"
     environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
-    master = [sys.executable, "-m", "master.command", "--stay", "--output", str(folder), "--adopt"]
+    master = [sys.executable, "-m", "master.commands.master", "--stay", "--output", str(folder), "--adopt"]
     master += ["--port", str(where), "--redis", f"redis://127.0.0.1:{port}/0", "--log-level", "warning"]
     processes = [subprocess.Popen(master, env=environment)]
     said = (folder / "said").open("w+")

@@ -16,27 +16,27 @@ from typing import Any
 
 import zmq
 
-from master.dispatch import Dispatch
-from master.election import Role
-from master.inquiries import Inquiries
-from master.intake import Ahead
-from master.leading import Leading
+from master.admin.requests import AdminRequests
+from master.admin.status import Rates, document, line, place
+from master.dispatch.dispatcher import Dispatch
+from master.dropped_frames import DroppedFrames
+from master.events.log_reader import LogReader
+from master.events.publisher import Publisher
+from master.frontier.seed_files import ReadAhead
+from master.leadership.election import Role
+from master.leadership.ledger_calls import Commit, Ending, GiveBack, Leadership, Observe, Question, Take
+from master.leadership.takeover import Takeover
+from master.ledger_health import WELL_AGAIN, HealthMessages
 from master.ledger_thread import BugError, LedgerThread
-from master.log_reader import LogReader
 from master.member import Member
-from master.misunderstood import Misunderstood
-from master.publishing import Publisher
-from master.questions import Commit, Ending, GiveBack, Leadership, Observe, Question, Take
-from master.summary import Rates, document, line, place
-from master.trouble import WELL_AGAIN, Bulletins
 from protocol import messages as wire
-from protocol.complaints import Complaints
-from protocol.door import Door, may_say
 from protocol.errors import LedgerError, MalformedError
 from protocol.logs import fields
-from protocol.refusals import Refusals
+from protocol.repeated_warnings import RepeatedWarnings
 from protocol.stopping import SIGNALLED, listening
-from storage.ledger import Reply
+from protocol.transport.gatekeeper import Gatekeeper, may_say
+from protocol.transport.refusals import Refusals
+from storage.ledger.ledger import Reply
 
 log = logging.getLogger(__name__)
 
@@ -62,9 +62,9 @@ class Loop:
         self,
         router: zmq.Socket[bytes],
         member: Member,
-        leading: Leading,
+        leading: Takeover,
         *,
-        door: Door,
+        door: Gatekeeper,
         publisher: Publisher,
         reader: LogReader,
         peer: zmq.Socket[bytes] | None = None,
@@ -72,8 +72,8 @@ class Loop:
         finish: Callable[[Loop], None] = lambda _: None,
     ) -> None:
         self._door, self._refusals, self._publisher, self._reader = door, refusals, publisher, reader
-        self._inquiries = Inquiries(member, reader, self.state, self.where)
-        self._complaints, self._bulletins = Complaints(), Bulletins()
+        self._inquiries = AdminRequests(member, reader, self.state, self.where)
+        self._complaints, self._bulletins = RepeatedWarnings(), HealthMessages()
         self._router, self._peer, self.member, self._leading, self._finish = router, peer, member, leading, finish
         self._thread = LedgerThread()
         self.totals: dict[str, int] = {}
@@ -81,7 +81,7 @@ class Loop:
         """Where events are published, for whoever asks by STATUS."""
         self.rates = Rates()
         self._summary_at = time.monotonic() + SUMMARY_S
-        self._misunderstood = Misunderstood()
+        self._misunderstood = DroppedFrames()
         self._role = Role.STANDBY
         self._finishing: threading.Thread | None = None
         self._finish_error: Exception | None = None
@@ -164,7 +164,7 @@ class Loop:
             self._look_after_finish()
         question = self.member.question(now)
         intake = self.dispatch.intake if self.dispatch is not None else None
-        read_ahead = intake.fill if isinstance(intake, Ahead) else None
+        read_ahead = intake.fill if isinstance(intake, ReadAhead) else None
         if question is not None:
             self._put(now, question, read_ahead)
         elif read_ahead is not None:

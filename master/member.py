@@ -11,7 +11,7 @@ it, real or simulated,
     outbox, to_peer                 messages to send, emptied by the loop
     ending                          set when this master is to leave
 
-Who leads is `master.election`'s to say, who gets which job `master.dispatch`'s; this file only joins the two.
+Who leads is for `master.leadership.election`, which worker gets a job for `dispatcher`; this file joins them.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from master.dispatch import Dispatch
-from master.election import Act, Election, Event, Peer, Role
-from master.loaded import InconsistentError, LedElsewhereError
-from master.questions import Commit, Ending, GiveBack, Leadership, Observe, Question, Take
-from master.standby import STRANGER, Pair, Standby
-from master.terms import Terms
-from master.trouble import Health
+from master.dispatch.dispatcher import Dispatch
+from master.dispatch.snapshot import InconsistentError, LedElsewhereError
+from master.leadership.election import Act, Election, Event, Peer, Role
+from master.leadership.ledger_calls import Commit, Ending, GiveBack, Leadership, Observe, Question, Take
+from master.leadership.standby import STRANGER, Pair, StandbyState
+from master.ledger_health import Health
+from master.policy import CrawlPolicy
 from protocol import messages as wire
 from protocol.errors import FencedError, TmaticError
-from storage.ledger import AGAIN, Reply, Transition
+from storage.ledger.ledger import AGAIN, Reply, Transition
 
 LOOK_S = 0.05
 """How often a standby reads the lead."""
@@ -55,7 +55,7 @@ class Member:
     """One master. `lead` makes the dispatch of a leadership, `close` what is committed when nothing is left to do, and
     `new_incarnation` a name that was never used."""
 
-    terms: Terms
+    terms: CrawlPolicy
     lead: Callable[[float, Leadership], Dispatch]
     close: Callable[[Leadership], list[Transition]]
     new_incarnation: Callable[[], str]
@@ -71,7 +71,7 @@ class Member:
     dispatch: Dispatch | None = None
     leadership: Leadership | None = None
     election: Election = field(init=False)
-    standby: Standby = field(init=False)
+    standby: StandbyState = field(init=False)
     takeovers: list[tuple[float, int, str]] = field(default_factory=list)
     """When this master took the lead, in which epoch, and why."""
     _under_way: deque[Question] = field(default_factory=deque)
@@ -89,7 +89,7 @@ class Member:
 
     def __post_init__(self) -> None:
         self.election = Election(paired=self.pair is not None)
-        self.standby = Standby(self.terms)
+        self.standby = StandbyState(self.terms)
 
     @property
     def epoch(self) -> int:
@@ -385,11 +385,11 @@ class Member:
             )
         )
 
-    def _standby_word(self) -> wire.Standby:
+    def _standby_word(self) -> wire.StandbyNotice:
         assert self.pair is not None
         leader = self.pair.peer if self.election.peer.leads else ""
         heartbeat_ms = int(self.terms.heartbeat * 1000)
-        return wire.Standby(self._epoch, leader, self.terms.crawl, heartbeat_ms, self._ledger_id)
+        return wire.StandbyNotice(self._epoch, leader, self.terms.crawl, heartbeat_ms, self._ledger_id)
 
     def _empty_outbox(self) -> None:
         """What dispatch has to say, behind what this master has."""

@@ -16,32 +16,32 @@ from types import FrameType
 
 import zmq
 
-from master.beginning import check_beginning
-from master.frontier import write_frontier
-from master.leading import Leading, Wish
-from master.log_reader import LogReader
+from master.events.log_reader import LogReader
+from master.events.publisher import LogTail, Publisher
+from master.frontier.export import write_frontier
+from master.leadership.ledger_calls import Ending
+from master.leadership.standby import Pair
+from master.leadership.takeover import Takeover, TakeoverRequest
 from master.loop import Loop
 from master.member import Member
-from master.opening import Opened, open_crawl, server_for
-from master.publishing import Publisher, Tail
-from master.questions import Ending
-from master.standby import Pair
-from master.terms import Terms
+from master.policy import CrawlPolicy
+from master.startup.open_crawl import OpenCrawl, open_crawl, server_for
+from master.startup.preflight import check_beginning
 from master.verdict import Verdict, verdict_of
-from protocol.authentication import Authentication, Authorised
-from protocol.command import MISUSED
-from protocol.door import Door
+from protocol.cli import MISUSED
 from protocol.errors import DatasetError, UsageError
-from protocol.exposure import check_exposure, keys_for
-from protocol.keys import Certificate
 from protocol.logs import fields
-from protocol.places import reached
-from protocol.refusals import Refusals, watched_dealer
-from protocol.settings import TABLE, Settings, names_for
-from protocol.sockets import publisher, router
+from protocol.settings.settings import TABLE, Settings, names_for
 from protocol.stopping import SIGNALLED, stop_signals
-from storage.manifest import write_manifest
-from storage.valkey import EmbeddedValkey
+from protocol.transport.authentication import Authentication, Authorised
+from protocol.transport.endpoints import reached
+from protocol.transport.exposure import check_exposure, keys_for
+from protocol.transport.gatekeeper import Gatekeeper
+from protocol.transport.keys import Certificate
+from protocol.transport.refusals import Refusals, watched_dealer
+from protocol.transport.sockets import publisher, router
+from storage.dataset.manifest import write_manifest
+from storage.ledger.embedded import EmbeddedValkey
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Sockets:
 
     router: zmq.Socket[bytes]
     port: int
-    door: Door
+    door: Gatekeeper
     pair: Pair | None
     publisher: Publisher
     events_port: int
@@ -66,7 +66,7 @@ class Sockets:
     refusals: Refusals | None = None
 
 
-def lead(settings: Settings, wish: Wish) -> int:
+def lead(settings: Settings, wish: TakeoverRequest) -> int:
     """Lead a crawl to its end, or until told to stop; or stand by while another does. Returns the exit code: that of
     the signal where one ended it and the crawl was not over, else that of the verdict on the crawl."""
     check_beginning(settings, wish.operations, wish.stream, wish.seeds, adopt=wish.adopt, named_by="--stream")
@@ -74,7 +74,7 @@ def lead(settings: Settings, wish: Wish) -> int:
     with _listening(settings) as sockets, _leaving(server_for(settings)) as (server, kept):
         opened = open_crawl(settings, server)
         terms, pair = terms_of(settings), sockets.pair
-        leading = Leading(opened, wish, f"{platform.node() or 'master'}:{sockets.port}", terms)
+        leading = Takeover(opened, wish, f"{platform.node() or 'master'}:{sockets.port}", terms)
         member = Member(terms, leading.dispatch, leading.close, lambda: secrets.token_hex(8), pair)
         loop = Loop(
             sockets.router,
@@ -133,13 +133,13 @@ def _listening(settings: Settings) -> Iterator[Sockets]:
         def remade(old: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
             return publisher(context, settings.host, events_port, certificate=own, instead_of=old)[0]
 
-        tail = Tail()
+        tail = LogTail()
         logging.getLogger().addHandler(tail)
         kept.callback(logging.getLogger().removeHandler, tail)
         changes = (lambda: authorised.changes) if authorised is not None else (lambda: 0)
         publishing = Publisher(events, tail, changes=changes, remade=remade)
         kept.callback(publishing.close)
-        sockets = Sockets(socket, port, Door(authorised), pair_of(settings, port), publishing, events_port)
+        sockets = Sockets(socket, port, Gatekeeper(authorised), pair_of(settings, port), publishing, events_port)
         if sockets.pair is not None:
             check_exposure(sockets.pair.peer.rpartition(":")[0], keys is not None, settings.insecure)
             routing_id = secrets.token_bytes(8)
@@ -212,9 +212,9 @@ def pair_of(settings: Settings, port: int) -> Pair | None:
     return Pair(number, reached(settings.host, port), peer)
 
 
-def terms_of(settings: Settings) -> Terms:
+def terms_of(settings: Settings) -> CrawlPolicy:
     """What the settings ask of workers."""
-    return Terms(
+    return CrawlPolicy(
         crawl=settings.crawl,
         max_clients=settings.max_clients,
         heartbeat=settings.heartbeat_s,
@@ -250,7 +250,7 @@ def _leaving(server: EmbeddedValkey | None) -> Iterator[tuple[EmbeddedValkey | N
             hurry()
 
 
-def _finish(opened: Opened, loop: Loop, wish: Wish) -> None:
+def _finish(opened: OpenCrawl, loop: Loop, wish: TakeoverRequest) -> None:
     """Everything is done: write the frontier and the manifest. In a thread of its own, since beats go on: of the loop
     it touches the totals alone."""
     ledger, settings = opened.ledger, opened.settings
@@ -273,7 +273,7 @@ def _finish(opened: Opened, loop: Loop, wish: Wish) -> None:
     log.info("the manifest is written", extra=fields(manifest=path))
 
 
-def _sweep(opened: Opened) -> None:
+def _sweep(opened: OpenCrawl) -> None:
     """Segments that no ledger ever accepted, of workers that were killed, go; those of dead letters stay."""
     if len(list(opened.dataset.output.glob(".tmatic/ledger.*"))) > 1:
         return  # another crawl shares the directory, and may be using them

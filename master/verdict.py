@@ -20,9 +20,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from protocol.command import LETTERS, NOTHING_GOT
+from protocol.cli import LETTERS, NOTHING_GOT
 from protocol.jobs import Job, Operation, Outcome
-from protocol.settings import TABLE, Settings
+from protocol.settings.settings import TABLE, Settings
 from protocol.text import without_secrets
 
 LONGEST_REASON = 300

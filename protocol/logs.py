@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from protocol.errors import UsageError
-from protocol.service_links import service_links
-from protocol.setting import PREFIX
-from protocol.settings import Settings
+from protocol.settings.service_links import service_links
+from protocol.settings.setting import PREFIX
+from protocol.settings.settings import Settings
 from protocol.streams import Dropping, is_screen
 from protocol.text import plain
 

@@ -15,8 +15,9 @@ from typing import NamedTuple
 import msgpack
 
 from protocol.errors import MalformedError
+from protocol.fields import ArrayOf, Bytes, ListOf, Number, OneOf, Shape, Text
 from protocol.jobs import Outcome
-from protocol.parts import (
+from protocol.records import (
     ACCEPTED as ACCEPTED,
     DONE as DONE,
     ENDS as ENDS,
@@ -33,7 +34,6 @@ from protocol.parts import (
     Step as Step,
     Verdict as Verdict,
 )
-from protocol.shapes import ArrayOf, Bytes, ListOf, Number, OneOf, Shape, Text
 
 VERSION = b"\x01"
 MAX_BODY_BYTES = 8 * 1024 * 1024
@@ -155,7 +155,7 @@ class Welcome(NamedTuple):
     ledger: str
 
 
-class Standby(NamedTuple):
+class StandbyNotice(NamedTuple):
     """A master knows the worker and does not lead. `leader` is where the one that does can be reached, HOST:PORT, or
     "" when that is not known; `epoch` is the highest that this master knows. It gives no orders."""
 
@@ -248,7 +248,7 @@ Message = (
     | Passed
     | Events
     | Welcome
-    | Standby
+    | StandbyNotice
     | JobGiven
     | Committed
     | Revoke
@@ -269,7 +269,7 @@ TYPES: dict[type[Message], bytes] = {
     Passed: b"PASSED",
     Events: b"EVENTS",
     Welcome: b"WELCOME",
-    Standby: b"STANDBY",
+    StandbyNotice: b"STANDBY",
     JobGiven: b"JOB",
     Committed: b"COMMITTED",
     Revoke: b"REVOKE",
@@ -357,7 +357,7 @@ _SHAPES: dict[bytes, Shape] = {
     b"BYE": ArrayOf(Bye, _word),
     b"STATUS": ArrayOf(Status, _word),
     b"WELCOME": ArrayOf(Welcome, _word, _number, _word, _number, _word),
-    b"STANDBY": ArrayOf(Standby, _number, _word, _word, _number, _word),
+    b"STANDBY": ArrayOf(StandbyNotice, _number, _word, _word, _number, _word),
     b"PEER": ArrayOf(
         PeerWord, _number, _word, _word, _word, _number, _number, _number, _number, _number, _number, _number
     ),

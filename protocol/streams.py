@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 STANDARD: Final = (0, 1, 2)
 
 
-class Kept(io.FileIO):
+class GuardedStream(io.FileIO):
     """A descriptor whose writes are waited for, and that says in words what became of one that failed."""
 
     def __init__(self, descriptor: int, called: str) -> None:
@@ -91,7 +91,7 @@ def open_streams() -> None:
 def prepare_streams() -> None:
     """Make the standard streams of this process keep the rules above. For a command line, once, at its start."""
     open_streams()
-    sys.stdout = _text(io.BufferedWriter(Kept(1, "standard output")), sys.stdout)
+    sys.stdout = _text(io.BufferedWriter(GuardedStream(1, "standard output")), sys.stdout)
     sys.stderr = _text(io.BufferedWriter(Dropping(2)), sys.stderr, at_once=True)
 
 

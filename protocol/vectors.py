@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgpack
 
+from protocol.fields import MAX_ITEMS
 from protocol.messages import (
     ACCEPTED,
     DONE,
@@ -47,14 +48,13 @@ from protocol.messages import (
     Result,
     Revoke,
     Spent,
-    Standby,
+    StandbyNotice,
     Status,
     Step,
     Verdict,
     Welcome,
     encode,
 )
-from protocol.shapes import MAX_ITEMS
 
 FILE: Final = Path(__file__).with_name("vectors.json")
 
@@ -114,8 +114,8 @@ EXAMPLES: Final[dict[str, Message]] = {
     ),
     "events, but the log does not reach back so far": Events("9c0ffee1ced6e4e5", GONE, 42, 43, _INCARNATION, 43, []),
     "welcome": Welcome(_INCARNATION, 3, "main", 1000, "9c0ffee1ced6e4e5"),
-    "standby, which knows who leads": Standby(3, "10.0.0.1:8000", "main", 1000, "9c0ffee1ced6e4e5"),
-    "standby, while nobody leads": Standby(3, "", "main", 1000, "9c0ffee1ced6e4e5"),
+    "standby, which knows who leads": StandbyNotice(3, "10.0.0.1:8000", "main", 1000, "9c0ffee1ced6e4e5"),
+    "standby, while nobody leads": StandbyNotice(3, "", "main", 1000, "9c0ffee1ced6e4e5"),
     "peer, which leads": PeerWord(0, "10.0.0.1:8000", "main", "9c0ffee1ced6e4e5", 1, 3, 4711, 2, 1, 0, 0),
     "peer, which a person wants to lead": PeerWord(1, "10.0.0.2:8001", "main", "9c0ffee1ced6e4e5", 0, 3, 0, 2, 1, 1, 0),
     "job, new": JobGiven(3, [Assignment(_TOKEN, "F", "22013880", 1, 0, 0, "", [], _WHO, 4)]),

@@ -14,9 +14,9 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from protocol.addresses import is_host
 from protocol.errors import UsageError
-from protocol.places import bare
+from protocol.transport.addresses import is_host
+from protocol.transport.endpoints import bare
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

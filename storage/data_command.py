@@ -10,14 +10,14 @@ from pathlib import Path
 import click
 import orjson
 
-from protocol.command import run
+from protocol.cli import run
 from protocol.errors import DatasetError, TmaticError, UsageError
 from protocol.streams import is_screen
-from storage.dataset import RecordKind
-from storage.files import FileDataset
-from storage.manifest import NAME as MANIFEST
-from storage.text import lines_of_file
-from storage.verifying import Report, kinds_of, stats, verify
+from storage.dataset.files.dataset import FileDataset
+from storage.dataset.files.text import lines_of_file
+from storage.dataset.interface import RecordKind
+from storage.dataset.manifest import NAME as MANIFEST
+from storage.dataset.verify import Verification, kinds_of, stats, verify
 
 _OUTPUT = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -90,7 +90,7 @@ def verify_command(output: Path, as_json: bool) -> None:
     """Read every file below OUTPUT again and compare it with its receipt; exit 1 when something is wrong."""
     shown = is_screen(sys.stderr) and not as_json
 
-    def progress(report: Report) -> None:
+    def progress(report: Verification) -> None:
         if shown and report.files % 16 == 0:
             click.echo(f"\r{report.files:,} files, {report.records:,} records", err=True, nl=False)
 

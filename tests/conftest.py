@@ -13,7 +13,7 @@ import pytest
 import redis
 from hypothesis import HealthCheck, settings
 
-from storage.valkey import EmbeddedValkey
+from storage.ledger.embedded import EmbeddedValkey
 from tests.programs import program
 from tests.waiting import until
 

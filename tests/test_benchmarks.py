@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+from tests.checkout import ROOT
+
+BENCHMARKS = ROOT / "benchmarks"
 PARTS = {"bench_dramatiq", "crowd", "dispatch_limit", "needs", "noop_worker", "tweepy_pages"}
 """What benchmarks call, and nobody else does."""
 

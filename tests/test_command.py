@@ -12,11 +12,12 @@ from pathlib import Path
 import click
 import pytest
 
-from master.crawl_command import tmatic_crawl
-from protocol.command import run
-from protocol.configuration import settings_options
+from master.commands.crawl import tmatic_crawl
+from protocol.cli import run
 from protocol.errors import LedgerError, UsageError
-from protocol.settings import Settings
+from protocol.settings.configuration import settings_options
+from protocol.settings.settings import Settings
+from tests.checkout import ROOT
 from tests.docs import reference_page
 
 TIMEOUT_S = 60
@@ -122,7 +123,7 @@ def test_a_shell_completes_names_of_files_and_words_of_settings(
 
 CHILD = """
 import click
-from protocol.command import run
+from protocol.cli import run
 @click.command()
 def lines():
     print("ready", flush=True)
@@ -137,7 +138,7 @@ def child(body: str) -> subprocess.Popen[bytes]:
         [sys.executable, "-c", CHILD.format(body=body)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         # A shell that runs the tests in the background has them ignore Ctrl-C, and so would this child.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
@@ -165,7 +166,7 @@ def test_ctrl_c_ends_it_quietly() -> None:
 
 
 ENTRIES = configparser.ConfigParser()
-ENTRIES.read(Path(__file__).parent.parent / "setup.cfg")
+ENTRIES.read(ROOT / "setup.cfg")
 SCRIPTS = dict(line.split(" = ") for line in ENTRIES["options.entry_points"]["console_scripts"].split("\n") if line)
 
 
@@ -190,7 +191,7 @@ def test_ctrl_c_while_a_command_comes_in_ends_it_quietly(name: str, tmp_path: Pa
         [sys.executable, "-c", COMES_IN.format(module=module, entry=entry, folder=str(tmp_path))],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None

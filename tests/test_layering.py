@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.checkout import ROOT
 
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "protocol": frozenset(),

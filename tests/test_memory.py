@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.memory import KINDS, MOST_BYTES_PER_JOB, MOST_BYTES_PER_SEEN
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.checkout import ROOT
 
 
 @pytest.mark.slow

@@ -13,23 +13,23 @@ import click
 import zmq
 
 from protocol import logs
-from protocol.command import run
-from protocol.configuration import settings_options
+from protocol.cli import run
 from protocol.errors import UsageError
-from protocol.exposure import certificate_for
 from protocol.jobs import Operation
-from protocol.places import local_pair
-from protocol.refusals import watched_dealer
-from protocol.settings import NAME, Settings, names_for
-from protocol.ways import unused
-from storage.files import FileDataset
-from worker.keeping import Keeping
+from protocol.settings.configuration import settings_options
+from protocol.settings.settings import NAME, Settings, names_for
+from protocol.transport.endpoints import local_pair
+from protocol.transport.exposure import certificate_for
+from protocol.transport.http_routes import unused
+from protocol.transport.refusals import watched_dealer
+from storage.dataset.files.dataset import FileDataset
 from worker.loop import Loop, Mailbox
 from worker.modules import modules
 from worker.rules import read_rule
+from worker.session import Session
 from worker.sources import DEFAULT, SOURCES
 from worker.threads import Threads
-from worker.work import Tools
+from worker.work import JobTools
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def work(name: str, settings: Settings) -> int:
         settings.output_directory, temporary=settings.temporary_directory, compress=settings.use_compression
     )
     dataset.check()
-    keeping = Keeping(
+    keeping = Session(
         name,
         secrets.token_hex(8),
         source.service,
@@ -90,7 +90,7 @@ def work(name: str, settings: Settings) -> int:
             refusals.append(refused)
             open_sockets.callback(refused.close)
         keeping.masters = len(sockets)
-        tools = Tools(
+        tools = JobTools(
             dataset,
             source,
             modules(dataset, rule, source.profiles_at_once),

@@ -1,4 +1,4 @@
-"""The worker's loop: one thread that owns the sockets, and drives `worker.keeping` with frames, reports and the clock.
+"""The worker's loop: one thread that owns the sockets, and drives `worker.session` with frames, reports and the clock.
 
     at work ──SIGTERM or Ctrl-C──▶ leaving: pages under way are finished, jobs go back ──committed, or in vain──▶ BYE
        │                                                                                        a second signal ──▶ BYE
@@ -22,11 +22,11 @@ import zmq
 from protocol import messages as wire
 from protocol.errors import MalformedError, TmaticError
 from protocol.logs import fields
-from protocol.refusals import Refusals
 from protocol.stopping import SIGNALLED, listening
-from worker.keeping import Keeping, Leave
+from protocol.transport.refusals import Refusals
+from worker.session import LeaveCrawl, Session
 from worker.threads import Threads
-from worker.work import Asked, Told
+from worker.work import RequestAnswered, Told
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class Loop:
 
     def __init__(
         self,
-        keeping: Keeping,
+        keeping: Session,
         sockets: Sequence[zmq.Socket[bytes]],
         refusals: Sequence[Refusals],
         threads: Threads,
@@ -196,7 +196,7 @@ class Loop:
     def _take_reports(self, now: float) -> None:
         for told in self._mailbox.empty():
             match told:
-                case Asked(token, spent):
+                case RequestAnswered(token, spent):
                     self._keeping.spent(token, spent)
                 case wire.Step():
                     self._keeping.stored(now, told)
@@ -207,7 +207,7 @@ class Loop:
         """Pass the keeping's orders on; an exit code when the order is to leave."""
         orders, self._keeping.orders = self._keeping.orders, []
         for order in orders:
-            if not isinstance(order, Leave):
+            if not isinstance(order, LeaveCrawl):
                 self._threads.carry_out(order)
             elif order.fault:
                 raise DismissedError(f"the master will not have this worker: {order.reason}")

@@ -12,9 +12,9 @@ from protocol import messages as wire
 from protocol.errors import TmaticError
 from protocol.jobs import Segment
 from protocol.logs import fields
-from worker.grants import Meter
-from worker.keeping import Forget, Go, Start, Stop
-from worker.work import Tools, Work
+from worker.client.allowance import RequestAllowance
+from worker.session import ContinueJob, ForgetJob, StartJob, StopJob
+from worker.work import JobTools, Work
 
 log = logging.getLogger(__name__)
 
@@ -27,11 +27,11 @@ class _Discard:
 class Threads:
     """Carries out the orders that concern jobs. All of it is called by the loop's thread alone."""
 
-    def __init__(self, number: int, tools: Tools, may_ask: Callable[[], bool]) -> None:
+    def __init__(self, number: int, tools: JobTools, may_ask: Callable[[], bool]) -> None:
         self._tools, self._may_ask = tools, may_ask
         self._works: queue.SimpleQueue[Work] = queue.SimpleQueue()
         self._discards: queue.SimpleQueue[_Discard | None] = queue.SimpleQueue()
-        self._meters: dict[str, Meter] = {}
+        self._meters: dict[str, RequestAllowance] = {}
         self._busy = 0
         self._lock = threading.Lock()
         self._leaving = False
@@ -45,18 +45,18 @@ class Threads:
         """Jobs that are worked on, or wait for a thread."""
         return self._busy
 
-    def carry_out(self, order: Start | Go | Stop | Forget) -> None:
+    def carry_out(self, order: StartJob | ContinueJob | StopJob | ForgetJob) -> None:
         """Do what the keeping decided about a job."""
         match order:
-            case Start(job):
+            case StartJob(job):
                 self._start(job)
-            case Go(token, granted):
+            case ContinueJob(token, granted):
                 if (meter := self._meters.get(token)) is not None:
                     meter.commit(granted)
-            case Stop(token):
+            case StopJob(token):
                 if (meter := self._meters.pop(token, None)) is not None:
                     meter.stop()
-            case Forget(job, done):
+            case ForgetJob(job, done):
                 self._meters.pop(job.token, None)
                 if done:
                     own = Segment(job.token, 0)
@@ -76,7 +76,7 @@ class Threads:
         self._sweeper.join(within_s)
 
     def _start(self, job: wire.Assignment) -> None:
-        meter = self._meters[job.token] = Meter(job.granted, self._may_ask)
+        meter = self._meters[job.token] = RequestAllowance(job.granted, self._may_ask)
         if self._leaving:
             meter.leave()
         with self._lock:

@@ -18,30 +18,30 @@ from protocol import messages as wire
 from protocol.errors import TmaticError
 from protocol.jobs import Operation, Outcome, Segment
 from protocol.logs import fields
-from storage.dataset import Dataset, NoListError, Page, SegmentLostError
-from storage.receipts import ReceiptDraft
-from worker.grants import GrantEmptyError, Meter, StoppedError
-from worker.modules.module import Fetched, Module
+from storage.dataset.interface import Dataset, NoListError, Page, SegmentLostError
+from storage.dataset.receipts import ReceiptDraft
+from worker.client.allowance import GrantEmptyError, RequestAllowance, StoppedError
+from worker.client.errors import UnavailableError
+from worker.modules.module import FetchedPage, Module
 from worker.sources.source import Source
-from worker.unavailable import UnavailableError
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RequestAnswered:
     """A request is answered: `spent` of the lease's are by now, and the budgets of the source know of it."""
 
     token: str
     spent: int
 
 
-Told = Asked | wire.Step | wire.End
+Told = RequestAnswered | wire.Step | wire.End
 """What a thread tells the loop."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class JobTools:
     """What every job of a worker is done with. `tell` may be called from any thread; `crawl` names the crawl."""
 
     dataset: Dataset
@@ -58,7 +58,7 @@ class _UntellableError(TmaticError):
 class Work:
     """The work on one lease."""
 
-    def __init__(self, job: wire.Assignment, meter: Meter, tools: Tools) -> None:
+    def __init__(self, job: wire.Assignment, meter: RequestAllowance, tools: JobTools) -> None:
         self.job, self.meter = job, meter
         self._tools = tools
         self._operation = Operation(job.operation)
@@ -105,7 +105,7 @@ class Work:
         segments = [Segment(token, length) for token, length in job.segments]
         self._tools.dataset.require(segments)
         reader = self._tools.source.reader(job.who, self.meter, self._told)
-        last: Fetched | None = None
+        last: FetchedPage | None = None
         outcome, why = Outcome.COMPLETE, ""
         try:
             met = self._tools.dataset.cursors(segments)
@@ -141,7 +141,7 @@ class Work:
         outcome = receipt.outcome.value
         return wire.End(job.token, wire.DONE, job.steps + 1, receipt.received, outcome, found, 0, "", stored=1)
 
-    def _store(self, page: Fetched) -> None:
+    def _store(self, page: FetchedPage) -> None:
         """Keep a page, tell of it, and wait until it is committed."""
         job, found = self.job, _tellable(page.found)
         stored = Page(page.records, page.cursor)
@@ -154,7 +154,7 @@ class Work:
         )
         self.meter.wait_for_commit()
 
-    def _merge(self, last: Fetched | None, outcome: Outcome, why: str) -> wire.End:
+    def _merge(self, last: FetchedPage | None, outcome: Outcome, why: str) -> wire.End:
         """Make the dataset of what was got."""
         job, dataset, found = self.job, self._tools.dataset, _tellable(last.found) if last else []
         segments = [*self._before, Segment(job.token, self._length)] if self._length else self._before
@@ -180,7 +180,7 @@ class Work:
         return wire.End(self.job.token, how, 0, self._records, "", [], self.meter.spent, short)
 
     def _told(self, spent: int) -> None:
-        self._tools.tell(Asked(self.job.token, spent))
+        self._tools.tell(RequestAnswered(self.job.token, spent))
 
     def _about(self, **more: object) -> dict[str, object]:
         return fields(operation=self.job.operation, user=self.job.user, token=self.job.token, **more)

@@ -23,9 +23,9 @@ import uvloop
 
 from protocol.errors import TmaticError, UsageError
 from protocol.stopping import stop_signals
-from services.emulator.answers import Answer, Cut, Refused, Request
-from services.emulator.calls import Service
-from services.emulator.truth import TruthCalls
+from services.emulator.api.answers import Answer, CallRefused, Cut, Request
+from services.emulator.api.calls import Service
+from services.emulator.api.truth import TruthCalls
 
 MOST_HEAD_BYTES = 64 * 1024
 MOST_BODY_BYTES = 1024 * 1024
@@ -191,7 +191,7 @@ class Connection(asyncio.Protocol):
         keep = self._parser.should_keep_alive()
         try:
             self._waiting.append((self._request(), keep))
-        except Refused as refused:
+        except CallRefused as refused:
             self._waiting.append((Answer(refused.status, refused.body), keep))
 
     def _request(self) -> Request:
@@ -202,13 +202,13 @@ class Connection(asyncio.Protocol):
                 form = self._body.decode("latin-1")
                 pairs += parse_qsl(form, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
         except (httptools.HttpParserInvalidURLError, ValueError):
-            raise Refused(400, 195, "Missing or invalid url parameter.") from None
+            raise CallRefused(400, 195, "Missing or invalid url parameter.") from None
         path = (url.path or b"/").decode("latin-1")
         return Request(self._parser.get_method().decode("latin-1"), path, dict(pairs), self._headers, self._address)
 
     def _refuse(self, status: int, message: str) -> None:
         """Answer what cannot be read any further, and close after it."""
-        self._waiting.append((Answer(status, Refused(status, 0, message).body), False))
+        self._waiting.append((Answer(status, CallRefused(status, 0, message).body), False))
         self._ending = True
 
     def _pump(self) -> None:

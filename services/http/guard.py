@@ -49,7 +49,7 @@ _MAY_BE_BYTES: Final = "HTTP_COOKIE"
 _PIECE: Final = 64 << 10
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """A request that the application never sees. Its body may be unread, so nothing more is read after it."""
 
     def __init__(self, status: int, sentence: str) -> None:
@@ -58,7 +58,7 @@ class Refused(Exception):
         self.sentence = sentence
 
 
-class Guard:
+class RequestGuard:
     """A WSGI application around another, which is asked under these names."""
 
     def __init__(self, app: Application, limits: Limits, names: Names) -> None:
@@ -85,7 +85,7 @@ class Guard:
             environ["CONTENT_LENGTH"] = str(len(body))
             pieces = self._app(environ, start_with_headers)
             return pieces if isinstance(pieces, list | tuple) else _Watched(pieces, environ)
-        except Refused as refused:
+        except RequestRefused as refused:
             _tell(environ, refused)
             return _failure(environ, start_with_headers, refused.status, refused.sentence, cut=True)
         except Exception:
@@ -98,20 +98,20 @@ class Guard:
         try:
             environ["PATH_INFO"].encode("latin-1").decode()
         except UnicodeDecodeError as error:  # bottle would pass over what it cannot read, and find something else
-            raise Refused(400, "the address is not UTF-8") from error
+            raise RequestRefused(400, "the address is not UTF-8") from error
         for name, value in environ.items():
             if (name.startswith("HTTP_") or name == "CONTENT_TYPE") and name != _MAY_BE_BYTES and not _is_utf8(value):
-                raise Refused(400, "a header is not UTF-8")  # bottle would raise where it is read
+                raise RequestRefused(400, "a header is not UTF-8")  # bottle would raise where it is read
         if "HTTP_HOST" not in environ:
-            raise Refused(400, "the request names no host")
+            raise RequestRefused(400, "the request names no host")
         if not self._names.known(str(environ["HTTP_HOST"])):
-            raise Refused(403, UNKNOWN_NAME)
+            raise RequestRefused(403, UNKNOWN_NAME)
         if environ["REQUEST_METHOD"] not in _SAFE:
             if str(environ.get("HTTP_SEC_FETCH_SITE", "none")).lower() not in ("same-origin", "none"):
-                raise Refused(403, "a page of another site may not do this")
+                raise RequestRefused(403, "a page of another site may not do this")
             origin = environ.get("HTTP_ORIGIN")
             if origin is not None and not self._names.own_page(str(origin), str(environ["HTTP_HOST"])):
-                raise Refused(403, "a page of another site may not do this")
+                raise RequestRefused(403, "a page of another site may not do this")
 
     def _body(self, environ: Environ) -> bytes:
         """All of the body. Raises Refused when it is too large, too slow, or not whole."""
@@ -130,9 +130,9 @@ class Guard:
         except gevent.Timeout as late:
             if late is not clock:
                 raise
-            raise Refused(408, f"the body did not arrive within {self._limits.body_s:g} s") from None
+            raise RequestRefused(408, f"the body did not arrive within {self._limits.body_s:g} s") from None
         except (OSError, ValueError) as error:
-            raise Refused(400, "the body ended early, or is not what its headers say") from error
+            raise RequestRefused(400, "the body ended early, or is not what its headers say") from error
         finally:
             clock.close()
 
@@ -146,8 +146,8 @@ class Guard:
                 raise self._too_large()
         return b"".join(pieces)
 
-    def _too_large(self) -> Refused:
-        return Refused(413, f"the body is larger than {self._limits.body_bytes:,} bytes, which is the most")
+    def _too_large(self) -> RequestRefused:
+        return RequestRefused(413, f"the body is larger than {self._limits.body_bytes:,} bytes, which is the most")
 
 
 class Broken(Exception):
@@ -182,7 +182,7 @@ def _failure(environ: Environ, start: Start, status: int, sentence: str, *, cut:
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
 
-def _tell(environ: Environ, refused: Refused) -> None:
+def _tell(environ: Environ, refused: RequestRefused) -> None:
     log.warning("refused a request: %s", refused.sentence, extra=_about(environ, status=refused.status))
 
 

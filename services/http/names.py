@@ -15,7 +15,7 @@ from collections.abc import Collection
 from typing import Final
 from urllib.parse import urlsplit
 
-from protocol.exposure import is_loopback
+from protocol.transport.exposure import is_loopback
 
 _EVERY: Final = frozenset({"", "0.0.0.0", "::", "*"})
 _PORTS: Final = {"http": 80, "https": 443}

@@ -25,11 +25,11 @@ from gevent.pywsgi import WSGIServer
 from gevent.socket import socket as GeventSocket
 
 from protocol.errors import TmaticError, UsageError
-from protocol.exposure import is_loopback
-from protocol.places import reached
 from protocol.stopping import stop_signals
+from protocol.transport.endpoints import reached
+from protocol.transport.exposure import is_loopback
 from services.http.connections import Connection
-from services.http.guard import Application, Guard
+from services.http.guard import Application, RequestGuard
 from services.http.limits import Limits
 from services.http.names import Names
 from services.http.prefix import Prefixed
@@ -70,7 +70,7 @@ class Server:
         self._limits = limits or Limits()
         self._base_path = base_path
         within = Prefixed(app, base_path) if base_path else app
-        self._app = Guard(within, self._limits, Names(self._host, allowed))
+        self._app = RequestGuard(within, self._limits, Names(self._host, allowed))
         self._server: WSGIServer | None = None
         self._told: Any = None
         self._lock = threading.Lock()

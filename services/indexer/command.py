@@ -12,20 +12,20 @@ from collections.abc import Iterator
 import click
 import orjson
 
-from protocol.command import run
-from protocol.configuration import settings_options
+from protocol.cli import run
 from protocol.errors import UsageError
 from protocol.logs import fields, set_up
-from protocol.settings import Settings
+from protocol.settings.configuration import settings_options
+from protocol.settings.settings import Settings
 from protocol.stopping import leave, listening
 from protocol.streams import is_screen
 from services.indexer.consumer import Indexer
-from services.indexer.home import engine_of, home_of
+from services.indexer.engines.index_location import engine_of, home_of
 from services.indexer.posts import Document
 from services.indexer.query import MOST_HITS
-from services.indexer.rebuilding import another, opened, rebuild
+from services.indexer.rebuild import another, opened, rebuild
 from services.indexer.search import Search
-from storage.files import FileDataset
+from storage.dataset.files.dataset import FileDataset
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ _MASTERS = ("master", "host", "port", "key", "insecure")
 _ALONE = ("-h", "--help", "--version")
 
 
-class Stop:
+class StopSignal:
     """What a signal to stop does to a follower. What is under way comes to its end; but a second signal is obeyed at
     once, and so is the first while an index is built or compared, which may take hours, and while the search server is
     away, of which nobody knows when it is back: every step can be repeated."""
@@ -99,7 +99,7 @@ def follow_command(settings: Settings) -> None:
 
     set_up("tmatic-indexer", settings)
     dataset = FileDataset(settings.output_directory)
-    stop = Stop()
+    stop = StopSignal()
     home = home_of(settings, stop.rest)
     with home.lock():
         index = opened(home, dataset)

@@ -15,13 +15,13 @@ from typing import Any
 
 from protocol.errors import MalformedError
 from protocol.logs import fields
-from services.indexer.filling import again, compared, documents, strays
+from services.indexer.backfill import again, compared, documents, strays
 from services.indexer.index import Writer, bounded
 from services.indexer.posts import Document
-from services.indexer.progress import Progress, Step, step
+from services.indexer.progress import IndexAction, Progress, step
 from services.subscriber.consumer import Event, Position
 from services.subscriber.payloads import lines_of
-from storage.files import FileDataset
+from storage.dataset.files.dataset import FileDataset
 
 log = logging.getLogger(__name__)
 
@@ -124,12 +124,12 @@ class Indexer:
         for event in events:
             lines = None if event.payload is None else _lines(event)
             todo, account = step(progress, event.topic, event.record, None if lines is None else len(lines))
-            if todo is Step.TAKE and lines is not None:
+            if todo is IndexAction.TAKE and lines is not None:
                 taken = coming.setdefault(account, set())
                 for post in documents(iter(lines), account):
                     taken.add(post.id)
                     yield post.id, post
-            elif todo is Step.COMPARE:
+            elif todo is IndexAction.COMPARE:
                 yield from compared(self._dataset, self._index, account, coming.get(account, set()))
 
 

@@ -30,7 +30,7 @@ import orjson
 
 from protocol.errors import MalformedError
 from services.indexer.words import keyword, words_of
-from storage.dataset import MAX_ID_CHARACTERS, RecordKind, record_id
+from storage.dataset.interface import MAX_ID_CHARACTERS, RecordKind, record_id
 
 LONGEST_TEXT: Final = 20_000
 """Characters of a text that are kept and searched."""

@@ -33,7 +33,7 @@ _BROKEN: Final = -1
 _TIMELINES: Final = (Operation.TIMELINE.value, Operation.UPDATE.value)
 
 
-class Step(Enum):
+class IndexAction(Enum):
     """What is to be done about an event."""
 
     NOTHING = "nothing"
@@ -83,43 +83,43 @@ class Progress:
         """The accounts with posts in the index that may be in no file yet."""
         return {key[1:] for key in self.open}
 
-    def page(self, operation: str, user: str, records: int, came: int | None) -> Step:
+    def page(self, operation: str, user: str, records: int, came: int | None) -> IndexAction:
         """A page: `records` is what the job has brought so far, `came` the number of posts that rode along."""
         if operation not in _TIMELINES:
-            return Step.NOTHING
+            return IndexAction.NOTHING
         key = operation + user
         if key not in self.open and len(self.open) >= MOST_OPEN:
-            return Step.NOTHING
+            return IndexAction.NOTHING
         whole = came is not None and self.open.get(key, 0) == records - came
         self.open[key] = records if whole else _BROKEN
-        return Step.NOTHING if came is None else Step.TAKE
+        return IndexAction.NOTHING if came is None else IndexAction.TAKE
 
-    def done(self, operation: str, user: str, outcome: str, records: int, came: int | None) -> Step:
+    def done(self, operation: str, user: str, outcome: str, records: int, came: int | None) -> IndexAction:
         """The end of a job; its last page rides along."""
         if operation not in _TIMELINES:
-            return Step.NOTHING
+            return IndexAction.NOTHING
         before = self.open.pop(operation + user, 0)
         if outcome == Outcome.COMPLETE.value and came is not None and before == records - came:
-            return Step.TAKE
+            return IndexAction.TAKE
         return self._compare(user)
 
-    def dead(self, operation: str, user: str) -> Step:
+    def dead(self, operation: str, user: str) -> IndexAction:
         """A job that is given up, with its pages; they are in no file. If it is taken up again, its end will show
         that pages are missing here."""
         if operation not in _TIMELINES:
-            return Step.NOTHING
+            return IndexAction.NOTHING
         self.open.pop(operation + user, None)
         return self._compare(user)
 
-    def _compare(self, user: str) -> Step:
+    def _compare(self, user: str) -> IndexAction:
         """What another job of the account has brought so far is in no file, and goes from the index until its end."""
         for operation in _TIMELINES:
             if operation + user in self.open:
                 self.open[operation + user] = _BROKEN
-        return Step.COMPARE
+        return IndexAction.COMPARE
 
 
-def step(progress: Progress, topic: str, record: list[Any], came: int | None) -> tuple[Step, str]:
+def step(progress: Progress, topic: str, record: list[Any], came: int | None) -> tuple[IndexAction, str]:
     """What is to be done about an event, and the account that it is about.
 
     Fields beyond those that are known are left alone. Raises MalformedError when known ones are missing.
@@ -136,4 +136,4 @@ def step(progress: Progress, topic: str, record: list[Any], came: int | None) ->
             return progress.dead(operation, user), user
     except (ValueError, TypeError) as error:
         raise MalformedError(f"a record of {topic} has a form that is not known: {record!r:.200}") from error
-    return Step.NOTHING, ""
+    return IndexAction.NOTHING, ""

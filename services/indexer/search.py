@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from protocol.errors import MalformedError
-from protocol.settings import Settings
-from services.indexer.home import home_of
+from protocol.settings.settings import Settings
+from services.indexer.engines.index_location import home_of
 from services.indexer.index import Answer, Reader, TornError
 from services.indexer.posts import Document
 from services.indexer.query import Unit, parse
 from services.indexer.words import is_text
-from storage.dataset import RecordKind, record_id
-from storage.files import FileDataset
+from storage.dataset.files.dataset import FileDataset
+from storage.dataset.interface import RecordKind, record_id
 
 T = TypeVar("T")
 

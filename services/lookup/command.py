@@ -7,9 +7,9 @@ import contextlib
 import click
 
 from protocol import logs
-from protocol.command import run
-from protocol.configuration import settings_options
-from protocol.settings import Settings
+from protocol.cli import run
+from protocol.settings.configuration import settings_options
+from protocol.settings.settings import Settings
 from services.listening import Listening, listening_options
 
 SETTINGS = (
@@ -57,7 +57,7 @@ def look_up(settings: Settings, listening: Listening) -> None:
     from services.lookup.routes import LIMITS, routes
     from services.lookup.store import Store
     from services.subscriber.subscriber import Subscriber
-    from storage.files import FileDataset
+    from storage.dataset.files.dataset import FileDataset
 
     store = Store(settings.lookup_database)
     try:

@@ -27,9 +27,9 @@ from services.lookup.profiles import Profile, parsed
 from services.lookup.store import Store, Writing
 from services.subscriber.consumer import Event, Position
 from services.subscriber.payloads import lines_of
-from storage.dataset import RecordKind
-from storage.files import FileDataset
-from storage.text import lines_of_file
+from storage.dataset.files.dataset import FileDataset
+from storage.dataset.files.text import lines_of_file
+from storage.dataset.interface import RecordKind
 
 log = logging.getLogger(__name__)
 

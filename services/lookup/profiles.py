@@ -22,7 +22,7 @@ from typing import Any, Final
 import orjson
 
 from protocol.errors import MalformedError
-from storage.dataset import ID_KEYS, exactly
+from storage.dataset.interface import ID_KEYS, exactly
 
 MOST_ID_BYTES: Final = 255
 """Of an id or a screen name, as everywhere in the protocol."""

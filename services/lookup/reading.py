@@ -50,7 +50,7 @@ class Overview:
     position: Position | None
 
 
-class Reading:
+class LookupReader:
     """Asks the file at `path`, which a `Store` must have made. May be used from any thread."""
 
     def __init__(self, path: Path) -> None:

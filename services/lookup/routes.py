@@ -19,7 +19,7 @@ from protocol.errors import MalformedError
 from services.http import Answered, Limits, application, base_of, blocking, failure, json_answer, json_body, says_json
 from services.lookup.page import Found, page
 from services.lookup.profiles import MOST_BODY_BYTES, Profile, is_short, parsed
-from services.lookup.reading import Held, Reading
+from services.lookup.reading import Held, LookupReader
 from services.lookup.store import BusyError, Store
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ Gauges = Callable[[], tuple[float, dict[str, Any]] | None]
 def routes(store: Store, gauges: Gauges) -> Any:
     """The application: `store` is where it adds, and its file where it reads."""
     app = application()
-    reading = Reading(store.path)
+    reading = LookupReader(store.path)
     adding = BoundedSemaphore(1)  # who waits for the writer must not take all the threads
 
     @app.get("/lookup/id/<identifier:path>")  # type: ignore[untyped-decorator]
@@ -150,7 +150,7 @@ def _told(lines: list[Held]) -> list[dict[str, Any]]:
     return [asdict(line) for line in lines]
 
 
-def _search(reading: Reading, asked: str) -> Found:
+def _search(reading: LookupReader, asked: str) -> Found:
     """What a person may have meant: an id, or a name with or without its @, now or formerly."""
     text = asked.strip()
     name = text.removeprefix("@")

@@ -13,13 +13,13 @@ from typing import Any, Final
 
 from protocol.errors import MalformedError, UsageError
 from protocol.jobs import Operation
-from services.monitor.chronicle import Chronicle
 from services.monitor.lines import shown
 from services.monitor.master import LONGEST_ACCOUNT
 from services.monitor.reading import mapping, text
-from storage.dataset import RecordKind, record_id
-from storage.files import FileDataset
-from storage.receipts import receipt_json
+from services.monitor.store import MonitorStore
+from storage.dataset.files.dataset import FileDataset
+from storage.dataset.interface import RecordKind, record_id
+from storage.dataset.receipts import receipt_json
 
 MOST_ROWS: Final = 200
 """Posts or followers of one page."""
@@ -47,7 +47,7 @@ SHOWN: Final = frozenset(
 class Accounts:
     """The accounts of the dataset at `output`. Its methods block while they read."""
 
-    def __init__(self, output: Path, chronicle: Chronicle) -> None:
+    def __init__(self, output: Path, chronicle: MonitorStore) -> None:
         self._dataset = FileDataset(output)
         self._chronicle = chronicle
 

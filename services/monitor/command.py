@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from protocol import logs
-from protocol.command import run
-from protocol.configuration import settings_options
-from protocol.exposure import certificate_for
-from protocol.places import local_pair
-from protocol.settings import Settings
+from protocol.cli import run
+from protocol.settings.configuration import settings_options
+from protocol.settings.settings import Settings
+from protocol.transport.endpoints import local_pair
+from protocol.transport.exposure import certificate_for
 from services.listening import Listening, listening_options
 
 SETTINGS = (
@@ -73,23 +73,23 @@ def monitor(settings: Settings, database: Path, listening: Listening) -> None:
     from services.http import Names, serve
     from services.indexer.search import Search as Index
     from services.monitor.accounts import Accounts
-    from services.monitor.chronicle import Chronicle
     from services.monitor.feed import Feed
-    from services.monitor.guard import Guard
+    from services.monitor.guard import AccessGuard
     from services.monitor.index import IndexSearch
     from services.monitor.master import AskedMaster
     from services.monitor.pages import Pages
+    from services.monitor.store import MonitorStore
     from services.monitor.stream import Streams
     from services.subscriber.subscriber import Subscriber
-    from storage.files import FileDataset
+    from storage.dataset.files.dataset import FileDataset
 
     places = settings.master or local_pair(settings.host, settings.port)
     certificate = certificate_for(places, settings.key, settings.insecure)
-    chronicle = Chronicle(database)
+    chronicle = MonitorStore(database)
     try:
         feed = Feed(chronicle, settings.log_scrollback)
         streams = Streams(feed, gevent.sleep)
-        guard = Guard(Names(listening.address, listening.names), proxied=bool(listening.base_path))
+        guard = AccessGuard(Names(listening.address, listening.names), proxied=bool(listening.base_path))
         stopped = threading.Event()
         subscriber = Subscriber(settings, feed, FileDataset(settings.output_directory))
         pages = Pages(

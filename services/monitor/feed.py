@@ -18,10 +18,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from services.monitor.chronicle import Chronicle
 from services.monitor.course import Course, Pace, Speed, point_of
-from services.monitor.outlook import LONG_S, outlook
+from services.monitor.eta import LONG_S, outlook
 from services.monitor.reading import clipped, moment, overview, text, workers
+from services.monitor.store import MonitorStore
 from services.subscriber.consumer import Event, Position
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Feed:
 
     def __init__(
         self,
-        chronicle: Chronicle,
+        chronicle: MonitorStore,
         scrollback: int,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,

@@ -28,14 +28,14 @@ CSRF_HEADER: Final = "X-Tmatic-Csrf"
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class BrowserSession:
     """Who has shown the token: `identifier` is the cookie's, `csrf` goes into the header of each action."""
 
     identifier: str
     csrf: str
 
 
-class Guard:
+class AccessGuard:
     """`names` are those under which the monitor may be asked, and `proxied` says that a proxy brings others in whatever
     name it asks for; `token` is made unless it is given."""
 
@@ -43,34 +43,34 @@ class Guard:
         self.token = token or secrets.token_urlsafe(TOKEN_BYTES)
         self.open_to_all = names.local and not proxied
         self._names = names
-        self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._sessions: OrderedDict[str, BrowserSession] = OrderedDict()
 
-    def sign_in(self, token: str) -> Session | None:
+    def sign_in(self, token: str) -> BrowserSession | None:
         """A new session for whoever knows the token."""
         if not secrets.compare_digest(token.encode("utf-8", "replace"), self.token.encode()):
             return None
-        session = Session(secrets.token_urlsafe(TOKEN_BYTES), secrets.token_urlsafe(TOKEN_BYTES))
+        session = BrowserSession(secrets.token_urlsafe(TOKEN_BYTES), secrets.token_urlsafe(TOKEN_BYTES))
         self._sessions[session.identifier] = session
         while len(self._sessions) > MOST_SESSIONS:
             self._sessions.popitem(last=False)
         return session
 
-    def sign_out(self, session: Session) -> None:
+    def sign_out(self, session: BrowserSession) -> None:
         """The cookie is worth nothing from here on."""
         self._sessions.pop(session.identifier, None)
 
-    def session(self, cookie: str | None) -> Session | None:
+    def session(self, cookie: str | None) -> BrowserSession | None:
         """The session of a cookie."""
         found = self._sessions.get(cookie or "")
         if found is not None:
             self._sessions.move_to_end(found.identifier)
         return found
 
-    def may_look(self, session: Session | None) -> bool:
+    def may_look(self, session: BrowserSession | None) -> bool:
         """Whether what is shown may be read."""
         return self.open_to_all or session is not None
 
-    def why_not_act(self, session: Session | None, headers: Mapping[str, str], host: str) -> str:
+    def why_not_act(self, session: BrowserSession | None, headers: Mapping[str, str], host: str) -> str:
         """Why an action is refused, in words; "" when it is not."""
         if session is None:
             return "sign in first: the token is in the line that tmatic-monitor printed at its start"

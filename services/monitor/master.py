@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
-from protocol.asking import ask_masters
+from protocol.admin_client import ask_masters
 from protocol.errors import LedgerError, TmaticError, UsageError
-from protocol.keys import Certificate
+from protocol.transport.keys import Certificate
 from services.monitor.reading import items, number, text
 
 MOST_DEAD: Final = 500

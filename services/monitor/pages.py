@@ -30,7 +30,7 @@ from services.http.answers import failures_in_words
 from services.http.cookies import cookies
 from services.monitor.accounts import Accounts
 from services.monitor.feed import Feed
-from services.monitor.guard import Guard, Session
+from services.monitor.guard import AccessGuard, BrowserSession
 from services.monitor.lines import shown
 from services.monitor.master import Job, Master
 from services.monitor.search import Search, question_of
@@ -60,7 +60,7 @@ class Pages:
     def __init__(
         self,
         feed: Feed,
-        guard: Guard,
+        guard: AccessGuard,
         master: Master,
         accounts: Accounts,
         streams: Streams,
@@ -126,7 +126,7 @@ class Pages:
 
         return guarded
 
-    def _session(self) -> Session | None:
+    def _session(self) -> BrowserSession | None:
         known = (self._guard.session(value) for value in cookies(bottle.request.environ, self._cookie()))
         return next(filter(None, known), None)
 

@@ -31,10 +31,10 @@ from services.stats.metrics import (
     samples,
     shown,
 )
-from services.stats.points import Point
-from services.stats.recording import Recording
+from services.stats.recording.points import Point
+from services.stats.recording.recording import Recording
 from services.subscriber.consumer import Event, Position
-from storage.files import FileDataset
+from storage.dataset.files.dataset import FileDataset
 
 GATHER_S: Final = 2
 UNHEARD: Final = "unheard"

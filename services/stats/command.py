@@ -13,24 +13,24 @@ from typing import Final
 
 import click
 
-from protocol.addresses import is_host, is_place
-from protocol.command import run
-from protocol.configuration import settings_options
+from protocol.cli import run
 from protocol.errors import TmaticError, UsageError
 from protocol.logs import fields, set_up
-from protocol.places import bare
-from protocol.settings import Settings
+from protocol.settings.configuration import settings_options
+from protocol.settings.settings import Settings
 from protocol.stopping import listening
 from protocol.streams import is_screen
-from services.stats.carbon import Address
+from protocol.transport.addresses import is_host, is_place
+from protocol.transport.endpoints import bare
+from services.stats.carbon.connection import Address
+from services.stats.carbon.live import LiveDelivery
+from services.stats.carbon.replay import ReplayRequest, replay
 from services.stats.collecting import Collecting
-from services.stats.live import Live
 from services.stats.plot import draw
-from services.stats.recording import Recording
-from services.stats.replay import Asked, replay
+from services.stats.recording.recording import Recording
 from services.stats.times import speed, unix_time
 from services.subscriber.subscriber import Subscriber
-from storage.files import FileDataset
+from storage.dataset.files.dataset import FileDataset
 
 CARBON: Final = ("carbon_server", "carbon_port", "carbon_protocol")
 COLLECTING: Final = (
@@ -81,9 +81,9 @@ def collecting(path: Path, settings: Settings) -> Iterator[Collecting]:
             log.warning("a record at the end was not whole, and was cut off", extra=fields(bytes=recording.cut))
         log.info("records", extra=fields(file=path, position=recording.position))
         dataset = FileDataset(settings.output_directory)
-        live: Live | None = None
+        live: LiveDelivery | None = None
         if settings.carbon_server:
-            live = Live(path, recording.end, carbon_at(settings))
+            live = LiveDelivery(path, recording.end, carbon_at(settings))
             opened.callback(live.close)
         consumer = Collecting(recording, dataset, settings.crawl, grown=live.grown if live else lambda end: None)
         opened.callback(consumer.flush)
@@ -159,7 +159,7 @@ def replay_command(
     --again says so; the journal beside the recording, FILE.gz.sent, knows.
     """
     now = time.time()
-    asked = Asked(
+    asked = ReplayRequest(
         path,
         carbon_at(settings, carbon),
         speed(fast),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from protocol.jobs import Operation, Outcome
-from storage.receipts import Receipt
+from storage.dataset.receipts import Receipt
 
 ORDER: Final = (Operation.TIMELINE, Operation.FOLLOWER, Operation.ANALYSE, Operation.UPDATE)
 
@@ -69,7 +69,7 @@ def _mark(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
-class Known:
+class CountedJobs:
     """The jobs that were counted from the dataset: 8 bytes each, sorted."""
 
     def __init__(self, marks: array[int] | None = None) -> None:
@@ -87,7 +87,7 @@ class Known:
         return self._marks.tobytes()
 
     @classmethod
-    def unpacked(cls, data: bytes) -> Known:
+    def unpacked(cls, data: bytes) -> CountedJobs:
         """What `packed` made."""
         marks = array("Q")
         marks.frombytes(data[: len(data) // 8 * 8])
@@ -100,7 +100,7 @@ class Surveyed:
 
     results: dict[Operation, int] = field(default_factory=lambda: dict.fromkeys(ORDER, 0))
     records: dict[Operation, int] = field(default_factory=lambda: dict.fromkeys(ORDER, 0))
-    known: Known = field(default_factory=Known)
+    known: CountedJobs = field(default_factory=CountedJobs)
     leaderships: set[int] = field(default_factory=set)
 
 
@@ -118,5 +118,5 @@ def survey(receipts: Iterable[Receipt], crawl: str) -> Surveyed:
         found.results[receipt.operation] += 1
         found.records[receipt.operation] += receipt.received
         marks.append(mark(receipt.operation, receipt.user, receipt.tokens[-1] if receipt.tokens else ""))
-    found.known = Known(array("Q", sorted(marks)))
+    found.known = CountedJobs(array("Q", sorted(marks)))
     return found

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from protocol.errors import UsageError
+from services.stats.carbon.replay_feed import Survey, survey
 from services.stats.metrics import COMPLETED, FETCHED, OPERATIONS, PAGES, TAKEOVERS, WAITING, Metric
-from services.stats.replaying import Survey, survey
-from services.stats.series import Series, series
+from services.stats.recording.series import Series, series
 from storage.durable import in_words
 
 if TYPE_CHECKING:

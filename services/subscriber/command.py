@@ -6,15 +6,15 @@ import threading
 
 import click
 
-from protocol.asking import ask_masters
-from protocol.command import run
-from protocol.configuration import settings_options
+from protocol.admin_client import ask_masters
+from protocol.cli import run
 from protocol.errors import LedgerError, UsageError
-from protocol.exposure import certificate_for
 from protocol.logs import set_up
-from protocol.places import local_pair
-from protocol.settings import Settings
+from protocol.settings.configuration import settings_options
+from protocol.settings.settings import Settings
 from protocol.stopping import listening
+from protocol.transport.endpoints import local_pair
+from protocol.transport.exposure import certificate_for
 from services.subscriber.printing import Printing
 from services.subscriber.subscriber import Subscriber
 

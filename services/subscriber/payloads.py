@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 
 from protocol.errors import MalformedError
-from storage.dataset import MAX_PAGE_BYTES
+from storage.dataset.interface import MAX_PAGE_BYTES
 
 _GZIP = 16 + zlib.MAX_WBITS
 

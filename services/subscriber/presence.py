@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import zmq
 
 from protocol import messages as wire
-from protocol.keys import Certificate
-from protocol.sockets import dealer
+from protocol.transport.keys import Certificate
+from protocol.transport.sockets import dealer
 from services.subscriber.consumer import Position
 
 EVERY_S = 1.0

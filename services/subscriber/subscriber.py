@@ -1,4 +1,4 @@
-"""One subscriber: the sockets and the clock around `services.subscriber.following`, and the consumer that it feeds.
+"""One subscriber: the sockets and the clock around `services.subscriber.gap_repair`, and the consumer that it feeds.
 
 It hears every master of the crawl at once, so that a takeover is no event here: only who leads publishes. What is
 missing is asked of any master, one after the other until one answers. A master that owes an answer is called anew, over
@@ -22,17 +22,17 @@ import zmq
 from protocol import messages as wire
 from protocol.errors import LedgerError, MalformedError
 from protocol.events import GAUGES, HEADS, LOG, Received, part_of, received
-from protocol.exposure import certificate_for
-from protocol.keys import Certificate
 from protocol.logs import fields
-from protocol.places import local_pair
-from protocol.refusals import Refusals, watched_dealer
-from protocol.settings import Settings
-from protocol.sockets import subscriber
+from protocol.settings.settings import Settings
+from protocol.transport.endpoints import local_pair
+from protocol.transport.exposure import certificate_for
+from protocol.transport.keys import Certificate
+from protocol.transport.refusals import Refusals, watched_dealer
+from protocol.transport.sockets import subscriber
 from services.subscriber.consumer import Consumer, Position
-from services.subscriber.following import Following
+from services.subscriber.gap_repair import GapRepair
 from services.subscriber.presence import Presence
-from storage.files import FileDataset
+from storage.dataset.files.dataset import FileDataset
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class Subscriber:
         self._consumer, self._dataset, self._crawl = consumer, dataset, settings.crawl
         self._places = settings.master or local_pair(settings.host, settings.port)
         self._certificate: Certificate | None = certificate_for(self._places, settings.key, settings.insecure)
-        self.following = Following(consumer.topics, consumer.position())
+        self.following = GapRepair(consumer.topics, consumer.position())
         self._stored = self.following.position
         self._apply_at = self._ask_at = float("-inf")
         self._presence = Presence(consumer.name, self._places, self._certificate)

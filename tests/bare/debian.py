@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 
 from tests.cached import FETCH_S, cached
+from tests.checkout import ROOT
 from tests.programs import program
 
-ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 PACKAGES = ("python3-venv", "git", "ca-certificates")
 SCRIPT = "/usr/share/debootstrap/scripts/sid"

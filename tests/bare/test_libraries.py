@@ -18,7 +18,7 @@ from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerNeedSection
 
-from storage.allocator import BROUGHT_BY, PACKAGE
+from storage.ledger.allocator import BROUGHT_BY, PACKAGE
 from tests.bare.debian import bare
 from tests.bare.wheels import RUNTIME, wanted
 
@@ -35,7 +35,7 @@ NEWEST = {"GLIBC": (2, 36), "GLIBCXX": (3, 4, 30), "CXXABI": (1, 3, 13), "GCC": 
 """The newest versions of symbols that Debian 12 has, by their prefix."""
 
 DONE_WITHOUT = {PACKAGE: frozenset(BROUGHT_BY)}
-"""What a wheel of ours needs beyond that, each with the code that does without: `storage/allocator.py` tries once."""
+"""What a wheel of ours needs beyond that, each with the code that does without: `allocator.py` tries once."""
 
 
 def locked() -> list[str]:

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.bare.debian import Bare, bare, checkout, python_of
-from tests.bare.wheels import ROOT, RUNTIME, offline, wheels
+from tests.bare.wheels import RUNTIME, offline, wheels
+from tests.checkout import ROOT
 
 TIMEOUT_S = 600
 TOUR = Path(__file__).resolve().parent / "tour.py"

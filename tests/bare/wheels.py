@@ -13,8 +13,8 @@ import pytest
 from packaging.requirements import Requirement
 
 from tests.cached import FETCH_S, cached
+from tests.checkout import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 RUNTIME, DEVELOPMENT = "requirements.txt", "requirements-dev.txt"
 
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests import leftovers
-from tests.crawl.running import ENVIRONMENT, ROOT
+from tests.checkout import ROOT
+from tests.crawl.running import ENVIRONMENT
 
 CALLED = "sitecustomize.py"
 """The name under which the interpreter looks for it, in a folder of PYTHONPATH."""

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.checkout import ROOT
+
 GRAPH = ROOT.parent / "shared" / "data" / "ego-twitter-relabelled.tsv.gz"
 FAULTS = "http500=0.02,reset=0.01,truncate=0.01,slow=0.05,repeat_cursor=0.001,short_page=0.1"
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("TMATIC_")}
-KINDS = {"master": b"master.command", "worker": b"worker.command", "emulator": b"services.emulator.cli"}
+KINDS = {"master": b"master.commands.master", "worker": b"worker.command", "emulator": b"services.emulator.command"}
 COVERED = {"PYTHONPATH": str(ROOT), **ENVIRONMENT}
 
 
@@ -38,7 +39,7 @@ class Emulator:
 @contextlib.contextmanager
 def emulator(*options: str) -> Iterator[Emulator]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "services.emulator.cli", "--port", "0", *options],
+        [sys.executable, "-m", "services.emulator.command", "--port", "0", *options],
         stdout=subprocess.PIPE,
         env=COVERED,
         start_new_session=True,
@@ -59,7 +60,7 @@ def crawling(folder: Path, *options: str, **environment: str) -> Iterator[subpro
     log = folder.with_suffix(".log")
     with log.open("ab") as words:
         process = subprocess.Popen(
-            [sys.executable, "-m", "master.crawl_command", "--output", str(folder), "--port", "0", *options],
+            [sys.executable, "-m", "master.commands.crawl", "--output", str(folder), "--port", "0", *options],
             stdout=words,
             stderr=words,
             env=COVERED | environment,
@@ -84,8 +85,8 @@ def crawl(folder: Path, *options: str, within_s: float, ends_with: int = 0) -> s
 
 def audit(folder: Path, *options: str) -> dict[str, Any]:
     """What `tmatic-master audit` says."""
-    command = [sys.executable, "-m", "master.command", "audit", "--json", "--output", str(folder), "--port", "1"]
-    command += options
+    command = [sys.executable, "-m", "master.commands.master", "audit", "--json", "--output", str(folder)]
+    command += ["--port", "1", *options]
     done = subprocess.run(command, capture_output=True, text=True, env=COVERED, timeout=600)
     assert done.stdout, done.stderr
     result: dict[str, Any] = json.loads(done.stdout)

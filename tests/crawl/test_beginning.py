@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from master import beginning
-from master.ports import take
+from master.crawl.ports import take
+from master.startup import preflight
 from protocol.errors import UsageError
-from protocol.settings import Settings
+from protocol.settings.settings import Settings
 from tests.crawl.running import COVERED
 
 pytestmark = pytest.mark.slow
 
-CRAWL, MASTER, REHEARSE = "master.crawl_command", "master.command", "master.rehearse_command"
+CRAWL, MASTER, REHEARSE = "master.commands.crawl", "master.commands.master", "master.commands.rehearse"
 WITHIN_S = 60
 
 
@@ -101,6 +101,6 @@ def test_a_port_that_somebody_listens_on_is_passed_over_and_no_other_trouble_is_
 def test_a_rule_that_does_not_come_in_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "endless.py").write_text("import time\ntime.sleep(60)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(beginning, "RULE_READ_S", 1.0)
+    monkeypatch.setattr(preflight, "RULE_READ_S", 1.0)
     with pytest.raises(UsageError, match="endless:rule cannot be imported: it takes over 1 s"):
-        beginning.check_rule(Settings(follow_rule="endless:rule"))
+        preflight.check_rule(Settings(follow_rule="endless:rule"))

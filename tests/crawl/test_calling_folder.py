@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 import tmatic_starting
-from tests.crawl.running import ENVIRONMENT, ROOT
+from tests.checkout import ROOT
+from tests.crawl.running import ENVIRONMENT
 from tests.docs.reference_page import MODULES
 
 pytestmark = pytest.mark.slow

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from master.crawl_command import Asked, Crawl, for_emulator
-from protocol.configuration import configured
+from master.commands.crawl import Crawl, CrawlRequest, for_emulator
+from protocol.settings.configuration import configured
 from tests.crawl.running import COVERED
 from tests.waiting import until
 
-CRAWL = [sys.executable, "-m", "master.crawl_command", "targets.txt", "-T", "--output", "data", "--port", "0"]
+CRAWL = [sys.executable, "-m", "master.commands.crawl", "targets.txt", "-T", "--output", "data", "--port", "0"]
 WITHIN_S = 60
 
 
@@ -26,7 +26,7 @@ def test_an_emulator_is_sent_no_token_that_is_meant_for_another_service(tmp_path
         'proxy = ["http://me:real-secret@p:1"]\nca_file = ["ca.pem"]\n'
     )
     settings = for_emulator(configured(config=tmp_path / "tmatic.toml", environment={}))
-    crawl = Crawl(settings, Asked(None, (), None, False, 1, [], False), base_url="http://127.0.0.1:1")
+    crawl = Crawl(settings, CrawlRequest(None, (), None, False, 1, [], False), base_url="http://127.0.0.1:1")
     worker = crawl.kept("worker 1", list, lambda: crawl.worker_settings(1)).environment()
     assert worker["TMATIC_BASE_URL"] == "http://127.0.0.1:1"
     assert "TMATIC_BEARER_TOKEN" not in worker and worker["TMATIC_BEARER_TOKEN_FILE"] == ""
@@ -60,7 +60,7 @@ def test_a_signal_while_the_emulator_comes_up_is_no_failure(
     world = ["--emulator-options", "--graph world.tsv"]
     words = [*CRAWL, "--emulator", *world]
     if command == "rehearse":
-        words = [sys.executable, "-m", "master.rehearse_command", "--kill", "master@1s", "--output", "drill", *world]
+        words = [sys.executable, "-m", "master.commands.rehearse", "--kill", "master@1s", "--output", "drill", *world]
     process = subprocess.Popen(
         words,
         cwd=tmp_path,

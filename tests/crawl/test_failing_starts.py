@@ -27,10 +27,10 @@ STARTS = {
     "worker": ([command("tmatic-worker"), "w1", "--output", "data", "--base-url", "http://127.0.0.1:1"],),
 }
 ROLES = {
-    "master": ("master.command",),
-    "crawl": ("master.crawl_command", "master.command", "worker.command", "services.emulator.cli"),
-    "pair": ("master.crawl_command", "master.command"),
-    "rehearse": ("master.rehearse_command",),
+    "master": ("master.commands.master",),
+    "crawl": ("master.commands.crawl", "master.commands.master", "worker.command", "services.emulator.command"),
+    "pair": ("master.commands.crawl", "master.commands.master"),
+    "rehearse": ("master.commands.rehearse",),
     "worker": ("worker.command",),
 }
 UP = {kind: "looks for its master" if kind == "worker" else "took the lead" for kind in STARTS}
@@ -82,16 +82,16 @@ def test_no_process_is_left_after_a_hundred_starts_that_failed_at_random(tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", ["master/opening.py", "master/leading.py", "master/process.py"])
+@pytest.mark.parametrize("place", ["startup/open_crawl.py", "leadership/takeover.py", "master/process.py"])
 def test_a_master_that_fails_behind_the_start_of_its_server_ends_it(place: str, tmp_path: Path) -> None:
     """Each file's last step: one between the server's start and the ledger's opening among them."""
     (words,) = STARTS["master"]
-    count = steps_of("master", words, "master.command", tmp_path / "steps")
+    count = steps_of("master", words, "master.commands.master", tmp_path / "steps")
     lines = (tmp_path / "steps" / "steps").read_text().splitlines()[:count]
     step = [line for line in lines if place in line][-1]
     assert not belonging(tmp_path / "steps")
     (tmp_path / "failing").mkdir()
-    outcome = ended(started(words, tmp_path / "failing", "master.command", step, "raise"), tmp_path / "failing")
+    outcome = ended(started(words, tmp_path / "failing", "master.commands.master", step, "raise"), tmp_path / "failing")
     assert place in outcome.failed_at and outcome.code == 1, outcome
     assert not outcome.left
 

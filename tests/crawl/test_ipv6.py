@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from protocol.configuration import configured
 from protocol.errors import UsageError
-from protocol.places import reached, written
-from protocol.settings import Settings
+from protocol.settings.configuration import configured
+from protocol.settings.settings import Settings
+from protocol.transport.endpoints import reached, written
 from services.listening import host_name
 from services.stats.command import carbon_at
 from tests.crawl.running import audit, crawl, dataset, emulator

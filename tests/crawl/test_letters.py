@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 
 def master(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "master.command", *words, "--output", str(folder), "--port", "1"]
+    command = [sys.executable, "-m", "master.commands.master", *words, "--output", str(folder), "--port", "1"]
     return subprocess.run(command, capture_output=True, text=True, env=COVERED, timeout=60)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from protocol.asking import ask_masters
+from protocol.admin_client import ask_masters
 from tests.crawl.running import audit, crawling, emulator
 from tests.ports import free_port
 from tests.programs import program

@@ -22,7 +22,7 @@ WORLD = ("--users", "60", "--seed", "7")
 WITHIN_S = 60.0
 SLOW_S = 0.1
 """The service's delay, each way, until a test lets the crawl finish."""
-MASTER = [sys.executable, "-m", "master.command"]
+MASTER = [sys.executable, "-m", "master.commands.master"]
 
 
 class Guarded:

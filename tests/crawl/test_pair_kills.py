@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from tests.crawl.running import Emulator, audit, children, crawl, crawling, dataset, emulator
-from tests.ledger.sentinel import DISTURBED, Server, Service, own_service
+from tests.storage.ledger.sentinel import DISTURBED, Server, Service, own_service
 from tests.waiting import until
 
 pytestmark = pytest.mark.serial

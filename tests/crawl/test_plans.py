@@ -164,7 +164,7 @@ def test_what_cannot_be_combined_is_refused_with_words_and_exit_code_2(place: Pl
         (["-F", "--stream", "/nowhere.txt"], "cannot be read"),
     ):
         done = subprocess.run(
-            [sys.executable, "-m", "master.command", *flags, "--output", str(place.folder), "--port", "0"],
+            [sys.executable, "-m", "master.commands.master", *flags, "--output", str(place.folder), "--port", "0"],
             capture_output=True,
             text=True,
             env=COVERED,
@@ -223,7 +223,7 @@ def test_a_ledger_of_another_dataset_is_refused(place: Place, redis_server: str)
     place.run(*options)
     other = ["--output", str(place.folder.with_name("other")), "--port", "0", "--stream", str(place.targets)]
     done = subprocess.run(
-        [sys.executable, "-m", "master.command", *options, *other],
+        [sys.executable, "-m", "master.commands.master", *options, *other],
         capture_output=True,
         text=True,
         env=COVERED,
@@ -239,7 +239,7 @@ def master_at(place: Place, *options: str) -> Iterator[int]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    command = [sys.executable, "-m", "master.command", *options, "--stream", str(place.targets)]
+    command = [sys.executable, "-m", "master.commands.master", *options, "--stream", str(place.targets)]
     log = place.folder.with_suffix(".log")
     with log.open("ab") as words:
         process = subprocess.Popen(

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from master import crawl_command
-from master.crawl_command import Asked, Crawl
-from master.ports import Ports, is_taken, listens, take
-from protocol.settings import Settings
+from master.commands import crawl as crawl_command
+from master.commands.crawl import Crawl, CrawlRequest
+from master.crawl.ports import Ports, is_taken, listens, take
+from protocol.settings.settings import Settings
 from tests.crawl.running import children, crawling
 from tests.ports import free_port
 from tests.waiting import until
@@ -87,7 +87,7 @@ def test_a_crawl_whose_ports_are_taken_before_it_listens_takes_others(
             return ports
 
         monkeypatch.setattr(crawl_command, "take", stolen)
-        asked = Asked(
+        asked = CrawlRequest(
             str(tmp_path / "targets.txt"), ("-T",), None, False, 1, ["--users", "40", "--seed", "7"], pair=pair
         )
         crawl = Crawl(Settings(port=free_port(), output_directory=tmp_path / "data"), asked)

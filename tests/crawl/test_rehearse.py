@@ -20,7 +20,7 @@ PLAN = ["--kill", "master@3s", "--stop", "worker:3@6s:2s", "--cut", "redis@9s:3s
 
 def rehearse(folder: Path, *words: str, **surroundings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "master.rehearse_command", *words],
+        [sys.executable, "-m", "master.commands.rehearse", *words],
         cwd=folder,
         env={**COVERED, **surroundings},
         capture_output=True,

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from protocol.configuration import as_environment, configured
-from protocol.settings import Settings
+from protocol.settings.configuration import as_environment, configured
+from protocol.settings.settings import Settings
 from tests.crawl.running import children, crawling, emulator
-from tests.ledger.servers import own_redis
+from tests.storage.ledger.servers import own_redis
 from tests.waiting import until
 from tests.worker.proxying import proxying
 

@@ -40,7 +40,8 @@ def targets(tmp_path: Path) -> str:
 def master(tmp_path: Path, *options: str) -> subprocess.Popen[bytes]:
     """A master alone, once it leads."""
     log = tmp_path / "master.log"
-    command = [sys.executable, "-m", "master.command", "--output", str(tmp_path / "data"), "--port", "0", *options]
+    command = [sys.executable, "-m", "master.commands.master", "--output", str(tmp_path / "data")]
+    command += ["--port", "0", *options]
     with log.open("wb") as words:
         process = subprocess.Popen(
             command, stderr=words, env=COVERED, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -75,7 +76,8 @@ def test_a_master_that_was_started_by_nohup_outlives_its_terminal(tmp_path: Path
 def test_a_terminal_that_closes_ends_a_master_and_its_server(tmp_path: Path, targets: str) -> None:
     number, terminal = pty.fork()
     if number == 0:
-        words = ["-m", "master.command", "-T", "--stream", targets, "--output", str(tmp_path / "data"), "--port", "0"]
+        words = ["-m", "master.commands.master", "-T", "--stream", targets, "--output", str(tmp_path / "data")]
+        words += ["--port", "0"]
         os.execve(sys.executable, [sys.executable, *words], COVERED)
     said = b""
 
@@ -202,7 +204,7 @@ def test_the_server_of_a_killed_master_is_no_zombie_where_a_crawl_is_the_first_p
 ) -> None:
     folder = tmp_path / "data"
     words = ["-T", "-F", "-A", "--traversing", "BFS", "--concurrency", "1", "--workers", "1", "--emulator"]
-    command = [sys.executable, "-m", "master.crawl_command", targets, "--output", str(folder), "--port", "0", *words]
+    command = [sys.executable, "-m", "master.commands.crawl", targets, "--output", str(folder), "--port", "0", *words]
 
     def first() -> None:
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from master.leadership.election import TABLE, Act, Role
+from tests.checkout import ROOT
 
-from master.election import TABLE, Act, Role
-
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "architecture.md"
-BEGIN, END = "<!-- election: drawn from master/election.py -->\n", "<!-- election: end -->\n"
+PAGE = ROOT / "docs" / "architecture.md"
+BEGIN, END = "<!-- election: drawn from master/leadership/election.py -->\n", "<!-- election: end -->\n"
 
 
 def diagram() -> str:

@@ -7,19 +7,20 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference.md"
+from tests.checkout import ROOT
+
+PAGE = ROOT / "docs" / "reference.md"
 BEGIN = "<!-- The commands' own words, by `python -m tests.docs.reference_page`. Change them there. -->\n"
 END = "<!-- Here end the commands' own words. -->\n"
 
 MODULES = {
-    "tmatic-crawl": "master.crawl_command",
-    "tmatic-rehearse": "master.rehearse_command",
-    "tmatic-master": "master.command",
+    "tmatic-crawl": "master.commands.crawl",
+    "tmatic-rehearse": "master.commands.rehearse",
+    "tmatic-master": "master.commands.master",
     "tmatic-worker": "worker.command",
     "tmatic-data": "storage.data_command",
-    "tmatic-emulator": "services.emulator.cli",
+    "tmatic-emulator": "services.emulator.command",
     "tmatic-events": "services.subscriber.command",
     "tmatic-stats": "services.stats.command",
     "tmatic-lookup": "services.lookup.command",

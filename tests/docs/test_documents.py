@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.checkout import ROOT
 from tests.docs import election_diagram, reference_page
 from tests.ports import free_port, free_ports
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-DOCUMENTS = [CHECKOUT / "README.md", CHECKOUT / "CHANGELOG.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 TYPED = ["README.md", "docs/tutorial.md", "docs/how-to.md"]
 PORTS = ("8080", "8000")
 """Ports in the documents, which somebody on the machine may be using: free ones take their place."""
@@ -60,7 +60,7 @@ def typed(script: str, folder: Path, seconds: float) -> str:
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("name", TYPED)
 def test_what_a_document_tells_to_type_works(name: str, tmp_path: Path) -> None:
-    blocks = _BLOCK.findall((CHECKOUT / name).read_text())
+    blocks = _BLOCK.findall((ROOT / name).read_text())
     assert blocks
     script = "\n".join(blocks)
     for port in PORTS:
@@ -74,7 +74,7 @@ def test_what_a_document_tells_to_type_works(name: str, tmp_path: Path) -> None:
 def test_the_demo_crawls_resumes_and_begins_anew(tmp_path: Path) -> None:
     data = tmp_path / "demo-data"
     clean = "lost: 0, doubled: 0, differences: 0"
-    demo = f"DEMO_DATA={data} {CHECKOUT}/scripts/demo"
+    demo = f"DEMO_DATA={data} {ROOT}/scripts/demo"
     first = typed(demo, tmp_path, 300)
     assert clean in first and "is complete already" not in first
     second = typed(demo, tmp_path, 100)
@@ -94,7 +94,7 @@ def test_links_lead_somewhere(document: Path) -> None:
         if "://" in place:
             continue
         target = (document.parent / place).resolve() if place else document
-        assert target.is_relative_to(CHECKOUT) and target.exists(), f"{document.name} links to {link}"
+        assert target.is_relative_to(ROOT) and target.exists(), f"{document.name} links to {link}"
         if anchor:
             assert anchor in anchors(target), f"{document.name} links to {link}"
 
@@ -108,7 +108,7 @@ def anchors(document: Path) -> set[str]:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_a_test_that_is_named_exists(document: Path) -> None:
     named = set(_TEST.findall(document.read_text(encoding="utf-8")))
-    sources = "".join(path.read_text() for path in (CHECKOUT / "tests").rglob("test_*.py"))
+    sources = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     missing = {test for test in named if f"def {test}(" not in sources}
     assert not missing
 
@@ -116,7 +116,7 @@ def test_a_test_that_is_named_exists(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_a_file_that_is_named_exists(document: Path) -> None:
     for name in _PATH.findall(document.read_text(encoding="utf-8")):
-        assert (CHECKOUT / name).exists(), f"{document.name} names {name}"
+        assert (ROOT / name).exists(), f"{document.name} names {name}"
 
 
 def test_the_diagram_of_the_election_is_that_of_its_table() -> None:
@@ -131,5 +131,5 @@ def test_the_commands_own_words_are_up_to_date() -> None:
 
 
 def test_the_picture_needs_nothing_from_elsewhere() -> None:
-    picture = (CHECKOUT / "docs" / "images" / "processes.svg").read_text()
+    picture = (ROOT / "docs" / "images" / "processes.svg").read_text()
     assert "href" not in picture and "<script" not in picture

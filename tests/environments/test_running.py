@@ -12,7 +12,7 @@ from tests.environments.table import Row
 
 FORGETS = """
 import os, pathlib
-from storage.valkey import EmbeddedValkey
+from storage.ledger.embedded import EmbeddedValkey
 EmbeddedValkey(pathlib.Path("data/.tmatic/valkey/main"), "memory").start()
 os._exit(0)
 """

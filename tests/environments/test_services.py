@@ -14,7 +14,7 @@ from typing import IO
 
 import pytest
 
-from master.ports import listens
+from master.crawl.ports import listens
 from protocol.text import plain
 from tests.environments.running import Ended, Process, nothing_left, start
 from tests.environments.table import ROWS, Row, cases

@@ -9,23 +9,24 @@ from pathlib import Path
 import pytest
 import zmq
 
-from master.intake import Lines
-from master.leading import Leading, Wish
-from master.log_reader import LogReader
+from master.events.log_reader import LogReader
+from master.events.publisher import LogTail, Publisher
+from master.frontier.seed_files import SeedLines
+from master.frontier.traversal import Traversing
+from master.leadership.ledger_calls import Ending
+from master.leadership.takeover import Takeover, TakeoverRequest
 from master.loop import Loop
 from master.member import Member
-from master.opening import open_crawl
 from master.process import terms_of
-from master.publishing import Publisher, Tail
-from master.questions import Ending
-from master.traversal import Traversing
-from protocol.asking import ask_masters
-from protocol.door import Door
+from master.startup.open_crawl import open_crawl
+from protocol.admin_client import ask_masters
 from protocol.errors import LedgerError
 from protocol.jobs import Operation
-from protocol.settings import Settings
-from protocol.sockets import publisher, router
-from tests.crawl.running import COVERED, ROOT
+from protocol.settings.settings import Settings
+from protocol.transport.gatekeeper import Gatekeeper
+from protocol.transport.sockets import publisher, router
+from tests.checkout import ROOT
+from tests.crawl.running import COVERED
 from tests.ports import free_port
 from tests.waiting import until
 
@@ -35,7 +36,7 @@ def test_a_ledger_that_fails_while_a_crawl_is_finished_ends_no_master_and_hides_
 ) -> None:
     (tmp_path / "targets").write_text("")
     settings = Settings(output_directory=tmp_path / "data", redis=valkey, durability="everysec")
-    wish = Wish(frozenset({Operation.TIMELINE}), Traversing.DEFAULT, 0, Lines(tmp_path / "targets"))
+    wish = TakeoverRequest(frozenset({Operation.TIMELINE}), Traversing.DEFAULT, 0, SeedLines(tmp_path / "targets"))
     tries: list[str] = []
 
     def finish(loop: Loop) -> None:
@@ -47,13 +48,13 @@ def test_a_ledger_that_fails_while_a_crawl_is_finished_ends_no_master_and_hides_
             raise LedgerError("the ledger's server does not answer")
 
     opened, terms = open_crawl(settings, None), terms_of(settings)
-    leading = Leading(opened, wish, "here:0", terms)
+    leading = Takeover(opened, wish, "here:0", terms)
     member = Member(terms, leading.dispatch, leading.close, lambda: "incarnation")
     with zmq.Context() as context:
         socket, _ = router(context, "127.0.0.1", 0)
-        published = Publisher(publisher(context, "127.0.0.1", 0)[0], Tail())
+        published = Publisher(publisher(context, "127.0.0.1", 0)[0], LogTail())
         reader = LogReader(opened.reading)
-        loop = Loop(socket, member, leading, door=Door(None), publisher=published, reader=reader, finish=finish)
+        loop = Loop(socket, member, leading, door=Gatekeeper(None), publisher=published, reader=reader, finish=finish)
         try:
             assert loop.run() is Ending.DONE
         finally:
@@ -72,7 +73,7 @@ def test_a_master_that_is_done_and_stays_says_so(tmp_path: Path) -> None:
     port, folder = free_port(), tmp_path / "data"
     words = ["-T", "--stay", "--stream", str(tmp_path / "targets"), "--output", str(folder), "--port", str(port)]
     with (tmp_path / "log").open("wb") as log:
-        staying = subprocess.Popen([sys.executable, "-m", "master.command", *words], stderr=log, env=COVERED)
+        staying = subprocess.Popen([sys.executable, "-m", "master.commands.master", *words], stderr=log, env=COVERED)
     worker = [sys.executable, "-m", "benchmarks.noop_worker", "w1", f"127.0.0.1:{port}"]
     working = subprocess.Popen(worker, cwd=ROOT, env=COVERED)
 

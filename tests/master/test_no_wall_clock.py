@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-MASTER = Path(__file__).resolve().parents[2] / "master"
+from tests.checkout import ROOT
+
+MASTER = ROOT / "master"
 WALL_CLOCKS = {"time", "time_ns", "now", "utcnow", "today"}
 """Of the modules `time` and `datetime`. A date in the name of a file, by `gmtime`, decides nothing."""
 OF = {"time", "datetime", "date"}

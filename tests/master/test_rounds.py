@@ -12,20 +12,20 @@ import msgpack
 import pytest
 import redis
 
-from master.leading import Leading, Wish
-from master.letters import requeued
-from master.live import open_jobs
-from master.opening import Opened
-from master.plan import Plan
-from master.questions import Take
-from master.terms import Terms
-from master.traversal import Traversing
+from master.admin.dead_letters import requeued
+from master.frontier.live_jobs import open_jobs
+from master.frontier.plan import Plan
+from master.frontier.traversal import Traversing
+from master.leadership.ledger_calls import Take
+from master.leadership.takeover import Takeover, TakeoverRequest
+from master.policy import CrawlPolicy
+from master.startup.open_crawl import OpenCrawl
 from protocol.jobs import Job, Operation
-from protocol.settings import Settings
-from storage.files import FileDataset
-from storage.ledger import OK, Ledger
-from storage.records import pack_job
-from tests.ledger.scribe import Scribe
+from protocol.settings.settings import Settings
+from storage.dataset.files.dataset import FileDataset
+from storage.ledger.job_codec import pack_job
+from storage.ledger.ledger import OK, Ledger
+from tests.storage.ledger.scribe import Scribe
 
 U = Operation.UPDATE
 PLAN = Plan((Operation.TIMELINE,), Traversing.BFS, 0, round=1)
@@ -42,10 +42,10 @@ def scribe(valkey: str) -> Iterator[Scribe]:
         yield scribe
 
 
-def leads(scribe: Scribe, folder: Path) -> tuple[Scribe, Leading, Plan]:
+def leads(scribe: Scribe, folder: Path) -> tuple[Scribe, Takeover, Plan]:
     """A master takes the lead for a round of updates."""
-    opened = Opened(Settings(), FileDataset(folder), scribe.ledger, None, scribe.ledger)
-    leading = Leading(opened, Wish(frozenset({U}), Traversing.BFS, 0, adopt=True), "master", Terms())
+    opened = OpenCrawl(Settings(), FileDataset(folder), scribe.ledger, None, scribe.ledger)
+    leading = Takeover(opened, TakeoverRequest(frozenset({U}), Traversing.BFS, 0, adopt=True), "master", CrawlPolicy())
     leadership = leading.take(Take(scribe.ledger.observe(), "second", 0, "told"))
     return Scribe(scribe.ledger, leadership.lead, leadership.beat), leading, leadership.plan
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from master.verdict import LONGEST_REASON, MOST_REASONS, verdict_of
-from protocol.command import LETTERS, NOTHING_GOT, OVER
+from protocol.cli import LETTERS, NOTHING_GOT, OVER
 from protocol.jobs import Job, Operation, Outcome
-from protocol.settings import Settings
+from protocol.settings.settings import Settings
 
 
 def letters(operation: Operation, *reasons: str) -> list[tuple[Job, str]]:

@@ -30,11 +30,12 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from protocol.asking import ask_masters
-from storage.ledger import Lead, Ledger
+from protocol.admin_client import ask_masters
+from storage.ledger.ledger import Lead, Ledger
+from tests.checkout import ROOT
 from tests.crawl.running import COVERED, audit, dataset
 from tests.partition.delay import DelayProxy
-from tests.partition.world import ROOT, World
+from tests.partition.world import World
 from tests.programs import program
 from tests.waiting import until
 
@@ -71,7 +72,7 @@ class Hosts:
 
     def _start_service(self) -> None:
         address = self.world.address("service")
-        command = [sys.executable, "-m", "services.emulator.cli", "--host", address, "--port", str(SERVICE_PORT)]
+        command = [sys.executable, "-m", "services.emulator.command", "--host", address, "--port", str(SERVICE_PORT)]
         process = self.world.run("service", [*command, *SERVICE], cwd=ROOT, stdout=subprocess.PIPE)
         assert process.stdout is not None
         words = process.stdout.readline().decode()
@@ -165,7 +166,7 @@ class Pair:
         words += ["--output", str(self.data), "--redis", f"redis://{way}", "--host", world.address(host)]
         words += ["--port", str(PORT), "--ha", str(number), "--peer", peer]
         words += ["--durability", "everysec", "--heartbeat-s", "0.2"]
-        self.masters[number] = self._run(host, host, [sys.executable, "-m", "master.command", *words])
+        self.masters[number] = self._run(host, host, [sys.executable, "-m", "master.commands.master", *words])
         return self.masters[number]
 
     def start_worker(self, name: str) -> None:
@@ -257,7 +258,7 @@ class Pair:
         host = MASTERS[number]
         way = f"redis://{self.hosts.world.address('ledger')}:{REDIS_PORT}"
         told = ["--host", self.hosts.world.address(host), "--port", str(PORT), "--output", str(self.data)]
-        command = [sys.executable, "-m", "master.command", *words, *told, "--redis", way]
+        command = [sys.executable, "-m", "master.commands.master", *words, *told, "--redis", way]
         process = self.hosts.world.run(
             host, command, cwd=ROOT, env=COVERED, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )

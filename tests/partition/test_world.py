@@ -18,9 +18,10 @@ from pathlib import Path
 import pytest
 import zmq
 
+from tests.checkout import ROOT
 from tests.partition import namespaces
 from tests.partition.delay import RESET, DelayProxy
-from tests.partition.world import NETWORK, ROOT, World
+from tests.partition.world import NETWORK, World
 from tests.waiting import until
 
 pytestmark = [pytest.mark.root, pytest.mark.serial]

@@ -29,10 +29,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.checkout import ROOT
 from tests.partition import namespaces
 from tests.partition.delay import DelayProxy
 
-ROOT = Path(__file__).resolve().parents[2]
 NETWORK = "127.83.0"
 """Of the loopback range, which no machine sends out: see the rules above."""
 SWITCH = "switch"

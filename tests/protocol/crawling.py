@@ -13,17 +13,17 @@ from typing import Any
 
 import zmq
 
-from master.opening import resting
-from master.plan import SEEN
+from master.frontier.plan import SEEN
+from master.startup.open_crawl import resting
 from protocol import messages as wire
-from protocol.configuration import configured
 from protocol.jobs import Operation
-from tests.emulator.running import ROOT
+from protocol.settings.configuration import configured
+from tests.checkout import ROOT
 from tests.ports import free_port
 from tests.waiting import until
 
 SIXTY_LINES = Path(__file__).with_name("sixty_line_worker.py")
-MASTER = [sys.executable, "-c", "from master.command import main; main()"]
+MASTER = [sys.executable, "-c", "from master.commands.master import main; main()"]
 WORKER = [sys.executable, "-c", "from worker.command import main; main()"]
 TIMEOUT_S = 60.0
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulator.running import emulator
 from tests.protocol.crawling import SIXTY_LINES, crawl, reached, write_graph
+from tests.services.emulator.running import emulator
 from tests.waiting import until
 
 ALLOWED = {"msgpack", "zmq", "http", "json", "secrets", "sys", "time", "types", "typing"}

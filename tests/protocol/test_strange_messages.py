@@ -12,18 +12,18 @@ import pytest
 import redis
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from master.dispatch import MOST_PENDING, Dispatch
-from master.intake import targets
-from master.loaded import Loaded
-from master.plan import SEEN
-from master.terms import Terms
-from master.traversal import Traversal, Traversing
+from master.dispatch.dispatcher import MOST_PENDING, Dispatch
+from master.dispatch.snapshot import Snapshot
+from master.frontier.plan import SEEN
+from master.frontier.seed_files import targets
+from master.frontier.traversal import Traversal, Traversing
+from master.policy import CrawlPolicy
 from protocol import messages as wire
 from protocol.errors import MalformedError
+from protocol.fields import MAX_ITEMS
 from protocol.jobs import Job, Operation, Outcome
-from protocol.shapes import MAX_ITEMS
-from storage.ledger import Ledger, Reply
-from storage.records import MAX_DEPTH, unpack_job
+from storage.ledger.job_codec import MAX_DEPTH, unpack_job
+from storage.ledger.ledger import Ledger, Reply
 
 QUEUES = ["T", "F", "A", "U", "front:T", "front:F", "front:A", "front:U"]
 PEERS = (b"honest", b"stranger 1", b"stranger 2")
@@ -119,14 +119,14 @@ def test_a_body_that_claims_to_be_huge_or_deep_is_malformed(body: bytes) -> None
 class Table:
     """A dispatch on a real ledger, with a clock by hand."""
 
-    def __init__(self, client: redis.Redis, terms: Terms | None = None) -> None:
+    def __init__(self, client: redis.Redis, terms: CrawlPolicy | None = None) -> None:
         self.ledger = Ledger(client, f"strange{next(CRAWLS)}")
         lead = self.ledger.take("inc", self.ledger.observe(), witness=0, ledger_id="id", name="test")
         self.beat, self.now = lead.beat, 0.0
         walk = Traversal((Operation.FOLLOWER, Operation.ANALYSE), Traversing.BFS, 3)
         empty = Reply([], dict.fromkeys(QUEUES, 0), {}, 0, 0, 0, 0)
-        loaded = Loaded({}, {}, empty)
-        self.dispatch = Dispatch(lead, walk, terms or Terms(grace=0.0), loaded, 0.0, random.Random(1))
+        loaded = Snapshot({}, {}, empty)
+        self.dispatch = Dispatch(lead, walk, terms or CrawlPolicy(grace=0.0), loaded, 0.0, random.Random(1))
         self.dispatch.intake = targets(["1", "2", "3"], walk, SEEN)
         self.sent: list[tuple[bytes, wire.Message]] = []
 
@@ -200,8 +200,8 @@ def test_a_peer_that_takes_another_name_leaves_its_jobs_to_others(table: Callabl
 def test_a_stranger_who_changes_names_fills_no_memory(
     table: Callable[..., Table], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("master.budgets.MOST_BUDGETS", 100)
-    one = table(Terms(max_clients=3))
+    monkeypatch.setattr("master.dispatch.budgets.MOST_BUDGETS", 100)
+    one = table(CrawlPolicy(max_clients=3))
     for n in range(1000):
         one.say(b"stranger", hello(f"name{n}", callers=[wire.Caller("F", f"who{n}", "ids")]))
         one.say(b"stranger 2", wire.ProgressMade([], [wire.BudgetReport(f"who{n}", "ids", 15, 15, 1, 1000)]))
@@ -229,7 +229,7 @@ def test_stale_tokens_fill_no_memory(table: Callable[..., Table]) -> None:
 
 
 def test_a_job_that_its_worker_never_lists_goes_to_another(table: Callable[..., Table]) -> None:
-    one = table(Terms(grace=0.0, progress_timeout=30.0))
+    one = table(CrawlPolicy(grace=0.0, progress_timeout=30.0))
     one.say(b"stranger", hello("deaf", room=9))
     one.turn()
     one.turn()

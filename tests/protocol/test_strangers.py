@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from storage.files import FileDataset
-from tests.emulator.running import ROOT, emulator
+from storage.dataset.files.dataset import FileDataset
+from tests.checkout import ROOT
 from tests.protocol.crawling import MASTER, TIMEOUT_S, Crawl, Graph, crawl, reached, write_graph
 from tests.protocol.strangers import send_garbage, send_oversize, speak
+from tests.services.emulator.running import emulator
 from tests.waiting import until
 
 MOST_GROWTH_BYTES = 128 << 20

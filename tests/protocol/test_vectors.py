@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -13,9 +12,10 @@ import pytest
 from protocol import vectors
 from protocol.errors import MalformedError
 from protocol.messages import TYPES, VERSION, decode, encode
+from tests.checkout import ROOT
 from tests.protocol import sixty_line_worker
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "protocol.md"
+DOCUMENT = ROOT / "docs" / "protocol.md"
 
 
 def with_bytes(said: dict[str, Any]) -> Any:

@@ -18,15 +18,15 @@ from typing import Any
 
 import redis
 
-from master.dispatch import Dispatch
-from master.letters import requeued
+from master.admin.dead_letters import requeued
+from master.dispatch.dispatcher import Dispatch
+from master.frontier.traversal import Traversal, Traversing
+from master.leadership.ledger_calls import Ending, Question
 from master.member import Member
-from master.questions import Ending, Question
-from master.terms import Terms
-from master.traversal import Traversal, Traversing
+from master.policy import CrawlPolicy
 from protocol import messages as wire
 from protocol.jobs import Operation
-from storage.ledger import Reply, Transition
+from storage.ledger.ledger import Reply, Transition
 from tests.simulation.faults import draw_faults
 from tests.simulation.recorder import Recorder
 from tests.simulation.service import Dataset, Graph, Service
@@ -79,7 +79,7 @@ class Simulation:
         self.service = Service(self.graph, limit=self.chance.choice([5, 15, 1000]), window=10.0)
         self.dataset = Dataset()
         self.targets = sorted(self.graph.followers)[:2]
-        self.terms = Terms(
+        self.terms = CrawlPolicy(
             crawl="sim",
             service="sim",
             worker_timeout=6.0,

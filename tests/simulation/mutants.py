@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from master.dispatch import Dispatch
-from master.election import Act, Role
+from master.dispatch.dispatcher import Dispatch
+from master.leadership.election import Act, Role
+from master.leadership.ledger_calls import Leadership, Question, Take
 from master.member import Member
-from master.questions import Leadership, Question, Take
 from protocol import messages as wire
-from storage.ledger import Reply, Transition
+from storage.ledger.ledger import Reply, Transition
 
 
 class AnswersBeforeCommit(Dispatch):

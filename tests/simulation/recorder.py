@@ -8,7 +8,7 @@ from typing import Any
 import redis
 
 from protocol.errors import FencedError
-from storage.ledger import Ledger
+from storage.ledger.ledger import Ledger
 from tests.simulation.violation import Violation
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import redis
 
-from storage.valkey import EmbeddedValkey
+from storage.ledger.embedded import EmbeddedValkey
 from tests.simulation.cluster import Simulation
 
 if __name__ == "__main__":

@@ -6,18 +6,18 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from master.dispatch import Dispatch
-from master.election import Role
-from master.loaded import InconsistentError, Loaded
+from master.dispatch.dispatcher import Dispatch
+from master.dispatch.snapshot import InconsistentError, Snapshot
+from master.frontier.plan import Plan
+from master.leadership.election import Role
+from master.leadership.ledger_calls import Commit, Ending, GiveBack, Leadership, Observe, Question, Take
+from master.leadership.standby import Pair
 from master.member import Member
-from master.plan import Plan
-from master.questions import Commit, Ending, GiveBack, Leadership, Observe, Question, Take
-from master.standby import Pair
 from protocol import messages as wire
 from protocol.errors import FencedError, LedgerError, TmaticError
 from protocol.jobs import Operation
-from storage.ledger import Reply
-from storage.records import pack_job
+from storage.ledger.job_codec import pack_job
+from storage.ledger.ledger import Reply
 from tests.simulation.violation import Violation
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ class SimulatedMaster:
                 )
                 cluster.new_epoch(lead.epoch)
                 reply = ledger.commit(lead.incarnation, 1, [], [f"front:{op.value}" for op in Operation])
-                loaded = Loaded(ledger.held(), ledger.retry(), reply)
+                loaded = Snapshot(ledger.held(), ledger.retry(), reply)
                 walk = cluster.traversal
                 return Leadership(lead, Plan(walk.operations, walk.traversing, walk.depth), loaded, 2)
             case Commit():

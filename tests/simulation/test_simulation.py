@@ -123,7 +123,7 @@ def test_soak_the_cluster_keeps_its_promises_in_5000_seeds(valkey: str) -> None:
 @pytest.mark.timeout(LOADED_S)
 @pytest.mark.parametrize("mutant", SCRIPT_MUTANTS)
 def test_a_fault_in_the_script_is_caught(mutant: str, valkey: str) -> None:
-    script = resources.files("storage").joinpath("ledger.lua").read_text()
+    script = resources.files("storage.ledger").joinpath("ledger.lua").read_text()
     seed = caught_by(redis.Redis.from_url(valkey), source=SCRIPT_MUTANTS[mutant](script))
     assert seed is not None, f"{SEEDS} seeds did not notice: {mutant}"
     print(f"{mutant}: caught by seed {seed}")
@@ -162,7 +162,7 @@ def test_soak_a_pair_keeps_its_promises_in_5000_seeds(valkey: str) -> None:
 @pytest.mark.timeout(LOADED_S)
 @pytest.mark.parametrize("mutant", [*PAIR_SCRIPT_MUTANTS, *PAIR_MEMBER_MUTANTS, *PAIR_DISPATCH_MUTANTS])
 def test_a_fault_in_the_pair_is_caught(mutant: str, valkey: str) -> None:
-    script = resources.files("storage").joinpath("ledger.lua").read_text()
+    script = resources.files("storage.ledger").joinpath("ledger.lua").read_text()
     planted: dict[str, Any] = {}
     if mutant in PAIR_SCRIPT_MUTANTS:
         planted["source"] = PAIR_SCRIPT_MUTANTS[mutant](script)

@@ -1,4 +1,4 @@
-"""A worker in the simulation: the real `Keeping`, with threads that are events on the virtual clock."""
+"""A worker in the simulation: the real `Session`, with threads that are events on the virtual clock."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from protocol import messages as wire
 from protocol.jobs import Operation, Outcome, Segment
-from worker.keeping import Forget, Go, Keeping, Leave, Start, Stop
+from worker.session import ContinueJob, ForgetJob, LeaveCrawl, Session, StartJob, StopJob
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Simulation
@@ -40,7 +40,7 @@ class SimulatedWorker:
         self.alive = False
         self.peer = b""
         self.runs = 0
-        self.keeping: Keeping | None = None
+        self.keeping: Session | None = None
         self.tasks: dict[str, Task] = {}
 
     @property
@@ -55,7 +55,7 @@ class SimulatedWorker:
         self.peer = f"{self.name}.{self.runs}".encode()
         self.tasks = {}
         callers = [wire.Caller(operation, f"address:{self.name}", operation) for operation in OPERATIONS]
-        self.keeping = Keeping(self.name, f"run{self.runs}", "sim", OPERATIONS, room=4, callers=callers)
+        self.keeping = Session(self.name, f"run{self.runs}", "sim", OPERATIONS, room=4, callers=callers)
         self.keeping.masters = self.masters
         self._tick(self.runs)
 
@@ -83,24 +83,24 @@ class SimulatedWorker:
         orders, self.keeping.orders = self.keeping.orders, []
         for order in orders:
             match order:
-                case Start(job):
+                case StartJob(job):
                     done = sum(length for token, length in job.segments if token == job.token)
                     self.tasks[job.token] = Task(job, job.granted, 0, 0, job.steps, job.records, job.cursor, done)
                     self._begin(self.tasks[job.token])
-                case Go(token, granted):
+                case ContinueJob(token, granted):
                     task = self.tasks[token]
                     self._acknowledged(task.job, task.fetching)
                     task.granted = granted
                     self._next(task)
-                case Stop(token):
+                case StopJob(token):
                     self.tasks.pop(token, None)
-                case Forget(job, done):
+                case ForgetJob(job, done):
                     task = self.tasks.pop(job.token)
                     if done:
                         self._acknowledged(job, task.fetching)
                         for token, _ in [*job.segments, [job.token, 0]]:
                             self.cluster.dataset.segments.pop(token, None)
-                case Leave():
+                case LeaveCrawl():
                     self.alive = False
         self.keeping.flush(self.now)
         messages, self.keeping.outbox = self.keeping.outbox, []

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.emulator.running import Running
+from tests.checkout import ROOT
+from tests.services.emulator.running import Running
 from tests.waiting import until
 
-ROOT = Path(__file__).resolve().parents[2]
-MASTER = [sys.executable, "-c", "from master.command import main; main()"]
+MASTER = [sys.executable, "-c", "from master.commands.master import main; main()"]
 WORKER = [sys.executable, "-c", "from worker.command import main; main()"]
 CRAWL_S = 60.0
 START_S = 20.0

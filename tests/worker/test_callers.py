@@ -6,11 +6,11 @@ import socket
 
 import pytest
 
-from protocol.configuration import configured
 from protocol.errors import UsageError
-from protocol.settings import Settings
+from protocol.settings.configuration import configured
+from protocol.settings.settings import Settings
 from tests.worker.scripted import Reply, Scripted
-from worker.grants import Meter
+from worker.client.allowance import RequestAllowance
 from worker.sources.twitter import SHARED, Twitter
 
 
@@ -37,7 +37,7 @@ def test_a_hostname_that_changes_between_two_leases_changes_nothing(
     said = twitter.callers()
     monkeypatch.setattr(socket, "gethostname", lambda: "renamed")
     assert twitter.callers() == said
-    assert twitter.reader(said[0].who, Meter(1), lambda told: None).posts("12", "", "").records == ()
+    assert twitter.reader(said[0].who, RequestAllowance(1), lambda told: None).posts("12", "", "").records == ()
 
 
 def test_a_caller_that_is_named_has_a_budget_of_its_own_and_calls_from_every_address() -> None:

@@ -10,10 +10,10 @@ import pytest
 import requests
 
 from protocol.jobs import Operation, Outcome
-from storage.dataset import RecordKind
-from storage.files import FileDataset
-from storage.records import OPERATIONS
-from tests.emulator.running import Running, emulator
+from storage.dataset.files.dataset import FileDataset
+from storage.dataset.interface import RecordKind
+from storage.ledger.job_codec import OPERATIONS
+from tests.services.emulator.running import Running, emulator
 from tests.waiting import until
 from tests.worker.running import Crawl, Process, crawl, ids_of
 

@@ -15,11 +15,11 @@ import zmq
 
 from protocol import messages as wire
 from protocol.errors import MalformedError
-from protocol.sockets import router
+from protocol.transport.sockets import router
 from tests.waiting import until
 from tests.worker.running import Crawl, Process
 from tests.worker.scripted import Reply, Scripted
-from worker.keeping import Forget, Keeping, Leave, Start, State
+from worker.session import ForgetJob, LeaveCrawl, Session, StartJob, State
 
 T = TypeVar("T", wire.Hello, wire.Heartbeat, wire.Result, wire.Bye)
 
@@ -149,8 +149,8 @@ def test_heartbeats_go_on_while_a_job_waits_for_its_service(tmp_path: Path, serv
 # The decisions that a real master's words lead to.
 
 
-def keeping() -> Keeping:
-    return Keeping("w1", "run1", "twitter", ["T"], 4, [])
+def keeping() -> Session:
+    return Session("w1", "run1", "twitter", ["T"], 4, [])
 
 
 def test_the_masters_heartbeat_and_crawl_are_taken_over() -> None:
@@ -198,15 +198,15 @@ def test_an_end_is_forgotten_only_when_its_commit_is_named() -> None:
     decided = keeping()
     decided.message(0.0, 0, WELCOME)
     decided.message(0.0, 0, a_job())
-    assert isinstance(decided.orders.pop(), Start)
+    assert isinstance(decided.orders.pop(), StartJob)
     decided.ended(1.0, wire.End("t12", wire.DONE, 3, 0, "complete", [], 1, ""))
     decided.message(1.0, 0, wire.Committed(1, [wire.Verdict("t12", 2, wire.ACCEPTED, 4)]))
     assert decided.hands["t12"].state is State.ENDING
     decided.message(1.0, 0, wire.Committed(1, [wire.Verdict("t12", 3, wire.ACCEPTED, 4)]))
     decided.message(2.0, 0, wire.Refused("full", "no room"))
     forget, leave = decided.orders
-    assert isinstance(forget, Forget)
-    assert leave == Leave("no room", fault=True)
+    assert isinstance(forget, ForgetJob)
+    assert leave == LeaveCrawl("no room", fault=True)
 
 
 def test_ends_that_lead_to_many_accounts_travel_in_messages_that_a_master_reads() -> None:

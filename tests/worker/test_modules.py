@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from protocol.jobs import Operation, Outcome, Segment
-from storage.dataset import Page, Record
-from storage.files import FileDataset
-from storage.receipts import ReceiptDraft
+from storage.dataset.files.dataset import FileDataset
+from storage.dataset.interface import Page, Record
+from storage.dataset.receipts import ReceiptDraft
+from worker.client.attempt_counter import AttemptCounter
+from worker.client.errors import UnavailableError
 from worker.modules import modules
-from worker.modules.module import Fetched, Module
-from worker.modules.walking import RETRIES, walk
-from worker.patience import Patience
-from worker.sources.source import Got, Profile
-from worker.unavailable import UnavailableError
+from worker.modules.module import FetchedPage, Module
+from worker.modules.pagination import RETRIES, walk
+from worker.sources.source import Profile, SourcePage
 
 USER = "12"
 AT_ONCE = 3
@@ -44,16 +44,18 @@ class Lists:
     posted: list[int] = field(default_factory=lambda: list(range(20, 0, -1)))
     following: list[str] = field(default_factory=lambda: [str(n * 7) for n in range(11)])
     hidden: frozenset[str] = frozenset()
-    twist: Callable[[Got, str], Got] = lambda got, cursor: got
+    twist: Callable[[SourcePage, str], SourcePage] = lambda got, cursor: got
     asked: list[str] = field(default_factory=list)
     granted: int = 1_000
 
-    def posts(self, user: str, cursor: str, since: str) -> Got:
+    def posts(self, user: str, cursor: str, since: str) -> SourcePage:
         self.asked.append(cursor)
         shown = [n for n in self.posted if n <= int(cursor or 99) and n > int(since or 0)][:AT_ONCE]
-        return self.twist(Got(tuple(map(post, shown)), str(shown[-1] - 1) if shown else "", len(self.posted)), cursor)
+        return self.twist(
+            SourcePage(tuple(map(post, shown)), str(shown[-1] - 1) if shown else "", len(self.posted)), cursor
+        )
 
-    def followers(self, user: str, cursor: str) -> Got:
+    def followers(self, user: str, cursor: str) -> SourcePage:
         if not self.granted:
             raise Empty
         self.granted -= 1
@@ -61,7 +63,7 @@ class Lists:
         start = int(cursor or 0)
         end = start + AT_ONCE
         records = tuple(Record(one, one.encode()) for one in self.following[start:end])
-        return self.twist(Got(records, str(end) if end < len(self.following) else ""), cursor)
+        return self.twist(SourcePage(records, str(end) if end < len(self.following) else ""), cursor)
 
     def profiles(self, users: Sequence[str]) -> list[Profile]:
         self.asked.append(",".join(users))
@@ -91,7 +93,7 @@ def keep_posts(dataset: FileDataset, *numbers: int) -> None:
     dataset.merge(USER, Operation.TIMELINE, (), page, ReceiptDraft("main"))
 
 
-def check_shape(pages: Sequence[Fetched]) -> None:
+def check_shape(pages: Sequence[FetchedPage]) -> None:
     assert all(page.cursor for page in pages[:-1])
     assert pages[-1].cursor == ""
 
@@ -117,15 +119,15 @@ def test_a_timeline_goes_back_to_an_empty_page(dataset: FileDataset) -> None:
 
 
 def test_a_short_page_is_not_the_end_of_a_timeline(dataset: FileDataset) -> None:
-    def shortened(got: Got, cursor: str) -> Got:
-        return Got(got.records[:1], str(int(got.records[0].id) - 1)) if got.records else got
+    def shortened(got: SourcePage, cursor: str) -> SourcePage:
+        return SourcePage(got.records[:1], str(int(got.records[0].id) - 1)) if got.records else got
 
     pages = list(all_modules(dataset)[Operation.TIMELINE].pages(USER, "", Lists(twist=shortened)))
     assert [one for page in pages for one in ids(page.records)] == [str(n) for n in range(20, 0, -1)]
 
 
 def test_an_empty_page_with_a_cursor_is_not_the_end_of_a_list(dataset: FileDataset) -> None:
-    service = Lists(twist=lambda got, cursor: Got((), "0000") if cursor == "3" else got)
+    service = Lists(twist=lambda got, cursor: SourcePage((), "0000") if cursor == "3" else got)
     pages = list(all_modules(dataset)[Operation.FOLLOWER].pages(USER, "3", service))
     assert pages[0].records == ()
     assert pages[0].cursor == "0000"
@@ -175,12 +177,12 @@ def test_an_analysis_without_a_list_ends_as_no_list(dataset: FileDataset) -> Non
     assert ended.value.outcome is Outcome.NO_LIST
 
 
-def repeated(times: int) -> Callable[[Got, str], Got]:
+def repeated(times: int) -> Callable[[SourcePage, str], SourcePage]:
     """The page behind "6" gives its own cursor so many times."""
     left = iter(range(times))
 
-    def twist(got: Got, cursor: str) -> Got:
-        return Got(got.records, cursor) if cursor == "6" and next(left, None) is not None else got
+    def twist(got: SourcePage, cursor: str) -> SourcePage:
+        return SourcePage(got.records, cursor) if cursor == "6" and next(left, None) is not None else got
 
     return twist
 
@@ -210,11 +212,11 @@ def test_a_circle_of_cursors_is_noticed() -> None:
     after = {"": "a", "a": "b", "b": "c", "c": "a"}
     asked: list[str] = []
 
-    def ask(cursor: str) -> Got:
+    def ask(cursor: str) -> SourcePage:
         asked.append(cursor)
-        return Got((), after[cursor])
+        return SourcePage((), after[cursor])
 
-    pages = list(walk("F 12", "", ask, Patience()))
+    pages = list(walk("F 12", "", ask, AttemptCounter()))
     assert [page.cursor for page in pages] == ["a", "b", "c", ""]
     assert pages[-1].outcome is Outcome.CURSOR_STUCK
     assert asked == ["", "a", "b", *["c"] * (RETRIES + 1)]
@@ -223,7 +225,7 @@ def test_a_circle_of_cursors_is_noticed() -> None:
 def test_a_circle_of_cursors_is_noticed_however_short_the_leases_are(dataset: FileDataset) -> None:
     """Each lease has one request, and is worked on by whoever comes first of two workers."""
     after = {"": "101", "101": "102", "102": "103", "103": "101"}
-    service = Lists(twist=lambda got, cursor: Got(got.records, after[cursor]))
+    service = Lists(twist=lambda got, cursor: SourcePage(got.records, after[cursor]))
     workers = [all_modules(dataset)[Operation.FOLLOWER] for _ in range(2)]
     segments: list[Segment] = []
     cursor = ""
@@ -243,15 +245,15 @@ def test_a_circle_of_cursors_is_noticed_however_short_the_leases_are(dataset: Fi
 
 
 def test_a_stuck_cursor_is_given_up_however_small_the_grants_are() -> None:
-    patience = Patience()
+    patience = AttemptCounter()
 
-    def granted_one() -> Callable[[str], Got]:
+    def granted_one() -> Callable[[str], SourcePage]:
         left: Iterator[None] = iter([None])
 
-        def ask(cursor: str) -> Got:
+        def ask(cursor: str) -> SourcePage:
             if next(left, "none") == "none":
                 raise Empty
-            return Got((), cursor)
+            return SourcePage((), cursor)
 
         return ask
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulator.running import emulator
+from tests.services.emulator.running import emulator
 from tests.waiting import until
 from tests.worker.running import WORKER, crawl, ids_of
 

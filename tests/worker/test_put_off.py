@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulator.running import emulator
+from tests.services.emulator.running import emulator
 from tests.worker.running import crawl, ids_of
 from tests.worker.test_crawls import QUICK_RETRY, check_exact, finish
 

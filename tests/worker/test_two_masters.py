@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from protocol import messages as wire
-from worker.keeping import Keeping
+from worker.session import Session
 
 FIRST, SECOND = 0, 1
 
 
-def keeping() -> Keeping:
-    one = Keeping("w1", "run1", "twitter", ["T"], 4, [wire.Caller("T", "address:1", "timeline")])
+def keeping() -> Session:
+    one = Session("w1", "run1", "twitter", ["T"], 4, [wire.Caller("T", "address:1", "timeline")])
     one.masters = 2
     one.tick(0.0)
     assert sent(one, wire.Hello) == [FIRST, SECOND], "both are told that it lives"
     return one
 
 
-def sent(one: Keeping, kind: type[wire.Message]) -> list[int]:
+def sent(one: Session, kind: type[wire.Message]) -> list[int]:
     """To whom messages of a kind went since this was last asked; what else there is is thrown away."""
     told = [master for master, message in one.outbox if isinstance(message, kind)]
     one.outbox = []
@@ -27,15 +27,15 @@ def welcome(epoch: int, incarnation: str = "") -> wire.Welcome:
     return wire.Welcome(incarnation or f"i{epoch}", epoch, "main", 1000, "L")
 
 
-def standby(epoch: int) -> wire.Standby:
-    return wire.Standby(epoch, "", "main", 1000, "L")
+def standby(epoch: int) -> wire.StandbyNotice:
+    return wire.StandbyNotice(epoch, "", "main", 1000, "L")
 
 
 def job(token: str) -> wire.JobGiven:
     return wire.JobGiven(1, [wire.Assignment(token, "T", "12", 0, 0, 0, "", [], "address:1", 4)])
 
 
-def working() -> Keeping:
+def working() -> Session:
     """A worker that is led by the first master, known to the second, and waits for the verdict on a page."""
     one = keeping()
     one.message(0.0, FIRST, welcome(1))

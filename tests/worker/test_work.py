@@ -15,17 +15,17 @@ import pytest
 from protocol import messages as wire
 from protocol.errors import DatasetError
 from protocol.jobs import Operation, Outcome, Segment
-from storage.dataset import Page, Record, RecordKind
-from storage.files import FileDataset
-from tests.dataset.pages import draft, posts
+from storage.dataset.files.dataset import FileDataset
+from storage.dataset.interface import Page, Record, RecordKind
+from tests.storage.dataset.pages import draft, posts
 from tests.waiting import until
-from worker.asking import ServiceError
-from worker.budgets import HeardBudgets
-from worker.grants import GrantEmptyError, Meter
-from worker.modules.module import Fetched
+from worker.client.allowance import GrantEmptyError, RequestAllowance
+from worker.client.errors import UnavailableError
+from worker.client.heard_budgets import HeardBudgets
+from worker.client.retrying_client import ServiceError
+from worker.modules.module import FetchedPage
 from worker.sources.source import Profile, Reader
-from worker.unavailable import UnavailableError
-from worker.work import Told, Tools, Work
+from worker.work import JobTools, Told, Work
 
 USER, TOKEN = "12", "t2"
 WITHIN_S = 60.0
@@ -38,11 +38,11 @@ def record(number: int) -> Record:
 class Pages:
     """A module that gives these pages, counted by its cursor; an exception among them is raised at its place."""
 
-    def __init__(self, *pages: Fetched | BaseException) -> None:
+    def __init__(self, *pages: FetchedPage | BaseException) -> None:
         self._pages = pages
         self.met: list[str] = []
 
-    def pages(self, user: str, cursor: str, reader: Reader, met: Iterable[str] = ()) -> Iterator[Fetched]:
+    def pages(self, user: str, cursor: str, reader: Reader, met: Iterable[str] = ()) -> Iterator[FetchedPage]:
         self.met = list(met)
         for page in self._pages[int(cursor or 0) :]:
             if isinstance(page, BaseException):
@@ -63,7 +63,7 @@ class NoSource:
     def callers(self) -> list[wire.Caller]:
         return []
 
-    def reader(self, who: str, meter: Meter, told: Callable[..., None]) -> Any:
+    def reader(self, who: str, meter: RequestAllowance, told: Callable[..., None]) -> Any:
         return self
 
     def profiles(self, users: Sequence[str]) -> list[Profile]:
@@ -76,7 +76,7 @@ class Bench:
     def __init__(self, folder: Path, module: Pages, dataset: FileDataset | None = None, **job: Any) -> None:
         self.dataset = dataset or FileDataset(folder)
         self.told: list[Told] = []
-        self.meter = Meter(9)
+        self.meter = RequestAllowance(9)
         first: dict[str, Any] = {
             "token": TOKEN,
             "operation": "T",
@@ -89,7 +89,7 @@ class Bench:
             "who": "host:here",
             "granted": 9,
         }
-        tools = Tools(self.dataset, NoSource(), {Operation.TIMELINE: module}, self.told.append, lambda: "main")
+        tools = JobTools(self.dataset, NoSource(), {Operation.TIMELINE: module}, self.told.append, lambda: "main")
         self.thread = threading.Thread(
             target=Work(wire.Assignment(**(first | job)), self.meter, tools).run, daemon=True
         )
@@ -117,9 +117,9 @@ def ids_in(payload: bytes) -> list[int]:
     return [json.loads(line)["id"] for line in gzip.decompress(payload).splitlines()]
 
 
-TWO = Fetched((record(9), record(8)), "1", expected=4)
-ONE = Fetched((record(7),), "2")
-LAST = Fetched((record(5),), "", found=("77",))
+TWO = FetchedPage((record(9), record(8)), "1", expected=4)
+ONE = FetchedPage((record(7),), "2")
+LAST = FetchedPage((record(5),), "", found=("77",))
 
 
 def test_pages_are_stored_told_and_waited_for_and_the_last_one_is_merged(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_whatever_is_raised_the_job_does_not_hang(tmp_path: Path, error: BaseExc
 def test_a_page_of_which_no_message_can_tell_fails_its_job_in_words(
     tmp_path: Path, found: tuple[str, ...], cursor: str
 ) -> None:
-    bench = Bench(tmp_path, Pages(Fetched((record(9),), cursor, found)))
+    bench = Bench(tmp_path, Pages(FetchedPage((record(9),), cursor, found)))
     end = bench.end()
     assert end.how == wire.FAILED
     assert "a page leads to" in end.words
@@ -233,7 +233,7 @@ def test_an_empty_grant_gives_the_job_back_with_what_it_spent(tmp_path: Path) ->
 
 @pytest.mark.parametrize("pages", [(), (TWO,)])
 def test_an_account_that_is_not_shown_any_more_keeps_what_was_got_and_says_why(
-    tmp_path: Path, pages: tuple[Fetched, ...]
+    tmp_path: Path, pages: tuple[FetchedPage, ...]
 ) -> None:
     bench = Bench(tmp_path, Pages(*pages, UnavailableError(Outcome.PROTECTED, "Not authorized.")))
     end = bench.end()
@@ -276,7 +276,7 @@ def test_a_lost_lease_stops_without_a_word(tmp_path: Path) -> None:
 
 
 def test_a_job_that_this_crawl_has_done_before_is_ended_by_its_receipt(tmp_path: Path) -> None:
-    first = Bench(tmp_path, Pages(Fetched((record(9), record(8)), "1"), Fetched((record(7),), "")))
+    first = Bench(tmp_path, Pages(FetchedPage((record(9), record(8)), "1"), FetchedPage((record(7),), "")))
     assert first.end().how == wire.DONE
     never = Pages(RuntimeError("the service was asked"))
     again = Bench(tmp_path, never, token="second:1", steps=4).end()
@@ -287,14 +287,14 @@ def test_a_job_that_this_crawl_has_done_before_is_ended_by_its_receipt(tmp_path:
 
 def test_a_job_is_done_anew_when_its_file_is_gone(tmp_path: Path) -> None:
     dataset = FileDataset(tmp_path)
-    assert Bench(tmp_path, Pages(Fetched((record(9),), "")), dataset).end().how == wire.DONE
+    assert Bench(tmp_path, Pages(FetchedPage((record(9),), "")), dataset).end().how == wire.DONE
     dataset.path(USER, RecordKind.TIMELINE).unlink()
-    again = Bench(tmp_path, Pages(Fetched((record(9), record(8)), "")), dataset, token="second:1")
+    again = Bench(tmp_path, Pages(FetchedPage((record(9), record(8)), "")), dataset, token="second:1")
     assert (again.end().records, again.stored()) == (2, [9, 8])
 
 
 def test_what_another_crawl_has_done_is_done_anew(tmp_path: Path) -> None:
     dataset = FileDataset(tmp_path)
     dataset.merge(USER, Operation.TIMELINE, [], posts([5]), replace(draft("old:1"), crawl="another"))
-    again = Bench(tmp_path, Pages(Fetched((record(9),), "")), dataset)
+    again = Bench(tmp_path, Pages(FetchedPage((record(9),), "")), dataset)
     assert again.end().records == 1, "its own page, fetched"

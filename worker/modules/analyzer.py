@@ -8,11 +8,11 @@ from typing import Any
 
 from protocol.errors import MalformedError
 from protocol.jobs import Outcome
-from storage.dataset import Dataset, NoListError, RecordKind, record_id
-from worker.documents import parse
-from worker.modules.module import Fetched
+from storage.dataset.interface import Dataset, NoListError, RecordKind, record_id
+from worker.client.errors import UnavailableError
+from worker.modules.module import FetchedPage
+from worker.sources.json_records import parse
 from worker.sources.source import Reader
-from worker.unavailable import UnavailableError
 
 Rule = Callable[[dict[str, Any]], bool]
 
@@ -23,7 +23,7 @@ class Analyzer:
     def __init__(self, dataset: Dataset, rule: Rule, at_once: int) -> None:
         self._dataset, self._rule, self._at_once = dataset, rule, at_once
 
-    def pages(self, user: str, cursor: str, reader: Reader, met: Iterable[str] = ()) -> Iterator[Fetched]:
+    def pages(self, user: str, cursor: str, reader: Reader, met: Iterable[str] = ()) -> Iterator[FetchedPage]:
         """Pages of profiles, in the order of the list."""
         if not (cursor.isascii() and cursor.isdigit()) and cursor:
             raise MalformedError(f"the cursor {cursor[:40]!r} is not a place in a list")
@@ -40,9 +40,9 @@ class Analyzer:
             place += len(asked)
             asked = list(islice(followers, self._at_once))
             if not asked:
-                yield Fetched(records, "", found, place)
+                yield FetchedPage(records, "", found, place)
                 return
-            yield Fetched(records, str(place), found)
+            yield FetchedPage(records, str(place), found)
 
     def found_before(self, user: str) -> Iterator[str]:
         """Those of the stored profiles that the rule selects, of accounts that are on the stored list."""

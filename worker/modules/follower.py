@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from worker.modules.module import Fetched
-from worker.modules.walking import walk
-from worker.patience import Patience
+from worker.client.attempt_counter import AttemptCounter
+from worker.modules.module import FetchedPage
+from worker.modules.pagination import walk
 from worker.sources.source import Reader
 
 
 class Follower:
     """`F`. Short and empty pages are not the end: the cursor says where that is."""
 
-    def __init__(self, patience: Patience) -> None:
+    def __init__(self, patience: AttemptCounter) -> None:
         self._patience = patience
 
-    def pages(self, user: str, cursor: str, reader: Reader, met: Iterable[str] = ()) -> Iterator[Fetched]:
+    def pages(self, user: str, cursor: str, reader: Reader, met: Iterable[str] = ()) -> Iterator[FetchedPage]:
         """Pages of ids. A list may lead in circles over many leases."""
         return walk(f"F {user}", cursor, lambda at: reader.followers(user, at), self._patience, met=met)
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from protocol.jobs import Outcome
-from storage.dataset import Record
+from storage.dataset.interface import Record
 from worker.sources.source import Reader
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class FetchedPage:
     """One page of a job. `cursor` is where the next one starts; a page without one is the last.
 
     `found` are the accounts that it leads to; `expected` is how many records there are in all, where that is known;
@@ -30,7 +30,7 @@ class Fetched:
 class Module(Protocol):
     """One operation on an account."""
 
-    def pages(self, user: str, cursor: str, reader: Reader, met: Iterable[str] = ()) -> Iterator[Fetched]:
+    def pages(self, user: str, cursor: str, reader: Reader, met: Iterable[str] = ()) -> Iterator[FetchedPage]:
         """The pages from `cursor` on, empty for the beginning; exactly one without a cursor, and none after it.
 
         The next page is asked for only when the one before is durable and committed. `met` are the cursors of the

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from storage.dataset import Dataset
-from worker.modules.module import Fetched
-from worker.modules.walking import walk
-from worker.patience import Patience
+from storage.dataset.interface import Dataset
+from worker.client.attempt_counter import AttemptCounter
+from worker.modules.module import FetchedPage
+from worker.modules.pagination import walk
 from worker.sources.source import Reader
 
 
@@ -16,10 +16,10 @@ class Update:
     """`U`. What was newest when it began is part of its cursor, `SINCE CURSOR`: it holds for all pages of the job,
     whatever is stored meanwhile. Where there is no timeline yet it brings all of it."""
 
-    def __init__(self, dataset: Dataset, patience: Patience) -> None:
+    def __init__(self, dataset: Dataset, patience: AttemptCounter) -> None:
         self._dataset, self._patience = dataset, patience
 
-    def pages(self, user: str, cursor: str, reader: Reader, met: Iterable[str] = ()) -> Iterator[Fetched]:
+    def pages(self, user: str, cursor: str, reader: Reader, met: Iterable[str] = ()) -> Iterator[FetchedPage]:
         """Pages of posts, newest first, down to the newest that was on file. Cursors only go down."""
         if cursor:
             since, _, start = cursor.partition(" ")

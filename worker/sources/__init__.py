@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from protocol.settings import Settings
+from protocol.settings.settings import Settings
 from worker.sources.source import Source
 from worker.sources.twitter import Twitter
 

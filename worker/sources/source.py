@@ -1,7 +1,7 @@
 """What a module may ask of a service, whatever the service is called.
 
 A source says whom its service counts (`callers`), and opens a reader for each lease. A reader's calls send requests:
-they raise what `worker.asking` raises, and UnavailableError for an account that will not be shown however often one
+they raise what `retrying_client` raises, and UnavailableError for an account that will not be shown however often one
 asks.
 """
 
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from protocol.messages import Caller
-from storage.dataset import Record
-from worker.budgets import HeardBudgets
-from worker.grants import Meter
+from storage.dataset.interface import Record
+from worker.client.allowance import RequestAllowance
+from worker.client.heard_budgets import HeardBudgets
 
 
 @dataclass(frozen=True, slots=True)
-class Got:
+class SourcePage:
     """A page as the service gave it. `next` is where the next one starts, empty after the last.
 
     `expected` is how many records there are in all, if the service says it.
@@ -40,10 +40,10 @@ class Profile:
 class Reader(Protocol):
     """The calls of one lease. Cursors are the service's words, empty for the beginning."""
 
-    def posts(self, user: str, cursor: str, since: str) -> Got:
+    def posts(self, user: str, cursor: str, since: str) -> SourcePage:
         """A page of posts, newest first; only those newer than the post `since`, if it is not empty."""
 
-    def followers(self, user: str, cursor: str) -> Got:
+    def followers(self, user: str, cursor: str) -> SourcePage:
         """A page of ids of followers, in the service's order."""
 
     def profiles(self, users: Sequence[str]) -> list[Profile]:
@@ -60,5 +60,5 @@ class Source(Protocol):
     def callers(self) -> list[Caller]:
         """Whom the service counts, for each operation."""
 
-    def reader(self, who: str, meter: Meter, told: Callable[[int], None]) -> Reader:
+    def reader(self, who: str, meter: RequestAllowance, told: Callable[[int], None]) -> Reader:
         """The calls of a lease that is to be counted for `who`. Raises ServiceError when that is nobody of ours."""

@@ -24,16 +24,23 @@ from protocol.errors import MalformedError, UsageError
 from protocol.jobs import Operation, Outcome
 from protocol.logs import fields
 from protocol.messages import Caller
-from protocol.settings import Settings
-from protocol.ways import Proxy, ways_of
-from storage.dataset import Record
-from worker.asking import Asking, Manners, Said, ServiceError, Telephone, TroubleError
-from worker.documents import line, parse
-from worker.grants import Meter
-from worker.http import Answer, Call, Http
-from worker.retry_after import service_time
-from worker.sources.source import Got, Profile
-from worker.unavailable import UnavailableError
+from protocol.settings.settings import Settings
+from protocol.transport.http_routes import Proxy, ways_of
+from storage.dataset.interface import Record
+from worker.client.allowance import RequestAllowance
+from worker.client.errors import UnavailableError
+from worker.client.http import Answer, Call, HttpClient
+from worker.client.retry_after import service_time
+from worker.client.retrying_client import (
+    ClientContext,
+    RateLimitHeaders,
+    RetryingClient,
+    RetryPolicy,
+    ServiceError,
+    TroubleError,
+)
+from worker.sources.json_records import line, parse
+from worker.sources.source import Profile, SourcePage
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +70,7 @@ _MOST_POSTS = 1 << 53
 """A service that counts more posts of an account is not believed."""
 
 
-class Cuts:
+class TruncatedPosts:
     """Posts that came cut although they were asked for whole: a service that knows no longer ones does so. They are
     kept as they came, and told of once."""
 
@@ -99,11 +106,11 @@ class Twitter:
     def __init__(self, settings: Settings) -> None:
         self._base = settings.base_url.rstrip("/").removesuffix(VERSION).rstrip("/") + VERSION + "/"
         self._headers = _credential_header(settings.bearer_token)
-        manners = Manners(settings.max_attempts, settings.timeout_factor_s, settings.toomany_sleep_s)
+        manners = RetryPolicy(settings.max_attempts, settings.timeout_factor_s, settings.toomany_sleep_s)
         ways = ways_of(settings.proxy, settings.ca_file)
-        self._telephone = Telephone(Http(user_agent(settings.contact), ways), manners)
+        self._telephone = ClientContext(HttpClient(user_agent(settings.contact), ways), manners)
         self.budgets = self._telephone.budgets
-        self._cuts = Cuts()
+        self._cuts = TruncatedPosts()
         addresses = list(dict.fromkeys(map(_local_address, settings.bind_ip)))
         self._counted = _counted(settings, ways.proxy(settings.base_url), addresses)
 
@@ -111,7 +118,7 @@ class Twitter:
         """One for each operation and whom the service counts."""
         return [Caller(operation.value, who, ENDPOINTS[operation]) for operation in Operation for who in self._counted]
 
-    def reader(self, who: str, meter: Meter, told: Callable[[int], None]) -> TwitterReader:
+    def reader(self, who: str, meter: RequestAllowance, told: Callable[[int], None]) -> TwitterReader:
         """The calls of a lease, from an address that the service counts as `who`."""
         addresses = self._counted.get(who)
         if addresses is None:
@@ -120,17 +127,17 @@ class Twitter:
         def address() -> str:
             return next(addresses)
 
-        asking = Asking(self._telephone, meter, who, address, said, told)
+        asking = RetryingClient(self._telephone, meter, who, address, said, told)
         return TwitterReader(asking, self._base, self._headers, self._cuts)
 
 
 class TwitterReader:
     """The calls of one lease."""
 
-    def __init__(self, asking: Asking, base: str, headers: dict[str, str], cuts: Cuts) -> None:
+    def __init__(self, asking: RetryingClient, base: str, headers: dict[str, str], cuts: TruncatedPosts) -> None:
         self._asking, self._base, self._headers, self._cuts = asking, base, headers, cuts
 
-    def posts(self, user: str, cursor: str, since: str) -> Got:
+    def posts(self, user: str, cursor: str, since: str) -> SourcePage:
         """Posts up to and with the id `cursor`, whole. Pages may be short: only an empty one is the end."""
         params = {"user_id": user, "count": str(POSTS_AT_ONCE), "tweet_mode": WHOLE}
         if cursor:
@@ -139,20 +146,20 @@ class TwitterReader:
             params["since_id"] = since
         posts = self._asking.ask(self._call(TIMELINE, params), _documents)
         if not posts:
-            return Got((), "")
+            return SourcePage((), "")
         self._cuts.look(user, [post for _, post in posts])
         records = tuple(record for record, _ in posts)
         _, newest = posts[0]
         # A service that does not go back any further must not lead us forward again.
         lowest = min(int(record.id) for record in records) - 1
         after = min(lowest, int(cursor)) if cursor else lowest
-        return Got(records, str(after), _statuses_count(newest))
+        return SourcePage(records, str(after), _statuses_count(newest))
 
-    def followers(self, user: str, cursor: str) -> Got:
+    def followers(self, user: str, cursor: str) -> SourcePage:
         """Ids of followers, newest first."""
         params = {"user_id": user, "count": str(FOLLOWERS_AT_ONCE), "cursor": cursor or "-1", "stringify_ids": "true"}
         ids, after = self._asking.ask(self._call(FOLLOWERS, params), _ids)
-        return Got(tuple(Record(one, one.encode()) for one in ids), "" if after == END else after)
+        return SourcePage(tuple(Record(one, one.encode()) for one in ids), "" if after == END else after)
 
     def profiles(self, users: Sequence[str]) -> list[Profile]:
         """Profiles of at most 100 accounts, each once. Those that were not asked for are nobody's followers."""
@@ -172,7 +179,7 @@ class TwitterReader:
 # What answers say.
 
 
-def said(answer: Answer) -> Said | None:
+def said(answer: Answer) -> RateLimitHeaders | None:
     """The budget in the headers of an answer. Less than nothing left is nothing left."""
     headers = answer.headers
     limit, reset = (_number(headers.get(f"x-rate-limit-{name}", "")) for name in ("limit", "reset"))
@@ -181,7 +188,7 @@ def said(answer: Answer) -> Said | None:
     if limit is None or remaining is None or reset is None:
         return None
     date = service_time(headers.get("Date", ""))
-    return Said(max(1, limit), remaining, reset, answer.at if date is None else date)
+    return RateLimitHeaders(max(1, limit), remaining, reset, answer.at if date is None else date)
 
 
 def _number(text: str) -> int | None:

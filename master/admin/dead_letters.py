@@ -1,0 +1,73 @@
+"""Dead letters: jobs that were given up, kept with all they had, and what a person may do with one.
+
+A letter that is requeued goes on from where it stood, with its tries forgotten. What followed it on its account went on
+without it when it was given up, and is not begun twice; but an analysis that ended since the follower list was missing
+comes again after the list. One that is dropped is kept aside, and counts as dealt with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import msgpack
+
+from master.audit.repair import lead_at_rest
+from master.frontier.plan import recall
+from master.frontier.traversal import Traversal, front_of
+from master.startup.open_crawl import OpenCrawl
+from protocol.errors import UsageError
+from protocol.jobs import Operation, Progress
+from storage.ledger.job_codec import pack_job, unpack_job
+from storage.ledger.ledger import OK, Transition
+
+AT_ONCE = 200
+"""Letters in one commit."""
+
+
+def requeued(traversal: Traversal, name: str, letter: bytes) -> Transition:
+    """The transition by which the letter `name`, "OP:account", becomes a job again."""
+    job = unpack_job(msgpack.unpackb(letter, raw=True)[0])
+    done = job.progress
+    fresh = Progress(done.steps, done.count, 0, 0, done.cursor, done.segments)
+    again = replace(job, chain=(), progress=fresh)
+    body = msgpack.packb([job.operation.value, job.user])
+    ahead: list[Any] = []
+    level = traversal.level(again)
+    if job.operation is Operation.FOLLOWER and Operation.ANALYSE in traversal.operations:
+        with_analysis = replace(again, chain=(Operation.ANALYSE,))
+        ahead, level = [job.user, pack_job(with_analysis)], traversal.level(with_analysis)
+    return ["Q", name, letter, front_of(job.operation), pack_job(again), level, ["job.requeued", body], *ahead]
+
+
+def dropped(name: str, letter: bytes) -> Transition:
+    """The transition by which it is put away for good."""
+    operation, _, user = name.partition(":")
+    return ["Q", name, letter, "", b"", "", ["job.dropped", msgpack.packb([operation, user])]]
+
+
+def is_name(name: str) -> bool:
+    """Whether a text may name a letter."""
+    operation, _, user = name.partition(":")
+    return operation in {one.value for one in Operation} and bool(user)
+
+
+def settle_at_rest(opened: OpenCrawl, names: Iterable[str], *, drop: bool) -> int:
+    """Requeue or drop letters of a crawl that nobody leads; how many there were. Raises LedgerError when somebody
+    does, UsageError for a letter that is not there."""
+    ledger = opened.ledger
+    plan = recall(ledger.remembered())
+    letters: list[Transition] = []
+    for name in names:
+        letter = ledger.letter(name)
+        if letter is None or plan is None:
+            raise UsageError(f"there is no dead letter {name[:80]!r}; `tmatic-master dead` lists them")
+        letters.append(dropped(name, letter) if drop else requeued(plan.traversal, name, letter))
+    if not letters:
+        return 0
+    settled = 0
+    with lead_at_rest(opened, "letters") as commit:
+        for first in range(0, len(letters), AT_ONCE):
+            settled += commit(letters[first : first + AT_ONCE]).statuses.count(OK)
+    return settled

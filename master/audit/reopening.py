@@ -1,0 +1,56 @@
+"""Jobs that are open in a crawl that ended: no master saw that they wait. They are brought back to where one looks.
+
+In a walk by levels a master looks into the queue of a level while the level counts accounts that are still to come. A
+level that counts too few is over too early, and what waits there is forgotten; one that counts too many is never over.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+
+from master.audit.repair import WHO, Commit, lead_at_rest
+from master.frontier.live_jobs import open_jobs
+from master.frontier.plan import recall
+from master.frontier.traversal import COLLECTED, Traversal
+from master.startup.open_crawl import OpenCrawl
+from protocol.jobs import Job
+from protocol.logs import fields
+from storage.ledger.job_codec import unpack_job
+from storage.ledger.ledger import Ledger
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 200
+"""Jobs in one commit."""
+
+
+def reopen(opened: OpenCrawl) -> int:
+    """Bring back the open jobs of a crawl that ended; how many there are. What is in somebody's hands or rests is seen
+    by the master that leads next. Raises LedgerError, also when a master leads."""
+    ledger = opened.ledger
+    plan = recall(ledger.remembered())
+    if plan is None:
+        return 0
+    walk = plan.traversal
+    with lead_at_rest(opened, WHO) as commit:  # which also says that the crawl has not ended
+        jobs, wanted = _open(ledger, walk)
+        counted = commit([]).levels
+        commit([["Z", "levels", str(level), wanted[level] - counted.get(level, 0)] for level in {*wanted, *counted}])
+        for name in sorted({*ledger.queue_names()} - {COLLECTED, *walk.queues(wanted)}):
+            while given := _given(commit, name, AT_ONCE):
+                commit([["B", token, walk.queue(job), b"", "repair"] for token, job in given])
+    log.info("brought back what was open in a crawl that ended", extra=fields(jobs=jobs))
+    return jobs
+
+
+def _open(ledger: Ledger, walk: Traversal) -> tuple[int, Counter[int]]:
+    """How many jobs are open, and how many accounts each level must count."""
+    levels = Counter(walk.level(job) for job in open_jobs(ledger))
+    return levels.total(), Counter({int(level): jobs for level, jobs in levels.items() if level})
+
+
+def _given(commit: Commit, queue: str, most: int) -> list[tuple[str, Job]]:
+    """Take jobs from a queue, with the token of each."""
+    flat = commit([["L", [queue], most, WHO, "", 0, False]]).statuses[0]
+    return [(flat[i].decode(), unpack_job(flat[i + 1])) for i in range(0, len(flat), 2)]

@@ -1,0 +1,181 @@
+"""Repairing a crawl that rests: what the audit found nowhere gets a job again, and what differs is made to agree.
+
+What a ledger that was rolled back forgot needs no repair: its jobs wait there still, workers find the receipt that this
+crawl left for them, and end them without a request; the accounts that the stored profiles lead to come back with that.
+Here is what is left: an account that is known and has neither job nor dead letter nor receipt for an operation, a file
+that is damaged, a job that is live twice, a count that something else than a commit has changed, a log with a gap.
+
+Every step leaves a crawl that can be audited and repaired again, so that it may be killed between any two: files go
+aside before their jobs are given, counts are set right by what is there, in one commit with the jobs that they count.
+The same commit announces the records that are done and stay so, since what is done again is announced again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, astuple, dataclass
+from itertools import islice
+
+import msgpack
+
+from master.audit.audit import Audit
+from master.frontier.live_jobs import Key, worth
+from master.frontier.plan import Plan, recall
+from master.frontier.traversal import COLLECTED
+from master.leadership.election import Act, Election
+from master.startup.open_crawl import OpenCrawl
+from protocol.errors import LedgerError
+from protocol.jobs import Job, Operation
+from protocol.logs import fields
+from storage.ledger.job_codec import pack_job, unpack_job
+from storage.ledger.ledger import Lead, Ledger, Reply, Transition
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 0.1
+CHUNK = 1000
+TURNED_AT_ONCE = 200
+"""Jobs of a queue that are gone through in one commit."""
+WHO = "audit --repair"
+FAMILY = "repaired"
+"""The set of what has got a job in a repair."""
+COUNT_WORDS = "jobs may be done again, and the records of those that are done were counted"
+GAP_WORDS = "the log had a gap, or had lost its end"
+
+
+Commit = Callable[[list[Transition]], Reply]
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """What was done: jobs given again, files set aside for them, second copies of jobs dropped, counts set right, and
+    entries of the log let go since one behind them is missing."""
+
+    jobs: int = 0
+    files: int = 0
+    twins: int = 0
+    counts: int = 0
+    entries: int = 0
+
+    def __bool__(self) -> bool:
+        return any(astuple(self))
+
+
+def repair(opened: OpenCrawl, found: Audit) -> Repaired:
+    """Mend what an audit of this crawl found just now; what was done. Raises LedgerError, also when a master leads, and
+    DatasetError."""
+    ledger = opened.ledger
+    plan = recall(ledger.remembered())
+    if plan is None or not (found.missing or found.damaged or found.twins or found.corrections or found.log_gap):
+        return Repaired()
+    files = jobs = 0
+    with lead_at_rest(opened, WHO) as commit:
+        for record in found.damaged:
+            files += opened.dataset.set_aside(record) is not None
+        twins = _drop_twins(ledger, commit, Counter(found.twins), dict(found.spared))
+        _empty(ledger, commit)  # what a repair that was killed left
+        told: Transition = ["M", ["master.repaired", msgpack.packb([COUNT_WORDS, found.included])]]
+        rest, first = iter(found.missing), [*found.corrections, told]
+        while (chunk := list(islice(rest, CHUNK))) or len(first) > 1:
+            jobs += int(commit([*first, _jobs(plan, chunk)]).statuses[-1])
+            first = []
+        _empty(ledger, commit)
+        if found.log_gap:
+            commit([["G", found.log_gap, ["master.repaired", msgpack.packb([GAP_WORDS])]]])
+    done = Repaired(jobs, files, twins, len(found.corrections), found.log_gap)
+    log.info("repaired what the audit found", extra=fields(**asdict(done)))
+    return done
+
+
+def _drop_twins(ledger: Ledger, commit: Commit, too_often: Counter[Key], spared: dict[Key, Job]) -> int:
+    """Drop jobs that are live so often too often; how many. The first copy that is worth as much as the one to be
+    spared stays. Queues are gone through once, and keep their order."""
+    dropped = 0
+
+    def twin(job: Job) -> bool:
+        nonlocal dropped
+        key = (job.operation, job.user)
+        if key in spared and worth(job) >= worth(spared[key]):
+            del spared[key]
+            return False
+        too_often[key] -= 1
+        dropped += too_often[key] >= 0
+        return too_often[key] >= 0
+
+    if not too_often:
+        return 0
+    for queue in ledger.queue_names():
+        left = 0 if queue == COLLECTED else ledger.length(queue)
+        while left > 0:
+            flat = commit([["L", [queue], min(left, TURNED_AT_ONCE), WHO, "", 0, False]]).statuses[0]
+            tokens, jobs = (token.decode() for token in flat[::2]), map(unpack_job, flat[1::2])
+            commit(
+                [
+                    ["V", token] if twin(job) else ["B", token, queue, b"", "repair", True]
+                    for token, job in zip(tokens, jobs, strict=True)
+                ]
+            )
+            left -= len(flat) // 2
+    commit([["V", lease.token] for lease in ledger.held().values() if twin(lease.job)])
+    return dropped
+
+
+def _empty(ledger: Ledger, commit: Commit) -> None:
+    """The set of what has got a job in this repair has served."""
+    for bucket in range(0, ledger.sizes().get(FAMILY, (0, 0))[1], CHUNK):
+        commit([["E", FAMILY, bucket, CHUNK]])
+
+
+@contextlib.contextmanager
+def lead_at_rest(opened: OpenCrawl, name: str) -> Iterator[Commit]:
+    """Lead a crawl that nobody leads, for as long as a tool needs; yields its way to commit. Raises LedgerError when
+    a master leads."""
+    ledger, lead = opened.ledger, _take(opened, name)
+    beat = lead.beat
+
+    def commit(batch: list[Transition]) -> Reply:
+        nonlocal beat
+        reply = ledger.commit(lead.incarnation, beat, batch, [])
+        beat += 1
+        return reply
+
+    try:
+        yield commit
+    finally:
+        ledger.release(lead.incarnation, beat)
+
+
+def _take(opened: OpenCrawl, name: str) -> Lead:
+    """Take the lead of a crawl that rests, as a master would."""
+    ledger, election = opened.ledger, Election()
+    while True:
+        asked = time.monotonic()
+        seen = ledger.observe()
+        now = time.monotonic()
+        act = election.read(now, seen, now - asked)
+        if act is Act.TAKE:
+            incarnation = secrets.token_hex(8)
+            witness = opened.dataset.highest_epoch()
+            lead = ledger.take(incarnation, seen, witness=witness, ledger_id=seen.ledger_id, name=name)
+            opened.dataset.witness_epoch(lead.epoch)
+            return lead
+        if act is Act.COMPLAIN:
+            raise LedgerError(f"master {seen.name} leads this crawl: stop it first")
+        time.sleep(LOOK_S)
+
+
+def _jobs(plan: Plan, chunk: list[tuple[Operation, str]]) -> Transition:
+    """The transition that makes jobs for these. How far an account is from a target is not known any more: where that
+    counts, it is taken for one at the edge, so that the crawl does not go beyond its depth."""
+    walk = plan.traversal
+    depth = max(0, plan.depth - 1) if walk.levelled else 0
+    flat: list[str | bytes] = []
+    for operation, account in chunk:
+        job = Job(operation, account, depth)
+        flat += (f"{operation.value}:{account}", walk.queue(job), pack_job(job), walk.level(job))
+    return ["I", FAMILY, False, flat]

@@ -1,0 +1,168 @@
+"""Which waiting jobs go to which worker, and with how many requests. No clock, no I/O.
+
+Rules it keeps:
+  * A worker never gets more than it has room for, nor a job whose budget cannot pay for one request.
+  * Every operation that has both work and budget gets its turn, so that no budget idles behind another's queue.
+  * A service that fails for everybody is asked by one job at a time (`master.dispatch.circuit_breaker`).
+  * Work is spread over the workers that have room, so that no caller idles behind another's.
+  * After a takeover nothing is granted from a budget until all who call on it were heard, for a while: what they were
+    told by the service is more than the new leader knows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from master.dispatch.budgets import UNMETERED, Budgets
+from master.dispatch.circuit_breaker import CircuitBreakers
+from master.dispatch.leases import Lease, Worker, WorkerTable
+from master.frontier.traversal import Traversal
+from protocol.jobs import Operation
+from storage.ledger.ledger import Reply, Transition
+
+GRANT = 4
+"""Requests that a job may have in hand: a page with its retries."""
+GRANT_UNMETERED = 16
+IDLE_S = 0.05
+"""How long to leave it when nothing could be handed out and nothing stirs: a look at a thousand workers costs 6 ms."""
+
+
+@dataclass(slots=True)
+class AssignmentRequest:
+    """Jobs wanted for a worker: the transition that takes them, and what was granted for each."""
+
+    transition: Transition
+    peer: bytes
+    worker: str
+    budget: str
+    granted: int
+    wanted: int
+
+
+class Assigner:
+    """Turns room, waiting jobs and budgets into wishes, and the ledger's answers back into grants."""
+
+    def __init__(self, budgets: Budgets, traversal: Traversal, outages: CircuitBreakers) -> None:
+        self._budgets, self._outages = budgets, outages
+        self._traversal = traversal
+        self._turn = 0
+        self._promised = Counter[bytes]()
+        self._idle_until = float("-inf")
+        self._silent: dict[str, set[bytes]] = {}
+        self._word_until = float("-inf")
+
+    def await_word(self, until: float, roster: WorkerTable) -> None:
+        """Until then, leave the budgets alone on which workers call that are still to be heard."""
+        self._word_until = until
+        for peer, worker in roster.workers.items():
+            for keys in worker.budgets.values():
+                for key in keys:
+                    self._silent.setdefault(key, set()).add(peer)
+
+    def has_word(self, peer: bytes) -> None:
+        """This worker was heard."""
+        if self._silent:
+            self.stir()
+            for peers in self._silent.values():
+                peers.discard(peer)
+            self._silent = {key: peers for key, peers in self._silent.items() if peers}
+
+    def wishes(
+        self, now: float, roster: WorkerTable, reply: Reply, most: int, transitions: int, intake: bool
+    ) -> list[AssignmentRequest]:
+        """At most `most` jobs in so many transitions, over all workers. `intake`: targets are still being read."""
+        if most <= 0 or now < self._idle_until:
+            return []
+        wishes = self._wishes(now, roster, reply, most, transitions, intake)
+        self._idle_until = now if wishes else now + IDLE_S
+        return wishes
+
+    def stir(self) -> None:
+        """Something came that may be work, room or budget: look again at once."""
+        self._idle_until = float("-inf")
+
+    def _wishes(
+        self, now: float, roster: WorkerTable, reply: Reply, most: int, transitions: int, intake: bool
+    ) -> list[AssignmentRequest]:
+        levels = dict(reply.levels)
+        if intake:
+            levels[0] = levels.get(0, 0) + 1  # a target that is not read yet belongs to the first level
+        sources = {operation: self._traversal.sources(operation, levels) for operation in Operation}
+        waiting = {op: sum(reply.lengths.get(queue, 0) for queue in queues) for op, queues in sources.items()}
+        if not any(waiting.values()):
+            return []
+        promised = self._promised
+        workers = [worker for worker in roster.workers.values() if worker.free > promised[worker.peer]]
+        if not workers:
+            return []
+        self._turn = (self._turn + 1) % len(workers)
+        workers = workers[self._turn :] + workers[: self._turn]
+        wishes: list[AssignmentRequest] = []
+        for last in (False, True):
+            for left, worker in zip(range(len(workers), 0, -1), workers, strict=True):
+                made = self._for_worker(
+                    now, worker, worker.free - promised[worker.peer], sources, waiting, most, 1 if last else left
+                )
+                for wish in made:
+                    promised[worker.peer] += wish.wanted
+                    most -= wish.wanted
+                wishes += made
+                if most <= 0 or len(wishes) + len(Operation) > transitions:
+                    return wishes
+        return wishes
+
+    def _for_worker(
+        self,
+        now: float,
+        worker: Worker,
+        free: int,
+        sources: Mapping[Operation, list[str]],
+        waiting: dict[Operation, int],
+        most: int,
+        sharers: int,
+    ) -> list[AssignmentRequest]:
+        operations = [operation for operation in worker.budgets if waiting[operation] > 0]
+        if not operations or free <= 0:
+            return []
+        worker.rotation = (worker.rotation + 1) % len(operations)
+        operations = operations[worker.rotation :] + operations[: worker.rotation]
+        wishes = []
+        for left, operation in zip(range(len(operations), 0, -1), operations, strict=True):
+            keys = worker.budgets[operation]
+            available, key = max(((self._available(now, key), key) for key in keys), default=(0, ""))
+            share = min(-(-free // left), -(-waiting[operation] // sharers), available, most)
+            if share <= 0:
+                continue
+            most_each = GRANT_UNMETERED if available >= UNMETERED // 2 else GRANT
+            granted = max(1, min(most_each, available // share))
+            transition: Transition = ["L", sources[operation], share, worker.name, key, granted]
+            self._budgets.grant(key, share * granted)
+            self._outages.tried(now, key)
+            wishes.append(AssignmentRequest(transition, worker.peer, worker.name, key, granted, share))
+            waiting[operation] -= share
+            free -= share
+            most -= share
+        return wishes
+
+    def _available(self, now: float, key: str) -> int:
+        if self._silent and key in self._silent and now < self._word_until:
+            return 0
+        room = self._outages.room(now, key)
+        return self._budgets.available(key, now) if room is None else min(room, self._budgets.available(key, now))
+
+    def leased(self, wish: AssignmentRequest, jobs: int) -> None:
+        """The ledger gave so many: what was granted for the others comes back."""
+        self._promised[wish.peer] -= wish.wanted
+        if not self._promised[wish.peer]:
+            del self._promised[wish.peer]
+        self._budgets.settle(wish.budget, (wish.wanted - jobs) * wish.granted)
+
+    def top_up(self, now: float, hand: Lease) -> int:
+        """Requests to grant with the next verdict, so that the job can go on."""
+        available = self._budgets.available(hand.budget, now)
+        most = GRANT_UNMETERED if available >= UNMETERED // 2 else GRANT
+        more = max(0, min(most - (hand.granted - hand.spent), available))
+        self._budgets.grant(hand.budget, more)
+        return more

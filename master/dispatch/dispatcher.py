@@ -1,0 +1,400 @@
+"""Dispatch: the leader's decisions. Messages and ticks go in; a batch for the ledger and messages to send come out.
+
+No socket, no clock, no Redis in here: `now` is the caller's monotonic time in seconds. The loop around it
+
+    receive(now, peer, message)     for each frame that waits
+    tick(now)
+    batch = next_batch(now)         when no commit is under way, or one and this is `full`; committed by the ledger
+    committed(now, reply)           the answer to the first that is under way
+    outbox                          messages to send, emptied by the loop
+    events                          what was announced, to publish, emptied by the loop
+
+Rules it keeps:
+  * Nothing is answered or announced before it is committed: verdicts, jobs and grants leave only in `committed`.
+  * What is in memory is what the ledger said last, and can be rebuilt from it; where the two differ the ledger
+    is right, and `InconsistentError` ends this object: the lead is taken again.
+  * A lease is judged by its token, never by the connection over which it is spoken of.
+  * After a commit whose fate is unknown this object is thrown away, and another is made from the ledger.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from master.dispatch.assignment import Assigner, AssignmentRequest
+from master.dispatch.budgets import Budgets
+from master.dispatch.circuit_breaker import CircuitBreakers
+from master.dispatch.leases import Lease, WorkerTable, assignment
+from master.dispatch.registration import Registration
+from master.dispatch.retries import RetryBackoff
+from master.dispatch.snapshot import InconsistentError, Snapshot
+from master.dispatch.transitions import Pending, Transitions
+from master.events.announcements import announcements
+from master.events.subscribers import Readers
+from master.frontier.traversal import COLLECTED, Traversal, front_of
+from master.leadership.standby import STRANGER
+from master.policy import CrawlPolicy
+from protocol import messages as wire
+from protocol.events import Announcement
+from storage.ledger.job_codec import unpack_job
+from storage.ledger.ledger import AGAIN, GAP, MAX_DISCOVERIES, MAX_TRANSITIONS, OK, STALE, Lead, Reply, Transition
+
+MAX_LEASES = 512
+"""Jobs handed out in one commit."""
+RESERVED = 64
+"""Transitions of a batch that are kept for handing out, so that a flood of results does not idle the workers."""
+ORPHANS_S = 1.0
+"""How often orphans are looked for: thousands of leases are gone through."""
+MOST_PENDING = 20_000
+"""Transitions that wait before words on leases that are over are not taken any more."""
+
+
+class Dispatch:
+    """One leadership: from taking the lead to losing it."""
+
+    def __init__(
+        self, lead: Lead, traversal: Traversal, terms: CrawlPolicy, loaded: Snapshot, now: float, chance: random.Random
+    ) -> None:
+        self.lead, self.traversal, self.terms = lead, traversal, terms
+        self.roster, self.budgets, self.readers = WorkerTable(), Budgets(), Readers(loaded.readers)
+        self.outbox: list[tuple[bytes, wire.Message]] = []
+        self.events: list[Announcement] = []
+        self.reply, self.tip = loaded.reply, loaded.tip
+        self.intake: Iterator[Transition] | None = None
+        self.draining = False
+        self.counted: dict[str, int] = {}
+        self.filled_by = MAX_TRANSITIONS - RESERVED
+        self._pending: deque[Pending] = deque()
+        self._flying: deque[list[Pending]] = deque()
+        self._confirmed = False
+        self._committed_at = now
+        self._grace_until = now + terms.grace
+        self.outages = CircuitBreakers()
+        self._assigner = Assigner(self.budgets, traversal, self.outages)
+        self._transitions = Transitions(traversal, terms)
+        self._admission = Registration(
+            lead, terms, self.roster, self.budgets, self._send, self._dispose, self._spent, self._count
+        )
+        self._resting = RetryBackoff(terms, chance)
+        for name, job in sorted(loaded.retry.items()):
+            self._resting.rest(now, name, job)
+        for token, lease in loaded.held.items():
+            self.roster.hands[token] = Lease(token, lease.job, lease.worker, lease.budget, lease.granted, moved_at=now)
+            self.budgets.grant(lease.budget, lease.granted)
+
+    # What comes in.
+
+    def receive(self, now: float, peer: bytes, message: wire.Message) -> None:
+        """One message from a worker. What is not a worker's to say is counted and dropped."""
+        worker = self.roster.workers.get(peer)
+        if worker is not None:
+            worker.heard_at = now
+            self._assigner.has_word(peer)
+            self._admission.answered(worker)
+        match message:
+            case wire.Hello():
+                self._assigner.stir()
+                self._admission.hello(now, peer, message)
+            case wire.ProgressMade():
+                self._heard(now, peer, message.budgets, message.steps)
+                for step in message.steps:
+                    self._step(now, peer, step)
+            case wire.Result():
+                self._assigner.stir()
+                self._heard(now, peer, message.budgets, message.ends)
+                for end in message.ends:
+                    self._end(now, peer, end)
+            case wire.Heartbeat() if worker is not None and worker.run == message.run:
+                self.budgets.report(self.terms.service, now, message.budgets, peer)
+                worker.room = message.room
+                self._admission.listed(now, worker, message.held)
+                self._admission.resend(now, worker, {item.token for item in message.held})
+                self.outbox.append((peer, wire.Committed(self.lead.epoch, [])))
+            case wire.Bye() if worker is not None and worker.run == message.run:
+                self._dispose(self.roster.leave(worker), "bye")
+            case wire.Passed():
+                if message.ledger == self.lead.ledger_id and (told := self.readers.heard(now, message)) is not None:
+                    self.also(told)
+                return
+            case wire.Heartbeat() | wire.Bye():
+                pass
+            case _:
+                self._count(f"unexpected {wire.TYPES[type(message)].decode()}")
+        if worker is None and not isinstance(message, (wire.Hello, wire.Bye)):
+            self._send(peer, STRANGER)
+
+    def also(self, transition: Transition, *, peer: bytes | None = None, hand: Lease | None = None) -> None:
+        """One more transition, which is no result: what tools and readers ask for, and questions about leases that are
+        over, or steps that are not the next. A flood of these is dropped: whoever means it says it again."""
+        if len(self._pending) < MOST_PENDING:
+            self._pending.append(Pending(transition, peer=peer, hand=hand))
+        else:
+            self._count("words dropped")
+
+    def unreachable(self, now: float, peer: bytes) -> None:
+        """A message could not be sent: nobody is connected under that routing id any more."""
+        if (worker := self.roster.workers.get(peer)) is not None and worker.name in self.roster.newcomers:
+            self._admission.replace(now, worker.name)
+
+    def cut(self, peer: bytes) -> None:
+        """This worker does not take part any more."""
+        if (worker := self.roster.workers.get(peer)) is not None:
+            self._dispose(self.roster.leave(worker), "lapsed")
+
+    def tick(self, now: float) -> None:
+        """Let time pass: silent workers, orphans after the grace period, resting jobs that are due."""
+        for worker in [w for w in self.roster.workers.values() if now - w.heard_at > self.terms.worker_timeout]:
+            self._count("workers lost")
+            self.cut(worker.peer)
+        self.budgets.none_but(self.roster.workers, now)
+        if now >= self._grace_until:
+            self._grace_until = now + ORPHANS_S
+            self._dispose([hand for hand in self.roster.orphans() if not hand.ended], "orphaned")
+        for name in [n for n, c in self.roster.newcomers.items() if now - c.asked_at > self.terms.name_timeout]:
+            self._admission.replace(now, name)
+        self._pending += [Pending(["W", name, front_of(operation)]) for name, operation in self._resting.awake(now)]
+
+    def drain(self) -> None:
+        """Hand out nothing more; workers finish what they hold."""
+        self.draining = self._admission.draining = True
+        self.outbox += [(peer, wire.Drain(self.lead.epoch)) for peer in self.roster.workers]
+
+    def expect(self, now: float, workers: Sequence[tuple[bytes, wire.Hello]]) -> None:
+        """Welcome workers that are known from before this leadership. None gets a job until it has said how it stands,
+        and until all that call on the same budget have, for a while: what the service told them is news to this one."""
+        for peer, hello in workers:
+            self._admission.hello(now, peer, hello)
+        self._assigner.await_word(now + 2 * self.terms.heartbeat, self.roster)
+
+    def inherit(self, budgets: Budgets, before: Dispatch | None) -> None:
+        """Know what is known of the budgets. `before` is the leadership before this one, if it was this process' own:
+        what was granted under its leases that are held no more counts as spent."""
+        vanished = Counter[str]() if before is None else before.roster.unspent_beyond(self.roster)
+        if before is not None:
+            self.counted = before.counted
+            if before.draining:
+                self.drain()
+        self.budgets.inherit(budgets, vanished)
+
+    @property
+    def queues(self) -> list[str]:
+        """The queues whose lengths each commit tells."""
+        return self.traversal.queues(self.reply.levels)
+
+    @property
+    def full(self) -> bool:
+        """Whether the next commit is full already, and need not wait for the answer to the one that is under way. Never
+        while targets are read: the ledger's thread reads ahead then."""
+        return len(self._pending) >= self.filled_by and self.intake is None
+
+    @property
+    def eager(self) -> bool:
+        """Whether something waits for the next commit that needs no further message."""
+        return bool(self._pending) or self.intake is not None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left to do, and a commit after the last change has confirmed it: the ledger may have been
+        rolled back meanwhile, and then that commit is refused."""
+        return self._confirmed and self._over_by_memory()
+
+    def _over_by_memory(self) -> bool:
+        if self._pending or any(self._flying) or self.roster.hands:
+            return False
+        if self.draining:
+            return True
+        waiting = any(length for queue, length in self.reply.lengths.items() if queue != COLLECTED)
+        unleveled = any(accounts > 0 for accounts in self.reply.levels.values())
+        return not (self.intake or waiting or unleveled or self.reply.held or self.reply.retry)
+
+    # What goes out.
+
+    def next_batch(self, now: float) -> list[Transition] | None:
+        """The next commit: what waits, then what is to be handed out. None when there is nothing and no beat is due."""
+        assert len(self._flying) < 2, "one commit is under way, and at most one is put behind it"
+        batch: list[Pending] = []
+        weight = 0
+        while self._pending and len(batch) < MAX_TRANSITIONS - RESERVED:
+            if batch and weight + self._pending[0].weight > MAX_DISCOVERIES:
+                break
+            pending = self._pending.popleft()
+            weight += pending.weight
+            batch.append(pending)
+        if self.intake is not None and weight < MAX_DISCOVERIES // 2:
+            transition = next(self.intake, None)
+            if transition is None:
+                self.intake = None
+            elif transition:  # an empty one is still being read
+                batch.append(Pending(transition))
+        if not self.draining:
+            room = MAX_TRANSITIONS - len(batch)
+            wishes = self._assigner.wishes(now, self.roster, self.reply, MAX_LEASES, room, self.intake is not None)
+            batch += [Pending(wish.transition, wish=wish) for wish in wishes]
+        due = now - self._committed_at >= self.terms.beat or (not self._confirmed and self._over_by_memory())
+        if not batch and not due:
+            return None
+        self._flying.append(batch)
+        return [pending.transition for pending in batch]
+
+    def committed(self, now: float, reply: Reply) -> None:
+        """The ledger has the batch: take over what it says, and tell those whom it concerns."""
+        batch = self._flying.popleft()
+        self.reply, self._committed_at = reply, now
+        self._confirmed = not batch
+        self.events += announcements(batch, reply.announced)
+        if batch:
+            self._assigner.stir()
+        verdicts: dict[bytes, list[wire.Verdict]] = {}
+        for pending, status in zip(batch, reply.statuses, strict=True):
+            if pending.wish is not None:
+                self._leased(now, pending.wish, status)
+            elif pending.transition[0] in "PDXBRK":
+                self._settled(now, pending, status, verdicts)
+        self.outbox += [(peer, wire.Committed(self.lead.epoch, items)) for peer, items in verdicts.items()]
+
+    # The handlers, one a message.
+
+    def _heard(
+        self, now: float, peer: bytes, budgets: list[wire.BudgetReport], said: Sequence[wire.Step | wire.End]
+    ) -> None:
+        """Budgets are believed of who is known, or speaks of a lease that is held."""
+        if peer in self.roster.workers or any(one.token in self.roster.hands for one in said):
+            self.budgets.report(self.terms.service, now, budgets, peer)
+
+    def _step(self, now: float, peer: bytes, step: wire.Step) -> None:
+        hand = self.roster.hands.get(step.token)
+        if hand is not None and (hand.stepping or hand.ended):
+            self._count("steps said twice")
+            return
+        if hand is None or step.step != hand.job.progress.steps + 1:
+            self.also(["X", step.token, step.step, None], peer=peer, hand=hand)
+            return
+        self._spent(hand, step.spent)
+        hand.stepping += 1
+        self._pending += self._transitions.page(peer, hand, step, self._assigner.top_up(now, hand))
+
+    def _end(self, now: float, peer: bytes, end: wire.End) -> None:
+        hand = self.roster.hands.get(end.token)
+        if hand is None:
+            self.also(["X", end.token, end.step, None], peer=peer)
+            return
+        if hand.ended or (hand.stepping and end.how in (wire.FAILED, wire.LOST)):
+            self._count("ends said twice or too early")  # it is said again if it is meant
+            return
+        self._spent(hand, end.spent)
+        hand.ended = True
+        match end.how:
+            case wire.DONE:
+                self._pending += self._transitions.done(peer, hand, end)
+            case wire.LIMITED:
+                self._pending.append(self._transitions.back(peer, hand, "parked"))
+            case wire.LOST:
+                after = hand.job.lapsed().restarted()
+                self._pending.append(self._transitions.failed(peer, hand, after, end.words))
+            case _:
+                if self.outages.spares(hand.budget):
+                    self._pending.append(self._transitions.back(peer, hand, "outage"))
+                else:
+                    self._pending.append(self._transitions.failed(peer, hand, hand.job.failed(), end.words))
+                self.outages.failed(now, hand.budget, hand.job.user, end.words)
+
+    def _dispose(self, hands: list[Lease], reason: str) -> None:
+        """Leases that nobody works on go back to the front of their queues."""
+        for hand in hands:
+            if not hand.ended:
+                hand.ended = True
+                lapsed = reason == "lapsed"
+                transitions = self._transitions
+                self._pending.append(transitions.lapsed(hand) if lapsed else transitions.back(None, hand, reason))
+
+    # What the ledger answered.
+
+    def _leased(self, now: float, wish: AssignmentRequest, flat: list[Any]) -> None:
+        worker = self.roster.workers.get(wish.peer)
+        jobs = []
+        for i in range(0, len(flat), 2):
+            token, job = flat[i].decode(), unpack_job(flat[i + 1])
+            granted = wish.granted
+            if worker is None:  # it left while the commit was under way, and never got the job nor its grant
+                self.budgets.settle(wish.budget, granted)
+                granted = 0
+            hand = Lease(token, job, wish.worker, wish.budget, granted, sent_at=now, moved_at=now)
+            self.roster.hands[token] = hand
+            if worker is None:
+                self._dispose([hand], "bye")
+                continue
+            self.roster.give(hand, worker)
+            jobs.append(assignment(hand))
+        self._assigner.leased(wish, len(flat) // 2)
+        if jobs:
+            self._send(wish.peer, wire.JobGiven(self.lead.epoch, jobs))
+
+    def _settled(self, now: float, pending: Pending, status: int, verdicts: dict[bytes, list[wire.Verdict]]) -> None:
+        kind, token, hand = pending.transition[0], pending.transition[1], pending.hand
+        granted = 0
+        if hand is not None and kind == "P":
+            hand.stepping -= 1
+        if hand is None:
+            if status != STALE:
+                raise InconsistentError(f"the ledger holds the lease {token}, its leader does not know it")
+        elif status == OK and kind == "P":
+            assert pending.after is not None
+            hand.job, hand.moved_at = pending.after, now
+            hand.granted += pending.topped_up
+            granted = hand.granted
+            self.outages.succeeded(hand.budget)
+        elif status == OK and kind in "DBRK":
+            if kind == "D":
+                self.outages.succeeded(hand.budget)
+            self._over(now, pending, hand)
+        elif status == AGAIN and kind != "D":
+            granted = hand.granted
+            self._ungrant(hand, pending)
+        elif status in (GAP, AGAIN):
+            self._ungrant(hand, pending)
+            hand.ended = True
+            self._pending.append(self._transitions.back(None, hand, "gap"))
+            if pending.peer is not None:
+                self.outbox.append((pending.peer, wire.Revoke(self.lead.epoch, [token], "a step is missing")))
+            return
+        elif status == OK:  # part of the discoveries of a step
+            return
+        else:
+            self._ungrant(hand, pending)
+            if token in self.roster.hands:
+                raise InconsistentError(f"the ledger does not hold the lease {token}, its leader does")
+        if pending.peer is not None:
+            step = pending.transition[2] if kind in "PDX" else 0
+            accepted = wire.STALE if status == STALE else wire.ACCEPTED
+            verdicts.setdefault(pending.peer, []).append(wire.Verdict(token, step, accepted, granted))
+
+    def _over(self, now: float, pending: Pending, hand: Lease) -> None:
+        self.roster.drop(hand.token)
+        unspent = hand.granted - hand.spent
+        if pending.peer is None:
+            self.budgets.forfeit(hand.budget, unspent, now)
+        else:
+            self.budgets.settle(hand.budget, unspent)
+        if pending.transition[0] == "R":
+            assert pending.after is not None
+            self._resting.rest(now, pending.transition[2], pending.after)
+        elif pending.transition[0] == "D" and (worker := self.roster.by_name.get(hand.worker)) is not None:
+            worker.completed += 1
+
+    def _ungrant(self, hand: Lease, pending: Pending) -> None:
+        self.budgets.settle(hand.budget, pending.topped_up)
+
+    # Small things.
+
+    def _send(self, peer: bytes, message: wire.Message) -> None:
+        self.outbox.append((peer, message))
+
+    def _spent(self, hand: Lease, spent: int) -> None:
+        if more := hand.spend(spent):
+            self.budgets.settle(hand.budget, more)
+
+    def _count(self, what: str, by: int = 1) -> None:
+        self.counted[what] = self.counted.get(what, 0) + by

@@ -1,0 +1,148 @@
+"""The workers that a master knows, and the leases that it believes they hold. No clock, no I/O."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from master.dispatch.budgets import budget_key
+from protocol.jobs import Job, Operation
+from protocol.messages import Assignment, Hello
+
+
+@dataclass(slots=True)
+class Lease:
+    """A lease as the leader sees it. `peer` is None while nobody has listed it since the lead was taken.
+
+    `sent_at` is when the job was last sent; `ended` says that its end is on its way into the ledger, `stepping` how
+    many of its steps are.
+    """
+
+    token: str
+    job: Job
+    worker: str
+    budget: str
+    granted: int
+    spent: int = 0
+    peer: bytes | None = None
+    sent_at: float = 0.0
+    moved_at: float = 0.0
+    stepping: int = 0
+    ended: bool = False
+
+    def spend(self, spent: int) -> int:
+        """So many requests are spent in all, as the worker says; how many more that is than was known."""
+        more = max(0, min(spent, self.granted) - self.spent)
+        self.spent += more
+        return more
+
+
+@dataclass(slots=True)
+class Worker:
+    """A worker that said HELLO. `peer` is its routing id, fresh for each of its runs."""
+
+    peer: bytes
+    name: str
+    run: str
+    service: str
+    room: int
+    budgets: dict[Operation, list[str]]
+    heard_at: float
+    joined_at: float
+    tokens: set[str] = field(default_factory=set)
+    rotation: int = 0
+    completed: int = 0
+
+    @property
+    def free(self) -> int:
+        """Jobs that it can take now. Room is what it can hold in all, so a lost frame leaks nothing."""
+        return self.room - len(self.tokens)
+
+
+@dataclass(slots=True)
+class PendingWorker:
+    """A worker whose name another run has: that one was asked at `asked_at`."""
+
+    peer: bytes
+    hello: Hello
+    asked_at: float
+
+
+@dataclass(slots=True)
+class WorkerTable:
+    """Workers by peer and by name, and every lease by its token."""
+
+    workers: dict[bytes, Worker] = field(default_factory=dict)
+    by_name: dict[str, Worker] = field(default_factory=dict)
+    hands: dict[str, Lease] = field(default_factory=dict)
+    newcomers: dict[str, PendingWorker] = field(default_factory=dict)
+
+    def join(self, peer: bytes, hello: Hello, now: float) -> Worker:
+        """Register a worker, or the same run again."""
+        budgets: dict[Operation, list[str]] = {Operation(word): [] for word in hello.operations}
+        for caller in hello.callers:
+            operation = Operation(caller.operation)
+            if operation in budgets:
+                budgets[operation].append(budget_key(hello.service, caller.who, caller.endpoint))
+        worker = Worker(peer, hello.name, hello.run, hello.service, hello.room, budgets, now, now)
+        before = self.by_name.get(hello.name)
+        if before is not None:
+            worker.tokens = before.tokens
+            self.workers.pop(before.peer, None)
+            for token in worker.tokens:
+                self.hands[token].peer = peer
+        self.workers[peer] = self.by_name[hello.name] = worker
+        return worker
+
+    def leave(self, worker: Worker) -> list[Lease]:
+        """Forget a worker; its leases, to be disposed of, are nobody's."""
+        self.workers.pop(worker.peer, None)
+        if self.by_name.get(worker.name) is worker:
+            del self.by_name[worker.name]
+        hands = [self.hands[token] for token in sorted(worker.tokens)]
+        for hand in hands:
+            hand.peer = None
+        worker.tokens.clear()
+        return hands
+
+    def give(self, hand: Lease, worker: Worker) -> None:
+        """A lease is in a worker's hands."""
+        hand.peer, hand.worker = worker.peer, worker.name
+        worker.tokens.add(hand.token)
+
+    def drop(self, token: str) -> Lease | None:
+        """A lease is over."""
+        hand = self.hands.pop(token, None)
+        if hand is not None and hand.peer is not None and hand.peer in self.workers:
+            self.workers[hand.peer].tokens.discard(token)
+        return hand
+
+    def unspent_beyond(self, later: WorkerTable) -> Counter[str]:
+        """What was granted to leases that a later roster does not hold, by budget."""
+        unspent: Counter[str] = Counter()
+        for token, hand in self.hands.items():
+            if token not in later.hands:
+                unspent[hand.budget] += hand.granted - hand.spent
+        return unspent
+
+    def orphans(self) -> Iterator[Lease]:
+        """Leases that nobody has listed."""
+        return (hand for hand in self.hands.values() if hand.peer is None)
+
+
+def assignment(hand: Lease) -> Assignment:
+    """The job as its worker is told of it."""
+    done = hand.job.progress
+    return Assignment(
+        hand.token,
+        hand.job.operation.value,
+        hand.job.user,
+        hand.job.depth,
+        done.steps,
+        done.count,
+        done.cursor,
+        [[segment.token, segment.length] for segment in done.segments],
+        hand.budget.split(" ")[1],
+        hand.granted,
+    )

@@ -1,0 +1,135 @@
+"""Who is let in, and what its word on the jobs in its hands is worth. No clock, no I/O.
+
+Rules it keeps:
+  * A name belongs to one run. When another run comes with it, the one that has it is asked, and the new one is refused
+    only if the old one answers.
+  * A token that a worker lists and nobody else holds is its; one that is not known is revoked.
+  * A token that it should hold and does not list was lost on the way, and is sent again; not for ever.
+  * A connection carries one name at a time: who takes another leaves the jobs that it had under the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from master.dispatch.budgets import Budgets
+from master.dispatch.leases import Lease, PendingWorker, Worker, WorkerTable, assignment
+from master.policy import CrawlPolicy
+from protocol import messages as wire
+from storage.ledger.ledger import Lead
+
+MAX_REVOKED = 1000
+"""Tokens in one REVOKE."""
+
+
+class Registration:
+    """The roster's door. `dispose(hands, reason)` gives leases back; `spent(hand, requests)` settles their grants."""
+
+    def __init__(
+        self,
+        lead: Lead,
+        terms: CrawlPolicy,
+        roster: WorkerTable,
+        budgets: Budgets,
+        outbox: Callable[[bytes, wire.Message], None],
+        dispose: Callable[[list[Lease], str], None],
+        spent: Callable[[Lease, int], None],
+        count: Callable[[str, int], None],
+    ) -> None:
+        self._lead, self._terms, self._roster, self._budgets = lead, terms, roster, budgets
+        self._send, self._dispose, self._spent, self._count = outbox, dispose, spent, count
+        self.draining = False
+
+    def hello(self, now: float, peer: bytes, hello: wire.Hello) -> None:
+        """A worker presents itself."""
+        refusal = self._refusal(hello)
+        if refusal is not None:
+            self._send(peer, refusal)
+            return
+        known = self._roster.by_name.get(hello.name)
+        if known is not None and known.run != hello.run:
+            self._roster.newcomers[hello.name] = PendingWorker(peer, hello, now)
+            self._send(known.peer, self._welcome())
+            return
+        self._admit(now, peer, hello)
+
+    def _refusal(self, hello: wire.Hello) -> wire.Refused | None:
+        if hello.service != self._terms.service:
+            words = f"this crawl is of {self._terms.service!r}, the worker of {hello.service!r}"
+            return wire.Refused("service", words)
+        parts = [hello.service, *(word for caller in hello.callers for word in (caller.who, caller.endpoint))]
+        if not hello.name or any(" " in part or not part for part in parts):
+            return wire.Refused("service", "a name, a caller or an endpoint is empty or holds a blank")
+        if hello.name not in self._roster.by_name and len(self._roster.workers) >= self._terms.max_clients:
+            return wire.Refused("full", f"{self._terms.max_clients} workers are here: raise --max-clients")
+        return None
+
+    def _admit(self, now: float, peer: bytes, hello: wire.Hello) -> None:
+        former = self._roster.workers.get(peer)
+        if former is not None and former.name != hello.name:
+            self._dispose(self._roster.leave(former), "bye")
+        worker = self._roster.join(peer, hello, now)
+        for keys in worker.budgets.values():
+            for key in keys:
+                self._budgets.of(key)
+        self._budgets.report(self._terms.service, now, hello.budgets, peer)
+        self._send(peer, self._welcome())
+        if self.draining:
+            self._send(peer, wire.Drain(self._lead.epoch))
+        self.listed(now, worker, hello.held)
+        self.resend(now, worker, {item.token for item in hello.held})
+
+    def answered(self, worker: Worker) -> None:
+        """A worker gave a sign of life: if its name is asked for by another run, that one is refused."""
+        newcomer = self._roster.newcomers.get(worker.name)
+        if newcomer is not None and newcomer.hello.run != worker.run:
+            del self._roster.newcomers[worker.name]
+            words = f"a worker named {worker.name!r} is at work: give this one another name"
+            self._send(newcomer.peer, wire.Refused("name-in-use", words))
+
+    def replace(self, now: float, name: str) -> None:
+        """The run that had the name does not answer: the newcomer has it now."""
+        newcomer = self._roster.newcomers.pop(name)
+        old = self._roster.by_name.get(name)
+        if old is not None:
+            self._dispose(self._roster.leave(old), "lapsed")
+        self._admit(now, newcomer.peer, newcomer.hello)
+
+    def listed(self, now: float, worker: Worker, held: list[wire.Spent]) -> None:
+        """What a worker says that it holds: adopt what nobody had listed, revoke what is not known or does not move."""
+        unknown = []
+        for item in held:
+            hand = self._roster.hands.get(item.token)
+            if hand is None or (hand.peer not in (None, worker.peer) and hand.peer in self._roster.workers):
+                unknown.append(item.token)
+                continue
+            if hand.peer != worker.peer:
+                self._roster.give(hand, worker)
+                hand.sent_at = now
+            self._spent(hand, item.spent)
+            if item.idle_ms > self._terms.progress_timeout * 1000 and not hand.ended:
+                unknown.append(item.token)
+                self._count("revoked", 1)
+                self._dispose([hand], "lapsed")
+        for first in range(0, len(unknown), MAX_REVOKED):
+            tokens = unknown[first : first + MAX_REVOKED]
+            self._send(worker.peer, wire.Revoke(self._lead.epoch, tokens, "not yours, or no progress"))
+
+    def resend(self, now: float, worker: Worker, listed: set[str]) -> None:
+        """Send again what was sent a while ago and the worker does not list: the frame was lost."""
+        lost = []
+        for token in sorted(worker.tokens - listed):
+            hand = self._roster.hands[token]
+            if now - hand.moved_at > self._terms.progress_timeout:
+                self._dispose([hand], "lapsed")
+            elif not hand.ended and now - hand.sent_at > 2 * self._terms.heartbeat:
+                hand.sent_at = now
+                lost.append(assignment(hand))
+        if lost:
+            self._count("jobs sent again", len(lost))
+            self._send(worker.peer, wire.JobGiven(self._lead.epoch, lost))
+
+    def _welcome(self) -> wire.Welcome:
+        heartbeat_ms = int(self._terms.heartbeat * 1000)
+        lead = self._lead
+        return wire.Welcome(lead.incarnation, lead.epoch, self._terms.crawl, heartbeat_ms, lead.ledger_id)

@@ -1,0 +1,32 @@
+"""Jobs whose last try failed, and when each is due again. The ledger has no deadlines: a new leader rests them anew."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from master.policy import CrawlPolicy
+from protocol.jobs import Job, Operation
+
+
+@dataclass(slots=True)
+class RetryBackoff:
+    """Twice as long after each failed try, up to a most, and a little by chance so that they do not come together."""
+
+    terms: CrawlPolicy
+    chance: random.Random
+    _due: list[tuple[float, str, str]] = field(default_factory=list)
+
+    def rest(self, now: float, name: str, job: Job) -> None:
+        """Rest a job, which the ledger keeps under `name`."""
+        delay = min(self.terms.retry_most, self.terms.retry_base * 2 ** max(0, job.progress.tries - 1))
+        due = now + delay * (0.5 + self.chance.random())
+        heapq.heappush(self._due, (due, name, job.operation.value))
+
+    def awake(self, now: float) -> Iterator[tuple[str, Operation]]:
+        """Those that are due, each once."""
+        while self._due and self._due[0][0] <= now:
+            _, name, operation = heapq.heappop(self._due)
+            yield name, Operation(operation)

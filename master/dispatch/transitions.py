@@ -1,0 +1,150 @@
+"""The transitions that a leader asks of the ledger: what a page, an end, a failure or a return becomes there.
+
+Pure functions of the lease and what was said of it. The forms are those of the handlers in `storage/ledger/ledger.lua`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgpack
+
+from master.dispatch.assignment import AssignmentRequest
+from master.dispatch.leases import Lease
+from master.frontier.traversal import Traversal, front_of
+from master.policy import CrawlPolicy
+from protocol import messages as wire
+from protocol.jobs import Job, Operation, Outcome, Segment
+from storage.ledger.job_codec import pack_job
+from storage.ledger.ledger import MAX_DISCOVERIES, Transition
+
+MAX_LETTER_BYTES = 4096
+"""Bytes of an error's words that a dead letter keeps."""
+
+_TOPICS = {
+    Operation.TIMELINE: "timeline",
+    Operation.UPDATE: "timeline",
+    Operation.FOLLOWER: "followers",
+    Operation.ANALYSE: "user",
+}
+
+
+def without_receipt(operation: Operation) -> str:
+    """The ledger's set of accounts whose operation was done by a worker that stores nothing."""
+    return f"unstored.{operation.value}"
+
+
+@dataclass(slots=True)
+class Pending:
+    """A transition that waits for its commit, and what to do with its status."""
+
+    transition: Transition
+    weight: int = 0
+    peer: bytes | None = None
+    hand: Lease | None = None
+    after: Job | None = None
+    topped_up: int = 0
+    wish: AssignmentRequest | None = None
+    payload: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Transitions:
+    """Makes the transitions of one crawl."""
+
+    traversal: Traversal
+    terms: CrawlPolicy
+
+    def page(self, peer: bytes, hand: Lease, step: wire.Step, more: int) -> list[Pending]:
+        """One more page is stored. `more` requests are granted with it."""
+        job = hand.job
+        segments = tuple(s for s in job.progress.segments if s.token != step.token)
+        after = job.advanced(
+            count=step.records, cursor=step.cursor, segments=(*segments, Segment(step.token, step.length))
+        )
+        ahead, found = self._discoveries(hand, step.step, step.found)
+        about = [job.user, step.records, step.cursor, step.token, step.length, job.operation.value]
+        body = msgpack.packb(about)
+        transition = ["P", step.token, step.step, step.records, pack_job(after), found]
+        transition += [[f"{_TOPICS[job.operation]}.page", body], hand.budget, hand.granted + more]
+        weight = min(len(step.found), MAX_DISCOVERIES)
+        return [*ahead, Pending(transition, weight, peer, hand, after, more, payload=step.payload)]
+
+    def done(self, peer: bytes, hand: Lease, end: wire.End) -> list[Pending]:
+        """The job is done, and its dataset is stored."""
+        job = hand.job
+        ahead, found = self._discoveries(hand, end.step, end.found)
+        queue, record = self._following(job)
+        outcome = end.outcome or Outcome.COMPLETE.value
+        about = [job.operation.value, job.user, outcome, end.records, job.depth, job.parent, hand.worker, end.token]
+        body = msgpack.packb(about)
+        transition = ["D", end.token, end.step, end.records, outcome, queue, record, self.traversal.front]
+        transition += [self._ended_level(job), found, ["job.done", body]]
+        transition += [self._analysis(job, end) or "", *self._without_receipt(job, end)]
+        return [*ahead, Pending(transition, min(len(end.found), MAX_DISCOVERIES), peer, hand, payload=end.payload)]
+
+    def _analysis(self, job: Job, end: wire.End) -> list[Any] | None:
+        """The analysis that may have to come again, as the ledger's script takes it: one that found no list, or that of
+        a list which has no analysis behind it. None for any other end."""
+        listless = job.operation is Operation.ANALYSE and end.outcome == Outcome.NO_LIST.value and not end.records
+        alone = job.operation is Operation.FOLLOWER and not job.chain and Operation.ANALYSE in self.traversal.operations
+        if not (listless or alone):
+            return None
+        again = Job(Operation.ANALYSE, job.user, job.depth, job.parent)
+        walk = self.traversal
+        return [job.user, walk.queue(again), pack_job(again), walk.front, walk.level(again)]
+
+    @staticmethod
+    def _without_receipt(job: Job, end: wire.End) -> list[Any]:
+        """What tells the audit that there need be no receipt: this worker stores nothing. One of another making may
+        store, and not say so in its end: its pages tell. A job of one page has none, so its receipt tells, if there is
+        one: that it is lost nobody can know, unless the end says `stored`."""
+        stored = end.stored or any(one.length for one in job.progress.segments if one.token == end.token)
+        if stored and job.operation is not Operation.UPDATE:  # an account is updated again, perhaps by another worker
+            return []
+        return [without_receipt(job.operation), job.user, not stored]
+
+    def failed(self, peer: bytes | None, hand: Lease, after: Job, words: str) -> Pending:
+        """A try failed, or a lease lapsed once too often: the job rests, or is given up."""
+        operation, user, done = after.operation, after.user, after.progress
+        field = f"{operation.value}:{user}"
+        body = msgpack.packb([operation.value, user, done.tries, words, hand.worker])
+        if done.tries < self.terms.job_tries and done.lapses < self.terms.job_lapses:
+            return Pending(["R", hand.token, field, pack_job(after), ["job.failed", body]], 0, peer, hand, after)
+        kept = replace(hand.job, progress=replace(hand.job.progress, tries=done.tries, lapses=done.lapses))
+        letter = msgpack.packb([pack_job(kept), words.encode()[:MAX_LETTER_BYTES]])
+        queue, record = self._following(kept)
+        transition = ["K", hand.token, field, letter, queue, record, self.traversal.front]
+        transition += [self._ended_level(kept), ["job.dead", body]]
+        return Pending(transition, 0, peer, hand, kept)
+
+    def back(self, peer: bytes | None, hand: Lease, reason: str, after: Job | None = None) -> Pending:
+        """The job goes back to the front of its queue, as it is held there or as `after`."""
+        record = b"" if after is None else pack_job(after)
+        return Pending(["B", hand.token, front_of(hand.job.operation), record, reason], 0, peer, hand)
+
+    def lapsed(self, hand: Lease) -> Pending:
+        """Nobody works on the job any more. While a page of it is on its way into the ledger it goes back as held."""
+        if hand.stepping:
+            return self.back(None, hand, "lapsed")
+        after = hand.job.lapsed()
+        if after.progress.lapses >= self.terms.job_lapses:
+            return self.failed(None, hand, after, f"{after.progress.lapses} workers in a row vanished with it")
+        return self.back(None, hand, "lapsed", after)
+
+    def _following(self, job: Job) -> tuple[str, bytes]:
+        following = job.following()
+        return ("", b"") if following is None else (self.traversal.queue(following), pack_job(following))
+
+    def _ended_level(self, job: Job) -> str:
+        return self.traversal.level(job) if job.operation is Operation.ANALYSE else ""
+
+    def _discoveries(self, hand: Lease, step: int, found: list[str]) -> tuple[list[Pending], list[Any] | None]:
+        """What goes ahead of a step in commits of its own, since one commit takes only so many; what goes with it."""
+        ahead = []
+        while len(found) > MAX_DISCOVERIES:
+            part, found = found[:MAX_DISCOVERIES], found[MAX_DISCOVERIES:]
+            transition: Transition = ["X", hand.token, step, self.traversal.discoveries(hand.job, part)]
+            ahead.append(Pending(transition, MAX_DISCOVERIES, None, hand))
+        return ahead, self.traversal.discoveries(hand.job, found)

@@ -1,0 +1,1 @@
+"""What was committed, published; and the log of it, read again by those who missed some."""

@@ -1,0 +1,52 @@
+"""What a commit announced: from the batch and the ledger's answer, what is to be published. No clock, no I/O.
+
+The sequence is given inside the commit. Nothing is published that was not committed; what was committed and is not
+published, since the master died before, is found by whoever listens in the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from master.dispatch.transitions import Pending
+from protocol.events import RECORDS, Announcement, Heads
+from storage.ledger.ledger import Announced, Transition
+
+_PLACES: Mapping[str, int] = {"P": 6, "D": 10, "R": 4, "K": 8, "M": 1, "Q": 6, "G": 2}
+"""Where in a transition its announcement is, [topic, body]."""
+
+
+def announcement(transition: Transition, told: Announced) -> Announcement:
+    """What was announced with a transition."""
+    topic, body = transition[_PLACES[transition[0]]]
+    return Announcement(told.sequence, told.previous, topic, body)
+
+
+def announcements(batch: Sequence[Pending], announced: Sequence[Announced]) -> Iterator[Announcement]:
+    """What was announced with a batch, with the pages that came along."""
+    for told in announced:
+        pending = batch[told.transition]
+        event = announcement(pending.transition, told)
+        if pending.payload and pending.hand is not None:
+            event = event._replace(records=RECORDS[pending.hand.job.operation], payload=pending.payload)
+        yield event
+
+
+@dataclass(slots=True)
+class LogEnd:
+    """The end of the log, as the leader knows it: the last sequence, and that of each topic."""
+
+    sequence: int = 0
+    last: dict[str, int] = field(default_factory=dict)
+
+    def advance(self, events: Sequence[Announcement]) -> Heads:
+        """Take these in; returns what is to be said after them."""
+        before, changed = self.sequence, {event.topic: event.sequence for event in events}
+        self.last |= changed
+        self.sequence = max(self.sequence, *(event.sequence for event in events))
+        return Heads(before, self.sequence, changed)
+
+    def whole(self) -> Heads:
+        """What is to be said from time to time, so that a lost last word is noticed."""
+        return Heads(0, self.sequence, self.last)

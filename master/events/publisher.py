@@ -1,0 +1,128 @@
+"""The PUB socket: what was committed, told to whoever listens. It never waits, and nothing rests on who hears it.
+
+A subscriber that is stuck has a queue of bounded bytes, beyond which events are dropped for it; it finds them in the
+log. Where nobody listens nothing is sent, but the end of the log is known all the same.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import zmq
+
+from master.dispatch.dispatcher import Dispatch
+from protocol.events import GAUGES, LOG, announced, frames, heads, parts
+from protocol.logs import JsonLines
+
+HEADS_S = 1.0
+"""How often the heads of all topics are told."""
+GAUGES_S = 1.0
+MOST_LINES = 1000
+"""Lines of the log that wait to be published."""
+MOST_TOPICS = 10_000
+LONGEST_TOPIC = 256
+SUBSCRIPTIONS_A_TURN = 1000
+MORE, LAST = int(zmq.NOBLOCK | zmq.SNDMORE), int(zmq.NOBLOCK)
+
+
+class LogTail(logging.Handler):
+    """Keeps the last lines of this process' log until they are published."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(JsonLines())
+        self.lines: deque[str] = deque(maxlen=MOST_LINES)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one."""
+        self.lines.append(self.format(record))
+
+
+class Publisher:
+    """Publishes for one master. `remade` makes the socket anew, given the old one, when somebody's key was revoked:
+    `changes` counts how often that may have been."""
+
+    def __init__(
+        self,
+        socket: zmq.Socket[bytes],
+        tail: LogTail,
+        *,
+        changes: Callable[[], int] = lambda: 0,
+        remade: Callable[[zmq.Socket[bytes]], zmq.Socket[bytes]] = lambda socket: socket,
+    ) -> None:
+        self._socket, self._tail = socket, tail
+        self._changes, self._remade, self._seen = changes, remade, changes()
+        self._topics: set[str] = set()
+        self._heads_at = self._gauges_at = float("-inf")
+        self._gauges = 0
+
+    @property
+    def watched(self) -> bool:
+        """Whether somebody wants the gauges."""
+        return self._wanted(GAUGES)
+
+    def turn(self, now: float, dispatch: Dispatch | None, document: Callable[[], dict[str, Any]]) -> None:
+        """Publish what there is. `dispatch` is None while this master does not lead; `document` makes what
+        `stats.gauges` tells."""
+        if self._changes() != self._seen:
+            self._seen = self._changes()
+            self._socket, self._topics = self._remade(self._socket), set()
+        self._read_subscriptions()
+        if dispatch is None:
+            self._tail.lines.clear()
+            return
+        for message in self._due(now, dispatch, document):
+            for part in message[:-1]:
+                self._socket.send(part, MORE)
+            self._socket.send(message[-1], LAST)
+
+    def close(self) -> None:
+        """No more events."""
+        self._socket.close()
+
+    def _due(self, now: float, dispatch: Dispatch, document: Callable[[], dict[str, Any]]) -> Iterator[list[bytes]]:
+        incarnation, tip, events = dispatch.lead.incarnation, dispatch.tip, dispatch.events
+        if events:
+            dispatch.events = []
+            told = tip.advance(events)
+            if self._topics:
+                for event in events:
+                    yield from announced(incarnation, event)
+                yield heads(incarnation, told)
+        if not self._topics:
+            self._tail.lines.clear()
+            return
+        if now - self._heads_at >= HEADS_S:
+            self._heads_at = now
+            yield heads(incarnation, tip.whole())
+        if self._wanted(GAUGES) and now - self._gauges_at >= GAUGES_S:
+            self._gauges_at = now
+            self._gauges += 1
+            for body in parts(self._gauges, json.dumps(document()).encode()):
+                yield frames(GAUGES, incarnation, tip.sequence, 0, body)
+        wanted = self._wanted(LOG)
+        while self._tail.lines:
+            line = self._tail.lines.popleft()
+            if wanted:
+                yield frames(LOG, incarnation, tip.sequence, 0, line.encode())
+
+    def _wanted(self, topic: str) -> bool:
+        return any(topic.startswith(one) for one in self._topics)
+
+    def _read_subscriptions(self) -> None:
+        """Who came for what. A topic is told of when the first one comes for it and when the last one left."""
+        for _ in range(SUBSCRIPTIONS_A_TURN):
+            try:
+                word = self._socket.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            topic = word[1:].decode(errors="replace")
+            if word[:1] == b"\x01" and len(topic) <= LONGEST_TOPIC and len(self._topics) < MOST_TOPICS:
+                self._topics.add(topic)
+                self._heads_at = float("-inf")  # whoever came now wants to know where the log is
+            elif word[:1] == b"\x00":
+                self._topics.discard(topic)

@@ -1,0 +1,193 @@
+"""What comes into a crawl, from files and from its own memory: transitions of a thousand accounts each.
+
+Every transition may be committed again: who is in already is not taken twice. So an intake that is cut off is simply
+begun again.
+"""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from master.frontier.traversal import Traversal
+from protocol.errors import UsageError
+from protocol.jobs import Job, Operation
+from protocol.logs import fields
+from storage.ledger.job_codec import pack_job
+from storage.ledger.ledger import Transition
+
+log = logging.getLogger(__name__)
+
+CHUNK = 1000
+LONGEST_LINE = 1000
+"""Bytes; a longer line is no id."""
+NAMED_LINES = 20
+"""Bad lines of one file that are named; the others are only counted."""
+LARGEST_ID = (1 << 63) - 1
+MARK = b"\xef\xbb\xbf"
+"""What some editors put before a UTF-8 text."""
+OTHER_KINDS = (
+    (b"\xfd7zXZ\x00", "compressed by xz"),
+    (b"\x28\xb5\x2f\xfd", "compressed by zstd"),
+    (b"BZh", "compressed by bzip2"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"\xff\xfe", "UTF-16 text"),
+    (b"\xfe\xff", "UTF-16 text"),
+)
+"""How files begin that are often taken for a file of ids."""
+
+
+class ReadAhead:
+    """An intake of which one transition is read ahead, where waiting for it harms nobody; [] stands for not yet."""
+
+    def __init__(self, source: Iterator[Transition]) -> None:
+        self._source = source
+        self._ready: Transition = []
+        self._over = False
+
+    def __iter__(self) -> Iterator[Transition]:
+        return self
+
+    def __next__(self) -> Transition:
+        if not self._ready and self._over:
+            raise StopIteration
+        ready, self._ready = self._ready, []
+        return ready
+
+    def fill(self) -> None:
+        """Read the next one, if none is ready. Blocks, and raises what reading raises."""
+        if not self._ready and not self._over:
+            following = next(self._source, None)
+            self._over, self._ready = following is None, following or []
+
+
+@dataclass(slots=True)
+class SeedLines:
+    """The ids of one file, one a line, plain or gzip; blank lines and `#` comments pass. What is bad is counted, and
+    told unless `quiet`."""
+
+    path: Path
+    bad: int = 0
+    good: int = 0
+    damaged: str = ""
+    quiet: bool = False
+    named: bool = False
+    """Whether an account was found in it before it is read for good."""
+
+    @property
+    def wrong(self) -> bool:
+        """Whether something that was read is for the user to mend."""
+        return bool(self.bad or self.damaged)
+
+    def none(self) -> str:
+        """Why it names no account at all, in words; "" when it names one. Counts nothing, and tells nothing."""
+        probe = SeedLines(self.path, quiet=True)
+        if next(iter(probe), None) is not None:
+            self.named = True
+            return ""
+        if probe.damaged:
+            return probe.damaged
+        with self.path.open("rb") as file:
+            head = file.read(LONGEST_LINE)
+        for beginning, kind in OTHER_KINDS:
+            if head.startswith(beginning):
+                return f"it is {kind}, and plain text or gzip is read"
+        if not probe.bad:
+            return "it is empty, or has comments alone"
+        if b"\r" in head and b"\n" not in head:
+            return "its lines end in CR alone, and must end in LF"
+        return f"of its lines {probe.bad} are no ids, and none is one"
+
+    def check(self) -> None:
+        """Raises UsageError when the file cannot be read at all, or not twice: a resumed crawl reads it again."""
+        if self.path.exists() and not self.path.is_file():
+            raise UsageError(f"{self.path} is not a file")
+        try:
+            with self.path.open("rb") as file:
+                file.read(1)
+        except OSError as error:
+            raise UsageError(f"{self.path} cannot be read: {error.strerror}") from error
+
+    def __iter__(self) -> Iterator[str]:
+        number = 0
+        try:
+            with self.path.open("rb") as plain:
+                zipped = plain.read(2) == b"\x1f\x8b"
+            with gzip.open(self.path) if zipped else self.path.open("rb") as file:
+                while line := file.readline(LONGEST_LINE + 1):
+                    number += 1
+                    line = line.removeprefix(MARK) if number == 1 else line
+                    too_long = len(line) > LONGEST_LINE
+                    while len(line) > LONGEST_LINE and not line.endswith(b"\n"):
+                        line = file.readline(LONGEST_LINE + 1)
+                    word = b"" if too_long else line.partition(b"#")[0].strip()
+                    if is_account(word):
+                        self.good += 1
+                        yield word.decode()
+                    elif word or too_long:
+                        self._name(number, word)
+            if self.named and not self.good:  # a crawl without targets is done at once, and looks as if all were well
+                raise EOFError("it named accounts before; was it written anew meanwhile?")
+        except (OSError, EOFError, zlib.error) as error:
+            self.damaged = f"{self.path} is damaged after line {number}: {error}"
+            if not self.quiet:
+                log.error(f"{self.damaged}; what stands before is in")
+        if self.bad > NAMED_LINES and not self.quiet:
+            log.warning("more lines are not ids", extra=fields(file=self.path, lines=self.bad - NAMED_LINES))
+
+    def _name(self, number: int, word: bytes) -> None:
+        self.bad += 1
+        if self.bad <= NAMED_LINES and not self.quiet:
+            said = word[:60].decode(errors="replace") or "too long"
+            log.warning("a line is not an id", extra=fields(file=self.path, line=number, said=said))
+
+
+def is_account(word: bytes) -> bool:
+    """Whether a word is an account's id: a number from 1 to 2^63 - 1, written as the service writes it."""
+    return word.isdigit() and word[:1] != b"0" and len(word) < 20 and int(word) <= LARGEST_ID
+
+
+def targets(accounts: Iterable[str], traversal: Traversal, family: str) -> Iterator[Transition]:
+    """Jobs for accounts that the family does not hold yet."""
+    return _jobs(accounts, traversal, traversal, family)
+
+
+def widening(
+    accounts: Iterable[str], more: tuple[Operation, ...], traversal: Traversal, family: str
+) -> Iterator[Transition]:
+    """For accounts that are known, the operations by which the plan was widened."""
+    return _jobs(accounts, Traversal(more, traversal.traversing, traversal.depth), traversal, family)
+
+
+def updates(accounts: Iterable[str], traversal: Traversal, family: str) -> Iterator[Transition]:
+    """An update for each account that is not in this round yet."""
+    return _jobs(accounts, Traversal((), traversal.traversing, traversal.depth), traversal, family)
+
+
+def in_hand(accounts: Iterable[str], family: str) -> Iterator[Transition]:
+    """Accounts whose job is live already: they are in the family, and get no second one."""
+    rest = iter(accounts)
+    while chunk := list(islice(rest, CHUNK)):
+        yield ["S", chunk, family]
+
+
+def seeds(accounts: Iterable[str]) -> Iterator[Transition]:
+    """Accounts known already, never to be discovered."""
+    rest = iter(accounts)
+    while chunk := list(islice(rest, CHUNK)):
+        yield ["S", chunk]
+
+
+def _jobs(accounts: Iterable[str], makes: Traversal, walk: Traversal, family: str) -> Iterator[Transition]:
+    rest = iter(accounts)
+    while chunk := list(islice(rest, CHUNK)):
+        flat: list[str | bytes] = []
+        for account in chunk:
+            job: Job = makes.first_job(account)
+            flat += (account, walk.queue(job), pack_job(job), walk.level(job))
+        yield ["I", family, walk.front, flat]

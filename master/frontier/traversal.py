@@ -1,0 +1,106 @@
+"""Who is crawled next: what is done with discoveries, and in which queue a job waits. No clock, no I/O.
+
+default   discoveries are collected for the frontier file; nothing is followed
+BFS       discoveries wait at the tail; with a depth limit, the analyses of one level wait until every analysis of
+          the level before has ended: else an account that is found first by a longer path is lost to the limit
+DFS       discoveries, and the next step of an account, wait at the head; depth is that of the discovering path
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from protocol.jobs import CHAIN_ORDER, Job, Operation
+from storage.ledger.job_codec import MAX_DEPTH, pack_job
+
+COLLECTED = "collected"
+
+
+class Traversing(Enum):
+    """How the graph is walked."""
+
+    DEFAULT = "default"
+    BFS = "BFS"
+    DFS = "DFS"
+
+
+@dataclass(frozen=True, slots=True)
+class Traversal:
+    """The plan of a crawl. `depth` is how many steps from a target an account must be short of; 0 means no limit."""
+
+    operations: tuple[Operation, ...]
+    traversing: Traversing = Traversing.DEFAULT
+    depth: int = 0
+
+    @property
+    def levelled(self) -> bool:
+        """Whether the analyses go level by level."""
+        return self.traversing is Traversing.BFS and self.depth > 0 and Operation.ANALYSE in self.operations
+
+    @property
+    def front(self) -> bool:
+        """Whether new jobs wait at the head of their queue."""
+        return self.traversing is Traversing.DFS
+
+    def first_job(self, user: str, depth: int = 0, parent: str = "") -> Job:
+        """The first job of an account's chain."""
+        chain = tuple(operation for operation in CHAIN_ORDER if operation in self.operations)
+        if not chain:
+            return Job(Operation.UPDATE, user, depth, parent)
+        return Job(chain[0], user, depth, parent, chain[1:])
+
+    def queue(self, job: Job) -> str:
+        """The queue in which a job waits that was not begun."""
+        if self.levelled and job.operation is Operation.ANALYSE:
+            return f"A{job.depth}"
+        return job.operation.value
+
+    def level(self, job: Job) -> str:
+        """The level that waits for this job's account to be analysed, or ""."""
+        if self.levelled and (job.operation is Operation.ANALYSE or Operation.ANALYSE in job.chain):
+            return str(job.depth)
+        return ""
+
+    def discoveries(self, job: Job, found: Iterable[str]) -> list[Any] | None:
+        """What the commit does with the accounts that a page led to, as the ledger's script takes it."""
+        accounts = list(found)
+        if not accounts:
+            return None
+        if self.traversing is Traversing.DEFAULT:
+            flat: list[Any] = ["", False, ""]
+            for account in accounts:
+                flat += (account, b"")
+            return flat
+        if self.depth and job.depth + 1 >= self.depth:
+            return None
+        depth = min(job.depth + 1, MAX_DEPTH)  # a path in DFS may be longer than a record can tell
+        sample = self.first_job(accounts[0], depth, job.user)
+        flat = [self.queue(sample), self.front, self.level(sample)]
+        for account in accounts:
+            flat += (account, pack_job(self.first_job(account, depth, job.user)))
+        return flat
+
+    def queues(self, levels: Mapping[int, int]) -> list[str]:
+        """Every queue in which a job may wait. `levels` has the accounts of each that are still to be analysed."""
+        names = [front_of(operation) for operation in Operation] + [operation.value for operation in Operation]
+        if self.traversing is Traversing.DEFAULT:
+            names.append(COLLECTED)
+        if self.levelled:
+            names += [f"A{level}" for level in sorted(levels) if levels[level] > 0]
+        return names
+
+    def sources(self, operation: Operation, levels: Mapping[int, int]) -> list[str]:
+        """The queues from which jobs of an operation may be handed out now, the first one first."""
+        queues = [front_of(operation)]
+        if self.levelled and operation is Operation.ANALYSE:
+            waiting = [level for level, accounts in levels.items() if accounts > 0]
+            return [*queues, f"A{min(waiting)}"] if waiting else queues
+        return [*queues, operation.value]
+
+
+def front_of(operation: Operation) -> str:
+    """The queue of the jobs of an operation that were begun and came back: they go on before any other."""
+    return f"front:{operation.value}"

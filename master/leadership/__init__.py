@@ -1,0 +1,1 @@
+"""Who leads, how a master takes over, and what it asks of the ledger for that."""

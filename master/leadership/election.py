@@ -1,0 +1,249 @@
+"""Who leads: one master's part in it, alone or as one of a pair. No clock, no I/O.
+
+Rules it keeps:
+  * The lease in the ledger decides. The lead is taken only by compare-and-set on the beat that was read; what the peer
+    says only makes it quick, and a wrong guess costs a hiccup: the loser's next write is refused.
+  * The lease has no deadline in the ledger, since a server's clock jumps. It lapses for an observer who read the same
+    beat over `LAPSE_S` of its own monotonic clock, in at least `READS` answers, none of them late and none missing
+    between; over `QUICK_LAPSE_S` when the peer is silent as well, or says itself that it does not lead.
+  * A lead that was given back is free at once. Who gave way leaves it to its peer for `YIELD_S`.
+  * There is no automatic fail-back: who leads goes on until it fails, is told to give way, or its workers are cut off
+    while they reach the peer.
+  * A crawl that ended is over for whoever watched it: a standby leaves, and does not lead what is done. It has ended
+    when the ledger says so; who could not write that there looks again.
+  * Without a peer, another master that lives is a mistake of the user's: it is told so after `PATIENCE_S`.
+
+`TABLE` is the whole of it: role and event give the next role and what to do. The diagram in `docs/architecture.md` is
+drawn from it, and the property tests walk it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from storage.ledger.ledger import Lead
+
+LAPSE_S = 1.0
+QUICK_LAPSE_S = 0.3
+READS = 3
+LATE_S = 0.25
+"""An answer that took longer says too little of now: it begins the watch anew."""
+PATIENCE_S = 5.0
+YIELD_S = 1.0
+PEER_SILENCE_S = 0.3
+MOST_EPOCHS_AHEAD = 1_000_000
+"""How far the word of a peer can raise the epoch: numbers must not run out for a stranger's word."""
+CUT_OFF_S = 3.0
+"""How long a leader whom no worker reaches waits, while workers reach its peer."""
+
+
+class Role(Enum):
+    """What a master is."""
+
+    STANDBY = "standby"
+    TAKING = "taking the lead"
+    LEADING = "leading"
+    YIELDING = "giving way"
+    LEAVING = "leaving"
+    OVER = "over"
+
+
+class Event(Enum):
+    """What happened to it."""
+
+    BEAT = "the lead is held, and may be alive"
+    FREE = "nobody leads"
+    LAPSED = "the beat stood still too long"
+    ENDED = "the crawl has ended"
+    KEPT = "another master, which is no peer, keeps the lead"
+    TAKEN = "the ledger gave the lead"
+    REFUSED = "the ledger refused"
+    AWAY = "the ledger did not serve"
+    OUTRANKED = "the peer leads a higher epoch"
+    GIVE_WAY = "told to give way, or cut off from the workers"
+    LEAVE = "told to stop, or nothing is left to do"
+    GIVEN_BACK = "the ledger has the lead back"
+
+
+class Act(Enum):
+    """What is to be done about it."""
+
+    WAIT = "wait"
+    TAKE = "take the lead"
+    LEAD = "lead"
+    STEP_DOWN = "step down"
+    GIVE_BACK = "give the lead back"
+    STOP = "stop"
+    COMPLAIN = "say that another leads, and stop"
+
+
+TABLE: dict[tuple[Role, Event], tuple[Role, Act]] = {
+    (Role.STANDBY, Event.BEAT): (Role.STANDBY, Act.WAIT),
+    (Role.STANDBY, Event.AWAY): (Role.STANDBY, Act.WAIT),
+    (Role.STANDBY, Event.FREE): (Role.TAKING, Act.TAKE),
+    (Role.STANDBY, Event.LAPSED): (Role.TAKING, Act.TAKE),
+    (Role.STANDBY, Event.ENDED): (Role.OVER, Act.STOP),
+    (Role.STANDBY, Event.KEPT): (Role.OVER, Act.COMPLAIN),
+    (Role.STANDBY, Event.OUTRANKED): (Role.STANDBY, Act.WAIT),
+    (Role.STANDBY, Event.GIVE_WAY): (Role.STANDBY, Act.WAIT),
+    (Role.STANDBY, Event.LEAVE): (Role.OVER, Act.STOP),
+    (Role.TAKING, Event.TAKEN): (Role.LEADING, Act.LEAD),
+    (Role.TAKING, Event.REFUSED): (Role.STANDBY, Act.WAIT),
+    (Role.TAKING, Event.AWAY): (Role.STANDBY, Act.WAIT),
+    (Role.TAKING, Event.OUTRANKED): (Role.TAKING, Act.WAIT),
+    (Role.TAKING, Event.GIVE_WAY): (Role.TAKING, Act.WAIT),
+    (Role.TAKING, Event.LEAVE): (Role.TAKING, Act.WAIT),
+    (Role.LEADING, Event.REFUSED): (Role.STANDBY, Act.STEP_DOWN),
+    (Role.LEADING, Event.AWAY): (Role.STANDBY, Act.STEP_DOWN),
+    (Role.LEADING, Event.OUTRANKED): (Role.STANDBY, Act.STEP_DOWN),
+    (Role.LEADING, Event.GIVE_WAY): (Role.YIELDING, Act.GIVE_BACK),
+    (Role.LEADING, Event.LEAVE): (Role.LEAVING, Act.GIVE_BACK),
+    (Role.YIELDING, Event.GIVEN_BACK): (Role.STANDBY, Act.STEP_DOWN),
+    (Role.YIELDING, Event.REFUSED): (Role.STANDBY, Act.STEP_DOWN),
+    (Role.YIELDING, Event.AWAY): (Role.STANDBY, Act.STEP_DOWN),
+    (Role.YIELDING, Event.OUTRANKED): (Role.STANDBY, Act.STEP_DOWN),
+    (Role.YIELDING, Event.GIVE_WAY): (Role.YIELDING, Act.WAIT),
+    (Role.YIELDING, Event.LEAVE): (Role.LEAVING, Act.WAIT),
+    (Role.LEAVING, Event.GIVEN_BACK): (Role.OVER, Act.STOP),
+    (Role.LEAVING, Event.REFUSED): (Role.STANDBY, Act.STEP_DOWN),
+    (Role.LEAVING, Event.AWAY): (Role.STANDBY, Act.STEP_DOWN),
+    (Role.LEAVING, Event.OUTRANKED): (Role.LEAVING, Act.WAIT),
+    (Role.LEAVING, Event.GIVE_WAY): (Role.LEAVING, Act.WAIT),
+    (Role.LEAVING, Event.LEAVE): (Role.LEAVING, Act.WAIT),
+}
+"""Every pair that can come up. One that is not here is a bug, and raises KeyError."""
+
+
+@dataclass(slots=True)
+class Peer:
+    """The other master of the pair, as it last said. `workers` are those that it heard lately; `able` says that the
+    ledger answered it lately."""
+
+    heard_at: float = float("-inf")
+    leads: bool = False
+    epoch: int = 0
+    workers: int = 0
+    able: bool = False
+    draining: bool = False
+
+    def silent(self, now: float) -> bool:
+        """Whether the link to it is dead, or it is."""
+        return now - self.heard_at > PEER_SILENCE_S
+
+    def witness(self, epoch: int) -> int:
+        """The highest epoch that it spoke of, for a ledger that speaks of this one."""
+        return min(self.epoch, epoch + MOST_EPOCHS_AHEAD)
+
+    def could_lead(self, now: float) -> bool:
+        """Whether the lead can be left to it."""
+        return self.able and not self.leads and not self.silent(now)
+
+
+@dataclass(slots=True)
+class Election:
+    """One master's role, and why. `paired` says that there may be a peer."""
+
+    paired: bool = False
+    role: Role = Role.STANDBY
+    peer: Peer = field(default_factory=Peer)
+    seen: Lead | None = None
+    why: str = ""
+    """Why the lead was taken, or lost, last."""
+    _own: set[str] = field(default_factory=set)
+    _since: float = 0.0
+    _reads: int = 0
+    _watched: bool = False
+    _alive_since: float | None = None
+    _yields_until: float = float("-inf")
+    _reached_at: float = 0.0
+
+    def step(self, now: float, event: Event, why: str = "") -> Act:
+        """Go from role to role. `why` is told to people."""
+        before = self.role
+        self.role, act = TABLE[before, event]
+        if act in (Act.TAKE, Act.STEP_DOWN, Act.GIVE_BACK, Act.COMPLAIN):
+            self.why = why or event.value
+        if act is Act.LEAD:
+            self._reached_at = now
+            self._watched = self.paired
+        if act is Act.STEP_DOWN:
+            self._forget()
+            if before is Role.YIELDING:
+                self._yields_until = now + YIELD_S
+        return act
+
+    # What the ledger says.
+
+    def read(self, now: float, lead: Lead, took_s: float) -> Act:
+        """The lead as it was just read by a standby; the answer took so long."""
+        event = self._judge(now, lead, took_s)
+        return self.step(now, event, self._reason(event))
+
+    def _judge(self, now: float, lead: Lead, took_s: float) -> Event:
+        if lead.ended and self._watched:
+            return Event.ENDED
+        if not lead.incarnation:
+            self.seen = lead
+            return Event.BEAT if now < self._yields_until and self.peer.could_lead(now) else Event.FREE
+        if lead.incarnation in self._own:  # our own connection broke, or our own write came to nothing
+            self.seen = lead
+            return Event.FREE
+        self._watched = self._watched or self.paired
+        if self.seen is None or (lead.incarnation, lead.beat) != (self.seen.incarnation, self.seen.beat):
+            if self.seen is not None and self._alive_since is None:
+                self._alive_since = now
+            self.seen, self._since, self._reads = lead, now, 0
+        elif took_s > LATE_S:
+            self._since, self._reads = now, 0
+        self._reads += 1
+        still = now - self._since
+        if (
+            not self.paired
+            and self._alive_since is not None
+            and now - self._alive_since > PATIENCE_S
+            and still < LAPSE_S
+        ):
+            return Event.KEPT
+        alone = self.paired and (self.peer.silent(now) or not self.peer.leads)
+        return Event.LAPSED if self._reads >= READS and still >= (QUICK_LAPSE_S if alone else LAPSE_S) else Event.BEAT
+
+    def _reason(self, event: Event) -> str:
+        if event is Event.LAPSED and self.seen is not None:
+            return f"the beat of {self.seen.name} stood still"
+        if event is Event.FREE and self.seen is not None:
+            if self.seen.incarnation:
+                return "its own lead was in doubt"
+            return f"{self.seen.name} gave the lead back" if self.seen.name else "nobody led"
+        return ""
+
+    def unanswered(self, now: float) -> Act:
+        """The ledger did not answer: what was watched until now says nothing any more."""
+        self._forget()
+        return self.step(now, Event.AWAY)
+
+    @property
+    def seen_is_own(self) -> bool:
+        """Whether the lead as it was last read is an earlier one of this master's."""
+        return self.seen is not None and self.seen.incarnation in self._own
+
+    def _forget(self) -> None:
+        self.seen, self._reads, self._alive_since = None, 0, None
+
+    def use(self, incarnation: str) -> None:
+        """This master is about to take the lead under that name. It stays its own for ever."""
+        self._own.add(incarnation)
+
+    # What the peer says, and whom the workers reach.
+
+    def outranked(self, epoch: int) -> bool:
+        """Whether the peer leads in a higher epoch than the one that this master leads in."""
+        return self.role in (Role.LEADING, Role.YIELDING) and self.peer.leads and self.peer.epoch > epoch
+
+    def cut_off(self, now: float, workers: int) -> bool:
+        """Whether this leader is to give way since workers reach its peer, and none (of `workers` heard lately) it."""
+        if workers or self.role is not Role.LEADING:
+            self._reached_at = now
+        if not self.peer.workers or not self.peer.could_lead(now):
+            return False
+        return now - self._reached_at >= CUT_OFF_S

@@ -1,0 +1,132 @@
+"""Taking the lead, and what a leadership needs from ledger and dataset. Blocking; run in the ledger's thread."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import chain
+
+import msgpack
+
+from master.dispatch.dispatcher import Dispatch
+from master.dispatch.snapshot import Snapshot
+from master.events.announcements import LogEnd, announcement
+from master.frontier.live_jobs import open_jobs
+from master.frontier.plan import SEEN, Plan, recall, resume
+from master.frontier.seed_files import ReadAhead, SeedLines, in_hand, seeds, targets, updates, widening
+from master.frontier.traversal import Traversing, front_of
+from master.leadership.ledger_calls import Leadership, Take
+from master.policy import CrawlPolicy
+from master.startup.open_crawl import OpenCrawl, bind_ledger
+from protocol.jobs import Operation
+from protocol.logs import fields
+from storage.ledger.ledger import Lead, Transition
+
+log = logging.getLogger(__name__)
+
+EMPTIED_AT_ONCE = 1000
+"""Buckets of a set that one commit empties."""
+
+
+@dataclass(slots=True)
+class TakeoverRequest:
+    """What the command line asks of this crawl. `adopt` accepts a ledger that the dataset does not know; `stay` is to
+    serve readers of the log until told to stop, after all is done."""
+
+    operations: frozenset[Operation]
+    traversing: Traversing
+    depth: int
+    stream: SeedLines | None = None
+    seeds: SeedLines | None = None
+    adopt: bool = False
+    stay: bool = False
+
+
+@dataclass(slots=True)
+class Takeover:
+    """One master's ways to the lead, over all its incarnations."""
+
+    opened: OpenCrawl
+    wish: TakeoverRequest
+    name: str
+    terms: CrawlPolicy
+
+    def observe(self) -> Lead:
+        """The lead as it is now; our own server is brought up again if it died."""
+        self.opened.wake_server()
+        return self.opened.watched.observe()
+
+    def take(self, question: Take) -> Leadership:
+        """Take the lead if it is as it was seen, and read what it needs. Raises LedgerError, FencedError when it is
+        not, UsageError when the crawl is refused."""
+        ledger, dataset, seen = self.opened.ledger, self.opened.dataset, question.seen
+        ledger_id = bind_ledger(self.opened, seen.ledger_id, adopt=self.wish.adopt)
+        witness = max(dataset.highest_epoch(), question.witness)
+        lead = ledger.take(question.incarnation, seen, witness=witness, ledger_id=ledger_id, name=self.name)
+        dataset.witness_epoch(lead.epoch)
+        if dataset.ledger_id(self.opened.settings.crawl) != lead.ledger_id:
+            dataset.set_ledger_id(self.opened.settings.crawl, lead.ledger_id)
+        known = ledger.sizes().get(SEEN, (0, 0))[0] > 0
+        kept = recall(ledger.remembered())
+        wish = self.wish
+        plan = resume(
+            kept, wish.operations, wish.traversing, wish.depth, known=known, streaming=wish.stream is not None
+        )
+        self.wish.adopt = False
+        words: list[Transition] = [["C", name, value] for name, value in plan.remembered().items()]
+        if plan.updating and kept is not None and plan.round != kept.round:
+            # A dead letter of an earlier round may have been requeued. Read before anything is handed out, and kept
+            # with the round's beginning; what is requeued later is kept by the script.
+            live = [job.user for job in open_jobs(ledger, Operation.UPDATE) if job.operation is Operation.UPDATE]
+            words += in_hand(live, plan.round_family)
+        body = msgpack.packb([self.name, lead.epoch, question.why])
+        words.append(["M", ["master.leads", body]])
+        queues = [*map(front_of, Operation), *(o.value for o in Operation)]
+        reply = ledger.commit(question.incarnation, lead.beat, words, queues)
+        heads = ledger.heads()
+        tip = LogEnd(reply.announced[0].sequence - 1, {topic: last for topic, last in heads.items() if topic})
+        loaded = Snapshot(ledger.held(), ledger.retry(), reply, ledger.readers(), tip)
+        log.info(
+            "took the lead",
+            extra=fields(epoch=lead.epoch, incarnation=lead.incarnation, held=len(loaded.held), why=question.why),
+        )
+        said = [announcement(words[told.transition], told) for told in reply.announced]
+        return Leadership(lead, plan, loaded, lead.beat + 1, said)
+
+    def dispatch(self, now: float, leadership: Leadership) -> Dispatch:
+        """The decisions of a leadership, with what is to come in by and by."""
+        plan = leadership.plan
+        dispatch = Dispatch(leadership.lead, plan.traversal, self.terms, leadership.loaded, now, random.Random())
+        dispatch.intake = ReadAhead(self._intake(plan))
+        return dispatch
+
+    def close(self, leadership: Leadership) -> list[Transition]:
+        """What the ledger is told when nothing is left to do: the plan is fulfilled, and sets that served can go."""
+        plan = leadership.plan
+        over = plan.widened().updated()
+        words: list[Transition] = []
+        if over != plan:
+            words += [["C", name, value] for name, value in over.remembered().items()]
+        families = [plan.widening_family] if plan.widening else []
+        if plan.updating and plan.round > 1:
+            families.append(replace(plan, round=plan.round - 1).round_family)
+        return [*words, *(["E", family, 0, EMPTIED_AT_ONCE] for family in families)]
+
+    def _intake(self, plan: Plan) -> Iterator[Transition]:
+        """Everything that may have to come in; what is in already is not taken twice."""
+        ledger, walk = self.opened.ledger, plan.traversal
+        parts: list[Iterator[Transition]] = []
+        stream, asked = self.wish.stream, self.wish.operations
+        if self.wish.seeds is not None:  # before anything can be discovered
+            parts.append(seeds(self.wish.seeds))
+        if plan.updating and plan.everyone:
+            parts.append(updates(ledger.accounts(SEEN), walk, plan.round_family))
+        if stream is not None and Operation.UPDATE in asked:
+            parts.append(updates(stream, walk, plan.round_family))
+        elif stream is not None:
+            parts.append(targets(stream, walk, SEEN))
+        if plan.widening:
+            parts.append(widening(ledger.accounts(SEEN), plan.widening, walk, plan.widening_family))
+        return chain(*parts)

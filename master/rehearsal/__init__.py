@@ -1,0 +1,1 @@
+"""Fire drills: faults by plan, and what they cost."""

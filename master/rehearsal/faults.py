@@ -1,0 +1,153 @@
+"""Doing what a drill plans: kill -9, SIGSTOP and SIGCONT, and cuts of links. What was stopped or cut is mended in time.
+
+A victim that is not there at its moment, since it is just being started again, is waited for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from master.crawl.supervision import SupervisedProcess
+from master.rehearsal.fault_plan import Fault, FaultKind, FaultTarget
+from master.rehearsal.fault_proxy import FaultProxies
+from storage.ledger.embedded import EmbeddedValkey
+
+
+@dataclass(slots=True)
+class FaultReach:
+    """What a drill has in its hands. `leader` says which master leads, or led last; `before_kill` is told whom a kill
+    is about to hit."""
+
+    masters: list[SupervisedProcess]
+    workers: list[SupervisedProcess]
+    emulators: list[SupervisedProcess]
+    server: EmbeddedValkey | None
+    links: FaultProxies
+    leader: Callable[[], int]
+    before_kill: Callable[[FaultTarget], None]
+
+
+@dataclass(slots=True)
+class InjectedFault:
+    """A mishap that came: when, and whom it hit in the end. Seconds of the drill."""
+
+    mishap: Fault
+    at_s: float
+    whom: str
+
+
+@dataclass(slots=True)
+class FaultInjector:
+    """Lets the mishaps of a plan come true, each at its time."""
+
+    plan: Sequence[Fault]
+    reach: FaultReach
+    struck: list[InjectedFault] = field(default_factory=list)
+    _to_come: list[Fault] = field(init=False)
+    _to_mend: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._to_come = sorted(self.plan, key=lambda mishap: mishap.at_s)
+
+    @property
+    def next(self) -> Fault | None:
+        """The next one to come."""
+        return self._to_come[0] if self._to_come else None
+
+    @property
+    def to_come(self) -> list[Fault]:
+        """Those that did not come yet."""
+        return list(self._to_come)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is still to come, or to be mended."""
+        return bool(self._to_come or self._to_mend)
+
+    def turn(self, at_s: float) -> list[InjectedFault]:
+        """Mend and do what is due. Returns what came now."""
+        for due in [due for due in self._to_mend if due[0] <= at_s]:
+            self._to_mend.remove(due)
+            due[1]()
+        came = []
+        for mishap in [mishap for mishap in self._to_come if mishap.at_s <= at_s]:
+            done = self._strike(mishap)
+            if done is not None:
+                whom, mend = done
+                self._to_come.remove(mishap)
+                self._to_mend += [(at_s + mishap.lasts_s, mend)] if mend is not None else []
+                came.append(InjectedFault(mishap, at_s, whom))
+        self.struck += came
+        return came
+
+    def mend_all(self) -> None:
+        """Mend whatever is still stopped or cut: the drill is over."""
+        for _, mend in self._to_mend:
+            mend()
+        self._to_mend = []
+
+    def _strike(self, mishap: Fault) -> tuple[str, Callable[[], None] | None] | None:
+        """Whom it hit and how to mend it; None while there is nobody to hit."""
+        if mishap.verb is FaultKind.CUT:
+            return self._cut(mishap)
+        whom, pid = self._find(mishap)
+        if pid is None:
+            return None
+        if mishap.verb is FaultKind.KILL:
+            self.reach.before_kill(mishap.victim)
+            os.kill(pid, signal.SIGKILL)
+            return whom, None
+        os.kill(pid, signal.SIGSTOP)
+        return whom, lambda: _go_on(pid)
+
+    def _find(self, mishap: Fault) -> tuple[str, int | None]:
+        """The name and the process of a victim, if it lives."""
+        reach = self.reach
+        if mishap.victim is FaultTarget.REDIS:
+            server = reach.server
+            return "the ledger's server", server.pid if server is not None and server.alive() else None
+        if mishap.victim is FaultTarget.MASTER:
+            kept = reach.masters[reach.leader() if mishap.number is None else mishap.number]
+        elif mishap.victim is FaultTarget.WORKER:
+            kept = reach.workers[(mishap.number or 1) - 1]
+        else:
+            kept = reach.emulators[0]
+        alive = kept.process is not None and kept.process.poll() is None
+        return kept.name, kept.process.pid if kept.process is not None and alive else None
+
+    def _cut(self, mishap: Fault) -> tuple[str, Callable[[], None]]:
+        names = links_of(mishap, len(self.reach.masters))
+        for name in names:
+            self.reach.links.cut(name)
+        if mishap.victim is FaultTarget.PEER:
+            whom = "the masters from each other"
+        elif mishap.victim is FaultTarget.WORKER:
+            whom = f"worker {mishap.number or 1} from every master"
+        elif mishap.number is None and len(names) > 1:
+            whom = "both masters from the ledger"
+        else:
+            whom = f"master {mishap.number or 0} from the ledger"
+
+        def mend() -> None:
+            for name in names:
+                self.reach.links.mend(name)
+
+        return whom, mend
+
+
+def links_of(mishap: Fault, masters: int) -> list[str]:
+    """The names of the links that a cut cuts."""
+    if mishap.victim is FaultTarget.WORKER:
+        return [f"worker-{mishap.number or 1}-{n}" for n in range(masters)]
+    if mishap.victim is FaultTarget.REDIS and mishap.number is not None:
+        return [f"redis-{mishap.number}"]
+    return [f"{mishap.victim.value}-{n}" for n in range(masters)]
+
+
+def _go_on(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it was killed meanwhile
+        os.kill(pid, signal.SIGCONT)

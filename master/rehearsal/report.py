@@ -1,0 +1,181 @@
+"""What came of a drill: what each mishap cost, what the audit says, and what there is to draw."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+from master.audit.audit import Audit
+from master.rehearsal.chart import Chart, ChartMark
+from master.rehearsal.faults import InjectedFault
+from master.rehearsal.rehearsal import Rehearsal
+from master.rehearsal.timeline import AFTER_S, LeadershipSpan, bands, held_up, rates, since
+
+STEP_S = 1.0
+MOST_STEPS = 200
+NAMED = 20
+"""Findings of the audit that are printed; the JSON has more."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaultRow:
+    """One mishap that came. `held_up_s` is how long after it the work went on; None: it did not."""
+
+    struck: InjectedFault
+    held_up_s: float | None
+
+    @property
+    def cost(self) -> str:
+        """In words."""
+        if self.held_up_s is None:
+            return "the work did not go on"
+        return f"work went on after {self.held_up_s:g} s" if self.held_up_s else "no pause"
+
+
+@dataclass(frozen=True, slots=True)
+class RehearsalReport:
+    """The whole result. `missed` are mishaps that never came, since the crawl was over before."""
+
+    rows: list[FaultRow]
+    missed: list[str]
+    led: list[LeadershipSpan]
+    jobs: int
+    complete: bool
+    again: int
+    allowed: int
+    audit: Audit
+    picture: Chart
+    seed: int | None
+    crawl: str
+
+    @property
+    def well(self) -> bool:
+        """Whether the drill was passed: the audit is clean, and everything that was to come came."""
+        return self.audit.clean and not self.missed
+
+    @property
+    def changes(self) -> int:
+        """How often the lead went from one master to the other."""
+        leaders = [band.leader for band in self.led if band.leader is not None]
+        return sum(one != other for one, other in pairwise(leaders))
+
+    def words(self) -> list[str]:
+        """The verdict and the sums."""
+        result = self.audit
+        end = "to its end" if self.complete else "until the time was up"
+        lines = [
+            f"{self.jobs} jobs done in {self.picture.length_s:.1f} s, {end}; changes of the lead: {self.changes}",
+            f"pages of timelines and follower lists fetched again: {self.again}; expected: at most {self.allowed}",
+            self.picture.verdict,
+            *result.lost[:NAMED],
+            *result.doubled[:NAMED],
+            *result.differences[:NAMED],
+        ]
+        if self.missed:
+            lines.append(
+                f"never came, since the crawl was over before: {', '.join(self.missed)}; "
+                "give its world more accounts by --emulator-options"
+            )
+        if self.seed is not None:
+            lines.append(f"the same again: --random {self.picture.length_s:.0f}s --seed {self.seed}")
+        return lines
+
+    def document(self, picture: str) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "clean": self.audit.clean,
+            "well": self.well,
+            "crawl": self.crawl,
+            "seed": self.seed,
+            "length_s": round(self.picture.length_s, 3),
+            "complete": self.complete,
+            "mishaps": [
+                {
+                    "what": row.struck.mishap.name,
+                    "whom": row.struck.whom,
+                    "at_s": round(row.struck.at_s, 3),
+                    "lasts_s": row.struck.mishap.lasts_s,
+                    "held_up_s": row.held_up_s,
+                }
+                for row in self.rows
+            ],
+            "missed": self.missed,
+            "led": [asdict(band) for band in self.led],
+            "lead_changes": self.changes,
+            "jobs": self.jobs,
+            "step_s": self.picture.step_s,
+            "jobs_a_second": [round(rate, 2) for rate in self.picture.rates],
+            "pages_again": self.again,
+            "pages_allowed": self.allowed,
+            "audit": self.audit.document(),
+            "picture": picture,
+        }
+
+
+def report_of(drill: Rehearsal, result: Audit, seed: int | None) -> RehearsalReport:
+    """The report of a drill that is over."""
+    assert drill.watch is not None and drill.mishaps is not None
+    began_s = drill.began_s if drill.began_s is not None else drill.ended_s
+    length_s = max(0.1, drill.ended_s - began_s)
+    samples = since(drill.watch.samples, began_s, drill.ended_s)
+    complete, struck = not drill.over, drill.mishaps.struck
+    rows = []
+    for number, one in enumerate(struck):
+        until_s = one.at_s + one.mishap.lasts_s + AFTER_S
+        if number + 1 < len(struck):
+            until_s = min(until_s, struck[number + 1].at_s)
+        rows.append(FaultRow(one, held_up(samples, one.at_s, until_s, over=complete)))
+    led = bands(samples, length_s)
+    step_s = max(STEP_S, length_s / MOST_STEPS)
+    picture = Chart(
+        time.strftime("Rehearsal of %Y-%m-%d, %H:%M UTC", time.gmtime()),
+        verdict(result),
+        length_s,
+        led,
+        rates(samples, length_s, step_s),
+        step_s,
+        [ChartMark(row.struck.at_s, row.struck.mishap.lasts_s, _label(row)) for row in rows],
+    )
+    return RehearsalReport(
+        rows,
+        [f"{mishap.name} at {mishap.at_s:g} s" for mishap in drill.mishaps.to_come],
+        led,
+        samples[-1].jobs if samples else 0,
+        complete,
+        drill.fetched.again,
+        drill.allowed,
+        result,
+        picture,
+        seed,
+        drill.settings.crawl,
+    )
+
+
+def verdict(result: Audit) -> str:
+    """The audit in one sentence."""
+    if result.clean:
+        return "The audit is clean: nothing lost, nothing doubled."
+    differ = len(result.differences)
+    return f"The audit is not clean: {result.lost_count} lost, {result.doubled_count} doubled, {differ} sums differ."
+
+
+def table(report: RehearsalReport) -> str:
+    """One row a mishap."""
+    names = [(f"{number}. {row.struck.mishap.name}", row) for number, row in enumerate(report.rows, 1)]
+    wide = max([len(name) for name, _ in names], default=0)
+    whom = max([len(row.struck.whom) for row in report.rows], default=0)
+    return "\n".join(
+        f"{name:<{wide}}  {row.struck.at_s:6.1f} s  {row.struck.whom:<{whom}}  {_lasts(row):>8}  {row.cost}"
+        for name, row in names
+    )
+
+
+def _lasts(row: FaultRow) -> str:
+    return f"{row.struck.mishap.lasts_s:g} s" if row.struck.mishap.lasts_s else ""
+
+
+def _label(row: FaultRow) -> str:
+    lasts = f" for {_lasts(row)}" if row.struck.mishap.lasts_s else ""
+    return f"{row.struck.mishap.name}{lasts} ({row.struck.whom}): {row.cost}"

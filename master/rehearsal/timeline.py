@@ -1,0 +1,174 @@
+"""The course of a drill: who led when, how much was done, and how long each mishap held the work up.
+
+Read from the ledger over a connection of its own, which no mishap cuts. Who leads is who beats: a leader whose beat
+stands still is none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final
+
+from protocol.errors import LedgerError
+from protocol.jobs import Operation
+from storage.ledger.ledger import Lead, Ledger
+
+LOOK_S: Final = 0.2
+STILL_S: Final = 0.5
+"""A beat that stood so long says that nobody leads; a leader beats ten times a second."""
+PAUSE_S: Final = 0.5
+"""A shorter time without any work that is done is nothing."""
+LOST_S: Final = 3.0
+"""With so long a silence at the end of a drill the work did not go on."""
+AFTER_S: Final = 30.0
+"""How long after its end a mishap may still be what holds the work up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One look. `beat_s` is when a leader's beat was last seen to move. `jobs` are those that ended; `work` also counts
+    pages."""
+
+    at_s: float
+    leader: int | None
+    beat_s: float
+    jobs: int
+    work: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeadershipSpan:
+    """One leadership, or a time in which nobody led."""
+
+    from_s: float
+    to_s: float
+    leader: int | None
+
+
+@dataclass(slots=True)
+class LeaderDetector:
+    """Tells from the leads that were read who leads. `port` is the first master's."""
+
+    port: int
+    moved_at: float = float("-inf")
+    _beat: tuple[str, int] = ("", 0)
+
+    def see(self, at_s: float, lead: Lead | None) -> int | None:
+        """The number of the master that leads, as far as this look tells; None stands for a ledger that is away."""
+        if lead is None or not lead.incarnation:
+            return None
+        if (lead.incarnation, lead.beat) != self._beat:
+            self._beat, self.moved_at = (lead.incarnation, lead.beat), at_s
+        if at_s - self.moved_at > STILL_S:
+            return None
+        port = lead.name.rpartition(":")[2]
+        return int(port) - self.port if port.isdigit() else None
+
+
+@dataclass(slots=True)
+class LedgerSampler:
+    """Looks at the ledger about five times a second, in a thread of its own."""
+
+    ledger: Ledger
+    port: int
+    """The first master's; another one when the masters had to take others."""
+    samples: list[Sample] = field(default_factory=list)
+    _over: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; `samples` stay."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    @property
+    def last(self) -> Sample | None:
+        """The newest sample."""
+        return self.samples[-1] if self.samples else None
+
+    def leader(self) -> int | None:
+        """Who led last, whether or not anybody does now."""
+        return next((sample.leader for sample in reversed(self.samples) if sample.leader is not None), None)
+
+    def _run(self) -> None:
+        pulse = LeaderDetector(self.port)
+        jobs = work = 0
+        while not self._over.is_set():
+            lead, pulse.port = None, self.port
+            with contextlib.suppress(LedgerError):
+                lead = self.ledger.observe()
+                totals = self.ledger.totals()
+                jobs = sum(totals.get(f"{one.value}.{end}", 0) for one in Operation for end in ("done", "dead"))
+                work = jobs + sum(totals.get(f"{one.value}.steps", 0) for one in Operation)
+            now = time.monotonic()
+            leader = pulse.see(now, lead)
+            self.samples.append(Sample(now, leader, pulse.moved_at, jobs, work))
+            self._over.wait(LOOK_S)
+
+
+def since(samples: Sequence[Sample], start_s: float, end_s: float) -> list[Sample]:
+    """The samples of the drill itself, whose clock begins at `start_s`."""
+    return [
+        Sample(round(one.at_s - start_s, 3), one.leader, one.beat_s - start_s, one.jobs, one.work)
+        for one in samples
+        if start_s <= one.at_s <= end_s
+    ]
+
+
+def bands(samples: Sequence[Sample], end_s: float) -> list[LeadershipSpan]:
+    """Who led when, from the first look to the end, without a gap."""
+    found: list[LeadershipSpan] = []
+    for sample in samples:
+        if found and found[-1].leader == sample.leader:
+            continue
+        begin = 0.0
+        if found:
+            # A lead ended with its last beat, which is known a little later.
+            ended = sample.beat_s if sample.leader is None else sample.at_s
+            begin = min(sample.at_s, max(found[-1].from_s, ended))
+            found[-1] = LeadershipSpan(found[-1].from_s, begin, found[-1].leader)
+        found.append(LeadershipSpan(begin, end_s, sample.leader))
+    return found
+
+
+def rates(samples: Sequence[Sample], end_s: float, step_s: float) -> list[float]:
+    """Jobs a second in each step of the drill. What was done while nobody could look is spread over that time."""
+    steps = max(1, round(end_s / step_s))
+    amounts = [0.0] * steps
+    for one, other in pairwise(samples):
+        grown, span = other.jobs - one.jobs, other.at_s - one.at_s
+        if grown <= 0 or span <= 0:
+            continue
+        for number in range(int(one.at_s // step_s), min(steps - 1, int(other.at_s // step_s)) + 1):
+            shared = min(other.at_s, (number + 1) * step_s) - max(one.at_s, number * step_s)
+            amounts[number] += grown * max(0.0, shared) / span
+    return [amount / step_s for amount in amounts]
+
+
+def held_up(samples: Sequence[Sample], struck_s: float, until_s: float, *, over: bool) -> float | None:
+    """How long after a mishap the work went on: to the end of the longest pause that began between `struck_s` and
+    `until_s`, and was one by then. 0.0 when there was none, None when the work did not go on. `over` says that all was
+    done in the end."""
+    grew = [other.at_s for one, other in pairwise(samples) if other.work > one.work]
+    longest_s, back_s, before_s = PAUSE_S, struck_s, struck_s
+    for at_s in (at_s for at_s in grew if at_s > struck_s):
+        if at_s > until_s and until_s - before_s < PAUSE_S:  # what pauses now is the next mishap's affair
+            return round(back_s - struck_s, 1)
+        if at_s - before_s > longest_s:
+            longest_s, back_s = at_s - before_s, at_s
+        before_s = at_s
+    silent_s = samples[-1].at_s - before_s if samples else 0.0
+    if not over and before_s <= until_s and silent_s > max(longest_s, LOST_S):
+        return None
+    return round(back_s - struck_s, 1)

@@ -1,0 +1,1 @@
+"""What must hold before a crawl starts, and opening it."""

@@ -1,0 +1,90 @@
+"""What must hold before a crawl is begun or gone on with: found out before anything is made or started."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from master.crawl.supervision import end_with
+from master.frontier.plan import check_operations
+from master.frontier.seed_files import SeedLines
+from protocol.child_commands import child
+from protocol.errors import UsageError
+from protocol.jobs import Operation
+from protocol.settings.settings import Settings
+from protocol.stopping import uncut
+from storage.dataset.files.dataset import FileDataset
+
+RULE_READ_S = 60.0
+
+
+def check_beginning(
+    settings: Settings,
+    asked: frozenset[Operation],
+    stream: SeedLines | None,
+    seeds: SeedLines | None,
+    *,
+    adopt: bool,
+    named_by: str,
+) -> None:
+    """Raises UsageError for what can be seen to be wrong: files that cannot be read, operations that exclude each
+    other, and a crawl that is new and has nothing to do. `named_by` is how the command at hand is told of targets."""
+    for file in (stream, seeds):
+        if file is not None:
+            file.check()
+    check_operations(asked)
+    # What --adopt goes on with, and what the other one of a pair has begun meanwhile, is seen when the lead is taken.
+    new = FileDataset(settings.output_directory).ledger_id(settings.crawl) is None and not adopt
+    if not new:
+        return
+    if stream is not None and (why := stream.none()):
+        raise UsageError(f"{stream.path} names no account: {why}")
+    if settings.ha:
+        return
+    if not asked:
+        check_operations(asked, new=True)
+    if stream is None:
+        raise UsageError(
+            f"{settings.output_directory} holds no crawl named {settings.crawl}, and a new one needs targets: "
+            f"name a file of ids by {named_by}, or the crawl to go on with by --output"
+        )
+
+
+def check_rule(settings: Settings) -> None:
+    """Raises UsageError for a rule that the workers would not take."""
+    if not settings.follow_rule:
+        return
+    # As a worker reads it, in a process of its own, since a rule may be anybody's module.
+    command = child("worker.rules", settings.follow_rule)
+    reader = None
+    try:
+        with uncut():
+            reader = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                encoding="locale",
+                errors="replace",
+                preexec_fn=end_with(os.getpid()),
+            )
+        _, said = reader.communicate(timeout=RULE_READ_S)
+    except subprocess.TimeoutExpired as error:
+        rule = settings.follow_rule
+        raise UsageError(f"--follow-rule {rule} cannot be imported: it takes over {RULE_READ_S:g} s") from error
+    finally:
+        if reader is not None and reader.returncode is None:
+            reader.kill()
+            reader.wait()
+    if reader.returncode:
+        raise UsageError((said.strip().splitlines() or ["--follow-rule cannot be read"])[-1])
+
+
+def lines_of(name: str | None, called: str) -> SeedLines | None:
+    """The file of a name on the command line; None where none was given. Raises UsageError for an empty name."""
+    if name is None:
+        return None
+    if not name:
+        raise UsageError(f"{called} is empty: name a file of ids, or leave it out")
+    return SeedLines(Path(name))

@@ -1,0 +1,1 @@
+"""How messages travel: sockets, keys, who may connect, and where somebody listens."""

@@ -1,0 +1,178 @@
+"""Who may connect: every handshake with a master's socket is judged by the keys in its folder, as it is now.
+
+The judging is pyzmq's own ZAP (https://rfc.zeromq.org/spec/27/), in a thread of its own. A second thread looks at the
+folder once a second, so that neither the loop nor a handshake waits for a disk. A connection that is there already is
+never judged again: what its sender says, and gets, is for `protocol.transport.gatekeeper`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from types import TracebackType
+from typing import Final
+
+import zmq
+from zmq.auth.thread import ThreadAuthenticator
+
+from protocol.errors import UsageError
+from protocol.logs import fields
+from protocol.transport.keys import Keys, PublicKey, Role, State, Version
+from protocol.transport.sockets import EVENTS_DOMAIN, JOBS_DOMAIN
+
+log = logging.getLogger(__name__)
+
+LOOK_S: Final = 1.0
+"""How often the folder is looked at: how late a revoked key is cut."""
+LOOK_AGAIN_S: Final = 0.1
+"""How soon an unknown key may make us look: it may have been made a moment ago."""
+MOST_TOLD: Final = 1000
+"""Keys that were refused and told of. More would let a stranger fill the log."""
+
+MAY_CONNECT: Final = {
+    JOBS_DOMAIN: frozenset(Role),
+    EVENTS_DOMAIN: frozenset({Role.SUBSCRIBER, Role.PEER}),
+}
+"""Who may connect to which kind of socket."""
+
+
+class Authorised:
+    """The keys that may call, as the folder last had them. Threads may share it."""
+
+    def __init__(self, keys: Keys) -> None:
+        """Raises UsageError when the folder has no key of a master, or cannot be trusted."""
+        self._keys = keys
+        self._lock = threading.Lock()
+        self._master = keys.master().public
+        self._roles: dict[str, Role] = {}
+        self._names: dict[str, str] = {}
+        self._files: dict[tuple[State, str], tuple[Version, PublicKey | None]] = {}
+        self._looked_at = 0.0
+        self._trouble = ""
+        self.changes = 0
+        """How often who may call has changed."""
+        self.look()
+
+    def role_of(self, public: str) -> Role | None:
+        """What the owner of a public key may do; None for nothing at all."""
+        return self._roles.get(public)
+
+    def name_of(self, public: str) -> str:
+        """Whose key this is or was, as far as the folder says; empty for a stranger's."""
+        return self._names.get(public, "")
+
+    def look(self, unless_within_s: float = 0.0) -> None:
+        """Read what has changed in the folder, unless that was done within so many seconds.
+
+        A file that is damaged authorises nobody. A folder that cannot be read changes nothing: a disk that fails for a
+        moment is no reason to send every worker away.
+        """
+        with self._lock:
+            if time.monotonic() - self._looked_at < unless_within_s:
+                return
+            try:
+                self._read()
+                self._trouble = ""
+            except UsageError as error:
+                if self._trouble != str(error):
+                    self._trouble = str(error)
+                    log.warning(f"{error}; whoever was authorised before still is")
+            self._looked_at = time.monotonic()
+
+    def _read(self) -> None:
+        there = {(state, name): at for state in State for name, at in self._keys.versions(state).items()}
+        if there == {file: version for file, (version, _) in self._files.items()}:
+            return
+        before = self._files
+        self._files = {file: self._once(file, version, before) for file, version in there.items()}
+        found = [key for _, key in self._files.values() if key is not None]
+        # By its name too: a revocation whose file is damaged is one all the same.
+        names = {name for state, name in there if state is State.REVOKED}
+        publics = {key.public for key in found if key.state is State.REVOKED}
+        roles = {key.public: key.role for key in found if key.name not in names and key.public not in publics}
+        self._names = {key.public: key.name for key in found}
+        roles[self._master] = Role.PEER
+        if roles != self._roles:
+            self._roles = roles
+            self.changes += 1
+
+    def _once(
+        self,
+        file: tuple[State, str],
+        version: Version,
+        before: dict[tuple[State, str], tuple[Version, PublicKey | None]],
+    ) -> tuple[Version, PublicKey | None]:
+        known = before.get(file)
+        if known is not None and known[0] == version:
+            return known
+        try:
+            return version, self._keys.read(*file)
+        except UsageError as error:
+            log.warning(f"{error}; until then it authorises nobody")
+            return version, None
+
+
+class _Judge:
+    """Judges one kind of socket's handshakes, for pyzmq. It raises nothing, since that would end pyzmq's thread."""
+
+    def __init__(self, authorised: Authorised, roles: frozenset[Role], told: set[tuple[str, str]]) -> None:
+        self._authorised, self._roles, self._told = authorised, roles, told
+
+    def callback(self, _domain: str, key: bytes) -> bool:
+        """Whether the owner of a public key may connect."""
+        public = key.decode()
+        role = self._authorised.role_of(public)
+        if role is None:
+            self._authorised.look(unless_within_s=LOOK_AGAIN_S)
+            role = self._authorised.role_of(public)
+        if role in self._roles:
+            return True
+        whose = self._authorised.name_of(public) or "a stranger"
+        if (public, whose) not in self._told and len(self._told) < MOST_TOLD:
+            self._told.add((public, whose))
+            why = "is not authorised" if role is None else f"is for a {role.value}, which has no business here"
+            log.warning(f"a connection was refused: the key of {whose} {why}", extra=fields(public=public[:8]))
+        return False
+
+
+class _Zap(ThreadAuthenticator):
+    """Refuses in the way that lets the client try again."""
+
+    def _send_zap_reply(
+        self, request_id: bytes, status_code: bytes, status_text: bytes, user_id: str = "anonymous"
+    ) -> None:
+        # After 400, which pyzmq says, libzmq's client never calls again, though its key may be authorised by then.
+        super()._send_zap_reply(request_id, b"300" if status_code == b"400" else status_code, status_text, user_id)
+
+
+class Authentication:
+    """Judges the handshakes with every socket of one ZeroMQ context, while it is entered.
+
+    Enter it before a socket with a certificate is bound: without it nobody is let in. Leave it before the context ends.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], authorised: Authorised) -> None:
+        self.authorised = authorised
+        self._zap = _Zap(context)
+        told: set[tuple[str, str]] = set()
+        for domain, roles in MAY_CONNECT.items():
+            self._zap.configure_curve_callback(domain, _Judge(authorised, roles, told))
+        self._over = threading.Event()
+        self._looking = threading.Thread(target=self._look, name="keys", daemon=True)
+
+    def __enter__(self) -> Authentication:
+        self._zap.start()
+        self._looking.start()
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _where: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._looking.join()
+        self._zap.stop()
+
+    def _look(self) -> None:
+        while not self._over.wait(LOOK_S):
+            self.authorised.look()

@@ -1,0 +1,316 @@
+"""The key files with which masters, workers and subscribers know one another beyond one machine.
+
+    keys/                   mode 0700, on the machine of a master; the other master of a pair has a copy
+      master.key            the masters' own pair of keys
+      NAME.key              NAME's pair and the masters' public key: all that NAME needs, and on its machine alone
+      authorised/NAME.pub   NAME's public key and role: it may call
+      revoked/NAME.pub      it may no more
+
+The rules: a secret lies in a file that its owner alone may read, and a laxer mode is refused. A file is there whole or
+not at all, and is never written over. A name is used once, so that a log from last month still says whose key it was.
+What is in `revoked/` counts more than what is in `authorised/`, so that a copy which is behind lets nobody in again.
+
+The keys are those of CURVE (https://rfc.zeromq.org/spec/26/), as 40 characters of Z85.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import stat
+import struct
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final
+
+import zmq
+from zmq.utils import z85
+
+from protocol.errors import UsageError
+from protocol.settings.settings import NAME
+
+LARGEST: Final = 4096
+"""Bytes of a key file."""
+MOST_KEYS: Final = 2_000
+"""Files in `authorised/`; looking at them once a second must cost nothing. Workers may share one."""
+MASTER: Final = "master"
+"""The name that is nobody else's."""
+
+_NAME: Final = re.compile(NAME.pattern, re.ASCII)
+_KEY: Final = re.compile(r"[0-9A-Za-z.:+=^!/*?&<>()\[\]{}@%$#-]{40}", re.ASCII)
+
+
+class Role(Enum):
+    """What a key is for. Only master.key is a peer's: a master calls the other with it, and tools their master."""
+
+    WORKER = "worker"
+    SUBSCRIBER = "subscriber"
+    PEER = "peer"
+
+
+GIVEN: Final = (Role.WORKER, Role.SUBSCRIBER)
+"""The roles for which keys are made."""
+
+
+class State(Enum):
+    """Whether a key counts."""
+
+    AUTHORISED = "authorised"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """Who calls, or is called: a pair of keys, and the public key of the masters."""
+
+    name: str
+    role: Role
+    public: str
+    secret: str = field(repr=False)
+    master: str
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """One key that was made, without its secret."""
+
+    name: str
+    role: Role
+    public: str
+    made: datetime
+    state: State
+
+
+Version = tuple[int, int, int]
+"""What tells a file from its successor of the same name."""
+
+
+def read_certificate(path: Path) -> Certificate:
+    """The certificate in a file. Raises UsageError when it is damaged, or when others than its owner may read it."""
+    said = _read(path, private=True)
+    try:
+        role = Role(said.get("role"))
+        name, public, secret, master = (_text(said, word) for word in ("name", "public", "secret", "master"))
+        sound = zmq.curve_public(secret.encode()).decode() == public and (role is not Role.PEER or public == master)
+    except (ValueError, zmq.ZMQError):
+        sound = False
+    if not sound:
+        raise _damaged(path)
+    return Certificate(name, role, public, secret, master)
+
+
+class Keys:
+    """The keys folder of a master."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._master = folder / f"{MASTER}.key"
+
+    @property
+    def made(self) -> bool:
+        """Whether there are keys. Raises UsageError when the folder may not be looked into."""
+        with _told(self.folder):
+            return self._master.exists()
+
+    def master(self) -> Certificate:
+        """The masters' own certificate. Raises UsageError: there is none, it is damaged, or others may change keys."""
+        if not self.made:
+            raise UsageError(f"there are no keys in {self.folder}: make some with `tmatic-master keys new NAME`")
+        for folder in (self.folder, *(self._of(state) for state in State)):
+            with _told(folder), contextlib.suppress(FileNotFoundError):
+                if folder.stat().st_mode & 0o022:
+                    raise UsageError(f"{folder} says who may call, and others may change it: say chmod 700 {folder}")
+        certificate = read_certificate(self._master)
+        if certificate.role is not Role.PEER:
+            raise UsageError(f"{self._master} is not the key of a master but that of {certificate.name}")
+        return certificate
+
+    def new(self, name: str, role: Role) -> Path:
+        """Make the key of NAME, authorise it, and return its file. The first one makes the masters' key too.
+
+        Raises UsageError when the name is used, or is no name, or the folder cannot be written.
+        """
+        if not _NAME.fullmatch(name) or name == MASTER:
+            raise UsageError(f"the name of a key must be {NAME.words}, and not {MASTER!r}; {name[:80]!r} is not")
+        if role not in GIVEN:
+            raise UsageError(f"no key is made for the role {role.value}: master.key is that of every master")
+        if not zmq.has("curve"):
+            raise UsageError("this build of ZeroMQ cannot encrypt: install pyzmq from its wheel")
+        path = self.folder / f"{name}.key"
+        with _told(self.folder):
+            for folder in (self.folder, *(self._of(state) for state in State)):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if path.exists() or any((self._of(state) / f"{name}.pub").exists() for state in State):
+                raise self._used(name)
+            if not self.made:
+                self._make_master()
+            if len(self.versions(State.AUTHORISED)) >= MOST_KEYS:
+                raise UsageError(f"there are {MOST_KEYS} keys in {self.folder} already: revoke some, or share one")
+            public, secret = (half.decode() for half in zmq.curve_keypair())
+            certificate = Certificate(name, role, public, secret, self.master().public)
+            now = datetime.now(UTC).replace(microsecond=0)
+            words = {"name": name, "role": role.value, "public": public}
+            try:
+                _create(path, _private_text(certificate))
+            except FileExistsError:
+                raise self._used(name) from None
+            _create(self._of(State.AUTHORISED) / f"{name}.pub", _toml(words) + f"made = {now.isoformat()}\n")
+        return path
+
+    def revoke(self, name: str) -> bool:
+        """Whoever has the key of NAME may call no more; False when that was so already.
+
+        Raises UsageError when there is no such key.
+        """
+        before, after = (self._of(state) / f"{name}.pub" for state in State)
+        with _told(self.folder):
+            if not _NAME.fullmatch(name) or not (before.exists() or after.exists()):
+                raise UsageError(f"there is no key with the name {name[:80]!r} in {self.folder}; `keys list` shows all")
+            if not before.exists():
+                return False
+            after.parent.mkdir(mode=0o700, exist_ok=True)
+            before.replace(after)
+            _sync(after.parent)
+            _sync(before.parent)
+        return True
+
+    def every_key(self) -> list[PublicKey]:
+        """Every key that was made here, those that count first. Raises UsageError for a damaged file."""
+        revoked = self.versions(State.REVOKED)
+        counting = [name for name in self.versions(State.AUTHORISED) if name not in revoked]
+        found = [self.read(State.AUTHORISED, name) for name in sorted(counting)]
+        return found + [self.read(State.REVOKED, name) for name in sorted(revoked)]
+
+    def versions(self, state: State) -> dict[str, Version]:
+        """The names of the keys in this state, and which version of each file is there.
+
+        Raises UsageError when the folder cannot be read; one that is missing is empty.
+        """
+        found: dict[str, Version] = {}
+        folder = self._of(state)
+        with _told(folder), contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+            for entry in entries:
+                name, dot, end = entry.name.rpartition(".")
+                if (dot, end) != (".", "pub") or not _NAME.fullmatch(name):
+                    continue
+                with contextlib.suppress(FileNotFoundError):
+                    about = entry.stat()
+                    found[name] = (about.st_mtime_ns, about.st_size, about.st_ino)
+        return found
+
+    def read(self, state: State, name: str) -> PublicKey:
+        """One key. Raises UsageError when its file is damaged or gone."""
+        path = self._of(state) / f"{name}.pub"
+        said = _read(path, private=False)
+        try:
+            role, made, public = Role(said.get("role")), said.get("made"), _text(said, "public")
+            sound = _text(said, "name") == name and role in GIVEN
+        except ValueError:
+            raise _damaged(path) from None
+        if not sound or not isinstance(made, datetime):
+            raise _damaged(path)
+        return PublicKey(name, role, public, made, state)
+
+    def _of(self, state: State) -> Path:
+        return self.folder / state.value
+
+    def _used(self, name: str) -> UsageError:
+        return UsageError(f"there is or was a key with the name {name} in {self.folder}: choose another name")
+
+    def _make_master(self) -> None:
+        """Workers know the masters by this key, so that a second one beside them would be a stranger to all."""
+        # Asked again: another `keys new` may be making it at this moment.
+        if any(self.versions(state) for state in State) and not self.made:
+            raise UsageError(
+                f"{self._master} is gone, and the keys in {self.folder} are of no use without it: restore it"
+            )
+        public, secret = (half.decode() for half in zmq.curve_keypair())
+        with contextlib.suppress(FileExistsError):
+            _create(self._master, _private_text(Certificate(MASTER, Role.PEER, public, secret, public)))
+
+
+def _private_text(of: Certificate) -> str:
+    owner = "the masters of this crawl" if of.role is Role.PEER else f"{of.role.value} {of.name}"
+    words = {"name": of.name, "role": of.role.value, "public": of.public, "secret": of.secret, "master": of.master}
+    return f"# The secret key of {owner}, for nobody else: mode 0600.\n" + _toml(words)
+
+
+def _toml(words: dict[str, str]) -> str:
+    """Neither a name, nor a role, nor Z85 has a character that would have to be escaped."""
+    return "".join(f'{name} = "{word}"\n' for name, word in words.items())
+
+
+def _text(said: dict[str, Any], word: str) -> str:
+    """A name or a key of a file. Raises ValueError when it is not one."""
+    text = said.get(word)
+    if not isinstance(text, str) or not (_NAME if word == "name" else _KEY).fullmatch(text):
+        raise ValueError(word)
+    if word != "name":
+        try:
+            z85.decode(text.encode())
+        except struct.error as error:
+            raise ValueError(word) from error
+    return text
+
+
+def _damaged(path: Path) -> UsageError:
+    # Not a word of the content: it may be a secret.
+    return UsageError(f"{path} is not a whole key file: copy it anew, or make another with `tmatic-master keys new`")
+
+
+def _read(path: Path, *, private: bool) -> dict[str, Any]:
+    """What a key file says. Raises UsageError."""
+    with _told(path):
+        # Without waiting for the other end, should this be a pipe.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with open(handle, "rb") as file:
+            about = os.fstat(handle)
+            if not stat.S_ISREG(about.st_mode):
+                raise UsageError(f"{path} is not a file")
+            if private and about.st_mode & 0o077:
+                raise UsageError(f"{path} is secret, and others may read it: say chmod 600 {path}")
+            content = file.read(LARGEST + 1)
+    try:
+        if len(content) > LARGEST:
+            raise ValueError
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        raise _damaged(path) from None
+
+
+def _create(path: Path, text: str) -> None:
+    """Write a file that must not be there yet, mode 0600. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with open(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(handle)
+        os.link(temporary, path)
+    finally:
+        temporary.unlink()
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn an error of the file system into words about a file or a folder."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{path} cannot be used: {error.strerror}") from error

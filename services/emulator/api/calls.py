@@ -1,0 +1,314 @@
+"""The emulated service: a request and the time go in, an answer comes out. No sockets, no clock.
+
+What the service does where its documentation is silent, and so does this one: a timeline or list of a protected or a
+suspended account is 401 "Not authorized."; of a deleted or unknown one 404 with code 34; a suspended account shows
+itself only in users/show (403, code 63) and is left out of users/lookup like a deleted one. A parameter that cannot be
+read is 403 with code 44, a missing account 400 with code 25. Counts above the largest page are cut to it. What
+`include_rts=false` and `exclude_replies` leave out has been counted before, so that a page may be short, or empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from email.utils import formatdate
+
+from services.emulator.api.answers import Answer, CallRefused, Cut, NotAuthorized, Request
+from services.emulator.api.auth import Caller, bearer_token, consumer_key, identify
+from services.emulator.api.cursors import BEGINNING, END, Cursors
+from services.emulator.api.faults import SOUND, Faults, Rates, Trial
+from services.emulator.api.limits import ENDPOINTS, Limits, Window, Windows
+from services.emulator.api.tally import REMEMBERED, Tally, identity_of
+from services.emulator.worlds.encoding import dumps
+from services.emulator.worlds.world import Account, State, Style, World
+
+TIMELINE_PAGE, TIMELINE_DEFAULT = 200, 20
+LIST_PAGE = 5000
+LOOKUP_MOST = 100
+_MOST_ID = (1 << 63) - 1
+_TRUE = frozenset({"true", "t", "1"})
+_FALSE = frozenset({"false", "f", "0"})
+_TOKEN_PATH = "/oauth2/token"
+_VERSIONS = ("/1.1/", "/1/")
+_PUT_OFF = (429, 503)
+"""Refusals that may say when to come back."""
+_PAGE_MISSING = (404, 34, "Sorry, that page does not exist.")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How the service behaves. `page_cap` bounds every page; the `withheld` newest posts of an account do not show."""
+
+    limits: Limits
+    rates: Rates
+    seed: int = 0
+    page_cap: int = LIST_PAGE
+    withheld: int = 0
+    remembered: int = REMEMBERED
+
+
+class Service:
+    """The calls of the v1.1 API on one world."""
+
+    def __init__(self, world: World, rules: Rules) -> None:
+        self.world = world
+        self.rules = rules
+        self.withheld = rules.withheld
+        self.windows = Windows(rules.limits)
+        self.faults = Faults(rules.rates, rules.seed)
+        self.tally = Tally(rules.remembered)
+        self._calls: dict[str, Callable[[Request, Caller, Trial, float], bytes]] = {
+            "statuses/user_timeline": self._timeline,
+            "followers/ids": self._followers,
+            "friends/ids": self._friends,
+            "users/lookup": self._lookup,
+            "users/show": self._show,
+            "application/rate_limit_status": self._rate_limit_status,
+        }
+
+    def clear(self) -> None:
+        """As after the start: nothing counted, all windows full, every fault to come again."""
+        self.windows.clear()
+        self.faults.clear()
+        self.tally.clear()
+
+    def answer(self, request: Request, now: float) -> Answer:
+        """Answer one request at `now`, in seconds since 1970. Never raises for what a client can send."""
+        endpoint = _endpoint(request.path)
+        if endpoint is None:
+            try:
+                return Answer(200, self._token(request) if request.path == _TOKEN_PATH else _missing())
+            except CallRefused as refused:
+                return Answer(refused.status, refused.body)
+        identity = identity_of(endpoint, request.params)
+        self.tally.come(identity, now)
+        address = Caller(f"address:{request.address}")
+        try:
+            header = request.headers.get("authorization", "")
+            caller = identify(header, request.params, request.address, self.rules.seed)
+            _require_method(request, endpoint)
+        except CallRefused as refused:
+            window = self.windows.look(address.who, endpoint, app=False, now=now)
+            return self._told(endpoint, address, identity, Answer(refused.status, refused.body), SOUND, window, now)
+        granted, window = self.windows.spend(caller.who, endpoint, app=caller.app, now=now)
+        if not granted:
+            spent = CallRefused(429, 88, "Rate limit exceeded")
+            return self._told(endpoint, caller, identity, Answer(spent.status, spent.body), SOUND, window, now)
+        trial = self.faults.meet(identity)
+        try:
+            _fail(trial)
+            answer = Answer(200, self._calls[endpoint](request, caller, trial, now))
+        except CallRefused as refused:
+            answer = Answer(refused.status, refused.body)
+        return self._told(endpoint, caller, identity, answer, trial, window, now)
+
+    def _told(
+        self, endpoint: str, caller: Caller, identity: str, answer: Answer, trial: Trial, window: Window, now: float
+    ) -> Answer:
+        """Count the answer, and add to it the caller's window and the faults of its way."""
+        cut = next((cut for cut in Cut if cut.value in trial.kinds and answer.status == 200), None)
+        full = answer.status == 200 and cut is None and "repeat_cursor" not in trial.kinds
+        self.tally.count(endpoint, caller.who, answer.status, identity, full=full, faulted=bool(trial.kinds))
+        headers = {
+            "x-rate-limit-limit": str(window.limit),
+            "x-rate-limit-remaining": str(window.remaining),
+            "x-rate-limit-reset": str(window.reset),
+        }
+        if answer.status in _PUT_OFF and self.rules.rates.retry_after_s:
+            headers["Retry-After"] = self._retry_after(identity, trial, now)
+        return replace(answer, headers=headers, wait_s=trial.wait_s, cut=cut)
+
+    def _retry_after(self, identity: str, trial: Trial, now: float) -> str:
+        """When to ask this again: in seconds, or as a date, by turns of the seed."""
+        until = now + self.rules.rates.retry_after_s
+        if trial.draw % 2:
+            until = int(until)
+        self.tally.put_off(identity, until)
+        return formatdate(until, usegmt=True) if trial.draw % 2 else str(self.rules.rates.retry_after_s)
+
+    def _token(self, request: Request) -> bytes:
+        if request.method != "POST":
+            raise CallRefused(405, 86, "This method requires a POST.")
+        key = consumer_key(request.headers.get("authorization", ""))
+        if request.params.get("grant_type") != "client_credentials":
+            raise CallRefused(400, 170, "Missing required parameter: grant_type")
+        return dumps({"token_type": "bearer", "access_token": bearer_token(self.rules.seed, key)})
+
+    def _timeline(self, request: Request, caller: Caller, trial: Trial, now: float) -> bytes:
+        account = self._visible(request)
+        largest = min(TIMELINE_PAGE, self.rules.page_cap)
+        count = min(_number(request, "count", TIMELINE_DEFAULT, least=1), largest)
+        max_id = _number(request, "max_id", _MOST_ID)
+        since_id = _number(request, "since_id", 0)
+        start = max(self.withheld, self.world.locate(account, max_id) if max_id < _MOST_ID else 0)
+        stop = self.world.locate(account, since_id) if since_id else account.posts
+        length = trial.shortened(max(0, min(stop - start, count)))
+        style = Style(
+            extended=_flag(request, "tweet_mode", "extended"),
+            trim_user=_flag(request, "trim_user"),
+            reposts=request.params.get("include_rts", "").lower() not in _FALSE,
+            replies=not _flag(request, "exclude_replies"),
+        )
+        return b"[" + b",".join(self.world.posts(account, start, start + length, style)) + b"]"
+
+    def _followers(self, request: Request, caller: Caller, trial: Trial, now: float) -> bytes:
+        account = self._visible(request)
+        return self._list(request, trial, account, self.world.follower_count(account), self.world.followers)
+
+    def _friends(self, request: Request, caller: Caller, trial: Trial, now: float) -> bytes:
+        account = self._visible(request)
+        return self._list(request, trial, account, self.world.friend_count(account), self.world.friends)
+
+    def _list(
+        self,
+        request: Request,
+        trial: Trial,
+        account: Account,
+        total: int,
+        members: Callable[[Account, int, int], Sequence[int]],
+    ) -> bytes:
+        """One page of ids. A cursor stands for the position after what was given, so pages of any size fit."""
+        count = min(_number(request, "count", LIST_PAGE, least=1), LIST_PAGE, self.rules.page_cap)
+        cursors = Cursors(self.rules.seed, _endpoint(request.path) or "", account.id)
+        asked = _cursor(request)
+        start, stop = _span(cursors, asked, count, total)
+        ids = members(account, start, trial.shortened(stop - start))
+        end = start + len(ids)
+        after = cursors.at(end) if end < total and asked != END else END
+        if "repeat_cursor" in trial.kinds:
+            after = asked
+        before = -cursors.at(start) if start > 0 and asked != END else END
+        quoted = _flag(request, "stringify_ids")
+        listed = '"' + '","'.join(map(str, ids)) + '"' if quoted and ids else ",".join(map(str, ids))
+        return (
+            f'{{"ids":[{listed}],"next_cursor":{after},"next_cursor_str":"{after}",'
+            f'"previous_cursor":{before},"previous_cursor_str":"{before}"}}'
+        ).encode()
+
+    def _lookup(self, request: Request, caller: Caller, trial: Trial, now: float) -> bytes:
+        users = list(filter(None, request.params.get("user_id", "").split(",")))
+        names = list(filter(None, request.params.get("screen_name", "").split(",")))
+        if not users and not names:
+            raise CallRefused(400, 25, "Query parameters are missing.")
+        if len(users) + len(names) > LOOKUP_MOST:
+            raise CallRefused(403, 18, "Too many terms specified in query.")
+        accounts = [self._by_id(user.strip()) for user in users]
+        accounts += [self.world.find_name(name.strip()) for name in names]
+        known = {account.id: account for account in accounts if account and _has_profile(account)}
+        if not known:
+            raise CallRefused(404, 17, "No user matches for specified terms.")
+        return b"[" + b",".join(map(self.world.profile, known.values())) + b"]"
+
+    def _show(self, request: Request, caller: Caller, trial: Trial, now: float) -> bytes:
+        account = self._named(request)
+        if account is None or account.state is State.DELETED:
+            raise CallRefused(404, 50, "User not found.")
+        if account.state is State.SUSPENDED:
+            raise CallRefused(403, 63, "User has been suspended.")
+        return self.world.profile(account)
+
+    def _rate_limit_status(self, request: Request, caller: Caller, trial: Trial, now: float) -> bytes:
+        asked = set(filter(None, request.params.get("resources", "").split(",")))
+        resources: dict[str, dict[str, dict[str, int]]] = {}
+        for endpoint in ENDPOINTS:
+            family = endpoint.partition("/")[0]
+            if asked and family not in asked:
+                continue
+            window = self.windows.look(caller.who, endpoint, app=caller.app, now=now)
+            told = {"limit": window.limit, "remaining": window.remaining, "reset": window.reset}
+            resources.setdefault(family, {})[f"/{endpoint}"] = told
+        kind = "application" if caller.app else "access_token"
+        return dumps({"rate_limit_context": {kind: caller.who.partition(":")[2]}, "resources": resources})
+
+    def _by_id(self, text: str) -> Account | None:
+        user = _whole(text)
+        return None if user is None else self.world.find(user)
+
+    def _named(self, request: Request) -> Account | None:
+        user, name = request.params.get("user_id", ""), request.params.get("screen_name", "")
+        if not user and not name:
+            raise CallRefused(400, 25, "Query parameters are missing.")
+        return self._by_id(user) if user else self.world.find_name(name)
+
+    def _visible(self, request: Request) -> Account:
+        """The account of a timeline or list that everyone may read."""
+        account = self._named(request)
+        if account is None or account.state is State.DELETED:
+            raise CallRefused(*_PAGE_MISSING)
+        if account.state is not State.PUBLIC:
+            raise NotAuthorized(request.path)
+        return account
+
+
+def _endpoint(path: str) -> str | None:
+    """The endpoint of a path like `/1.1/users/show.json`, or None."""
+    for version in _VERSIONS:
+        if path.startswith(version) and path.endswith(".json"):
+            endpoint = path[len(version) : -len(".json")]
+            return endpoint if endpoint in ENDPOINTS else None
+    return None
+
+
+def _missing() -> bytes:
+    raise CallRefused(*_PAGE_MISSING)
+
+
+def _require_method(request: Request, endpoint: str) -> None:
+    if request.method not in ("GET", "HEAD") and not (request.method == "POST" and endpoint == "users/lookup"):
+        raise CallRefused(405, 86, "This method requires a GET.")
+
+
+def _fail(trial: Trial) -> None:
+    if "http500" in trial.kinds:
+        raise CallRefused(500, 131, "Internal error")
+    if "http503" in trial.kinds:
+        raise CallRefused(503, 130, "Over capacity")
+
+
+def _has_profile(account: Account) -> bool:
+    return account.state in (State.PUBLIC, State.PROTECTED)
+
+
+def _whole(text: str) -> int | None:
+    """A whole number from 0 to 2^63 − 1, or None."""
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        return None
+    number = int(text)
+    return number if number <= _MOST_ID else None
+
+
+def _number(request: Request, name: str, default: int, *, least: int = 0) -> int:
+    text = request.params.get(name, "")
+    if not text:
+        return default
+    number = _whole(text)
+    if number is None or number < least:
+        raise CallRefused(403, 44, f"{name} parameter is invalid.")
+    return number
+
+
+def _flag(request: Request, name: str, word: str = "") -> bool:
+    text = request.params.get(name, "").lower()
+    return text == word if word else text in _TRUE
+
+
+def _cursor(request: Request) -> int:
+    text = request.params.get("cursor", "") or str(BEGINNING)
+    number = _whole(text.removeprefix("-"))
+    if number is None:
+        raise CallRefused(403, 44, "cursor parameter is invalid.")
+    return -number if text.startswith("-") else number
+
+
+def _span(cursors: Cursors, asked: int, count: int, total: int) -> tuple[int, int]:
+    """The positions of a page, from and up to. Raises `CallRefused` for a cursor of nothing here."""
+    if asked == BEGINNING:
+        return 0, min(count, total)
+    if asked == END:
+        return total, total
+    position = cursors.position(abs(asked))
+    if position is None or position > total:
+        raise CallRefused(403, 44, "cursor parameter is invalid.")
+    if asked < 0:
+        return max(0, position - count), position
+    return position, min(position + count, total)

@@ -1,0 +1,143 @@
+"""From the dataset into the index: one account, or all of them. What the files hold is what counts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Set as AbstractSet
+from itertools import chain
+
+from protocol.errors import DatasetError, MalformedError
+from protocol.logs import fields
+from services.indexer.index import Writer, bounded
+from services.indexer.posts import Document, document
+from storage.dataset.files.dataset import FileDataset
+from storage.dataset.files.naming import unescaped
+from storage.dataset.interface import RecordKind
+from storage.durable import in_words
+
+Told = Callable[[int, int], None]
+"""Hears after each commit how many accounts have been read, and how many posts were stored or looked at."""
+
+log = logging.getLogger(__name__)
+
+
+def accounts(dataset: FileDataset) -> Iterator[str]:
+    """The accounts that have a timeline on file; none before there is a dataset."""
+    if not dataset.is_there:
+        return
+    for kind, path in dataset.files():
+        if kind is RecordKind.TIMELINE:
+            account = unescaped(path.stem)
+            if account is None and (record := dataset.record_at(path)):
+                account = record.user
+            if account:
+                yield account
+            else:
+                log.error("a file does not say whose timeline it is, and is left out", extra=fields(file=path))
+
+
+def documents(lines: Iterator[bytes], account: str) -> Iterator[Document]:
+    """The posts of an account's lines. Lines that are no posts are left out, and told of in one sentence at the end."""
+    left_out, why = 0, ""
+    for line in lines:
+        try:
+            yield document(line, account)
+        except MalformedError as error:
+            left_out, why = left_out + 1, why or str(error)
+    if left_out:
+        log.error("stored lines are no posts, and are left out", extra=fields(account=account, lines=left_out, why=why))
+
+
+class AccountReading:
+    """The posts on file of one account, once through. `whole` is false when the file is damaged.
+
+    Raises DatasetError when the dataset is not there, or the system does not let us read: that is no reason to take
+    posts from the index, or to go on without them.
+    """
+
+    def __init__(self, dataset: FileDataset, account: str) -> None:
+        dataset.require_there()
+        self._lines = dataset.lines(account, RecordKind.TIMELINE)
+        self._account = account
+        self.whole = True
+        self.ids: set[str] = set()
+
+    def posts(self) -> Iterator[Document]:
+        """The posts, newest first."""
+        try:
+            for post in documents(self._lines, self._account):
+                self.ids.add(post.id)
+                yield post
+        except DatasetError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno is not None:
+                raise  # it is the disk or the system, which may read it the next time; a damaged file has no number
+            self.whole = False
+            log.error("a timeline cannot be read, and is left as it is in the index", extra=fields(why=error))
+
+
+def compared(
+    dataset: FileDataset, index: Writer, account: str, coming: AbstractSet[str] = frozenset()
+) -> Iterator[tuple[str, Document | None]]:
+    """The changes that make the index hold what the account's file holds, no more and no less.
+
+    `coming` are ids of posts of the account that are about to be stored, ahead of these changes.
+    """
+    reading = AccountReading(dataset, account)
+    for post in reading.posts():
+        yield post.id, post
+    if reading.whole:
+        for identifier in (index.ids_of(account) | coming) - reading.ids:
+            yield identifier, None
+
+
+def fill(dataset: FileDataset, index: Writer, mark: str, told: Told | None = None) -> int:
+    """Store all posts on file in an empty index, and last the mark. Returns how many posts were stored."""
+    return _stored(index, (_all(dataset, one) for one in accounts(dataset)), mark, told)
+
+
+def strays(dataset: FileDataset, index: Writer) -> dict[str, int]:
+    """The accounts that have no timeline on file, and how many posts of each are in the index all the same."""
+    dataset.require_there()
+    found = {}
+    for account in index.accounts():
+        path = dataset.path(account, RecordKind.TIMELINE)
+        with in_words(f"look for {path}"):
+            if not path.exists() and (posts := len(index.ids_of(account))):
+                found[account] = posts
+    return found
+
+
+def again(dataset: FileDataset, index: Writer, extra: AbstractSet[str], mark: str, told: Told | None = None) -> int:
+    """Compare every account that has a file, and those of `extra`, with the index; last store the mark."""
+    dataset.require_there()
+    both = chain(accounts(dataset), sorted(extra))
+    return _stored(index, (compared(dataset, index, one) for one in both), mark, told)
+
+
+def _all(dataset: FileDataset, account: str) -> Iterator[tuple[str, Document | None]]:
+    return ((post.id, post) for post in AccountReading(dataset, account).posts())
+
+
+def _stored(
+    index: Writer,
+    changes: Iterable[Iterator[tuple[str, Document | None]]],
+    mark: str,
+    told: Told | None,
+) -> int:
+    """Store changes that come account by account, in commits that are small enough, under the former mark; when all
+    are stored, the new mark."""
+    stored = read = 0
+
+    def one_by_one() -> Iterator[tuple[str, Document | None]]:
+        nonlocal read
+        for of_account in changes:
+            yield from of_account
+            read += 1
+
+    for part in bounded(one_by_one()):
+        index.commit(part, None)
+        stored += len(part)
+        if told:
+            told(read, stored)
+    index.commit({}, mark)
+    return stored

@@ -1,0 +1,1 @@
+"""The engines that keep an index: Whoosh, tantivy, and search servers."""

@@ -1,0 +1,119 @@
+"""Where the local indexes of one engine stand, which of them is the present one, and who may write.
+
+    index/writer.lock        held by the one process that writes
+    index/whoosh.current     the name of the present index; replaced as a whole, which is the moment of a change
+    index/whoosh-000001/     the present index, or a former one that is kept
+    index/whoosh-000002.new/ one that is being built; if that was cut off it is never used, and goes with the next
+
+Nothing here is deleted but what never became an index, and what `remove` names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Final
+
+from protocol.errors import DatasetError
+from services.indexer.index import IndexingError
+from storage.durable import in_words, make_directory, replace_file, sync_directory
+from storage.locks import locked
+
+_NEW: Final = ".new"
+_LARGEST_NAME: Final = 200
+
+
+class LocalStore:
+    """The indexes of an engine below a directory. Raises IndexingError where the disk refuses."""
+
+    def __init__(self, directory: Path, engine: str) -> None:
+        self.directory = directory
+        self.engine = engine
+        self._pointer = directory / f"{engine}.current"
+        self._name = re.compile(rf"{engine}-(\d{{6}})(\.new)?")
+
+    def lock(self) -> Lock:
+        """Become the one that writes. Raises IndexingError when another process does."""
+        return Lock(self.directory)
+
+    def current(self) -> Path | None:
+        """The folder of the present index, None before there is one."""
+        try:
+            with self._pointer.open("rb") as file:
+                name = file.read(_LARGEST_NAME).decode(errors="replace").strip()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise IndexingError(f"{self._pointer} cannot be read: {error.strerror}") from error
+        if not self._name.fullmatch(name):
+            raise IndexingError(f"{self._pointer} does not name an index; write the name of one beside it into it")
+        return self.directory / name
+
+    def begin(self) -> Path:
+        """A folder for a new index; what an earlier attempt left is removed."""
+        with _in_words(f"make an index in {self.directory}"):
+            make_directory(self.directory)
+            taken = [0]
+            for path in self.directory.iterdir():
+                if match := self._name.fullmatch(path.name):
+                    taken.append(int(match[1]))
+                    if match[2]:
+                        shutil.rmtree(path)
+            folder = self.directory / f"{self.engine}-{max(taken) + 1:06d}{_NEW}"
+            folder.mkdir()
+            return folder
+
+    def finish(self, folder: Path) -> Path:
+        """Make a folder that `begin` gave the present index."""
+        final = folder.with_name(folder.name.removesuffix(_NEW))
+        with _in_words(f"put the index {final} in place"):
+            folder.rename(final)
+            sync_directory(self.directory)
+            replace_file(self._pointer, f"{final.name}\n".encode())
+        return final
+
+    def remove(self, folder: Path) -> None:
+        """Delete an index that is not the present one."""
+        assert folder != self.current()
+        with _in_words(f"delete {folder}"):
+            shutil.rmtree(folder)
+
+
+class Lock:
+    """The right to write; it is let go by `release`, or by the end of the process, however it ends."""
+
+    def __init__(self, directory: Path) -> None:
+        path = directory / "writer.lock"
+        with _in_words(f"use {directory} for an index"):
+            make_directory(directory)
+            path.touch()
+        held = locked(path)
+        if held is None:
+            raise IndexingError(
+                f"another tmatic-indexer writes to {directory}: end it first, or give this one a folder of its own "
+                "(--index-directory)"
+            )
+        self._held: BinaryIO = held
+
+    def release(self) -> None:
+        """Let another process write."""
+        self._held.close()
+
+    def __enter__(self) -> Lock:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.release()
+
+
+@contextlib.contextmanager
+def _in_words(doing: str) -> Iterator[None]:
+    try:
+        with in_words(doing):
+            yield
+    except DatasetError as error:
+        raise IndexingError(str(error)) from error

@@ -1,0 +1,92 @@
+"""Opening the index at start, and building it anew from the dataset when it is torn or when somebody asks for it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from protocol.errors import MalformedError
+from protocol.logs import fields
+from services.indexer.backfill import Told, fill
+from services.indexer.engines.index_location import IndexLocation
+from services.indexer.index import TornError, Writer
+from services.indexer.posts import READING
+from services.indexer.progress import Progress
+from services.subscriber.consumer import Position
+from storage.dataset.files.dataset import FileDataset
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """A new index: what it is, how many posts it has, and where the former one is, None when there was none."""
+
+    index: Writer
+    posts: int
+    former: str | None
+
+
+def opened(home: IndexLocation, dataset: FileDataset) -> Writer:
+    """The present index, to be written. A torn one is left where it is, and another one is built in its place. The
+    first one is built of what the dataset holds already, which no event may tell of any more. The lock is held by the
+    caller."""
+    if home.present() is None:
+        return rebuild(home, dataset).index
+    try:
+        index = home.open()
+        try:
+            reading = Progress.unpacked(index.mark()).reading
+        except MalformedError as error:
+            index.close()
+            raise TornError(str(error)) from error
+    except TornError as error:
+        log.error("the index is torn; building it anew from the dataset", extra=fields(why=error, kept=home.present()))
+        rebuilt = rebuild(home, dataset)
+        log.info("the index is whole again", extra=fields(posts=rebuilt.posts))
+        return rebuilt.index
+    if reading < READING:
+        log.warning(
+            "the index was made by an earlier version, which took less from reposts, quotes and long posts: say "
+            "`tmatic-indexer rebuild` to have all of them found",
+            extra=fields(place=home.present()),
+        )
+    return index
+
+
+def rebuild(
+    home: IndexLocation, dataset: FileDataset, told: Told | None = None, *, position: Position | None = None
+) -> Rebuilt:
+    """Build the index anew, and put it in the place of the former one, which is kept. The lock is held by the caller.
+
+    The position of the former index is kept if it can be read, unless another one is given: it was read before the
+    dataset was, so whatever was announced before it is on file, but for jobs that had not ended; those are seen not to
+    be whole when they end.
+    """
+    former = home.present()
+    if former and position is None:
+        position = _position_of(home)
+    fresh = home.begin()
+    posts = fill(dataset, fresh, Progress(position).packed(), told)
+    return Rebuilt(home.finish(fresh), posts, former)
+
+
+def another(home: IndexLocation, dataset: FileDataset, position: Position) -> Writer:
+    """An index for another crawl than that of the present one, which is kept, and may still be open."""
+    rebuilt = rebuild(home, dataset, position=position)
+    log.info("the index of the other crawl is kept", extra=fields(kept=rebuilt.former, place=home.present()))
+    return rebuilt.index
+
+
+def _position_of(home: IndexLocation) -> Position | None:
+    try:
+        index = home.open()
+        mark = index.mark()
+        index.close()
+        return Progress.unpacked(mark).position
+    except (TornError, MalformedError):
+        pass
+    try:
+        return Progress.unpacked(home.sealed_mark()).position
+    except MalformedError:
+        return None

@@ -1,0 +1,264 @@
+"""What the monitor must still know after a restart: who led to whom, and the course of the crawl.
+
+One SQLite file. An account's parent and the position in the log go into it in one commit, so that after a kill no
+announcement is missed and none counts twice. The course is a picture, kept once a minute: a kill costs a minute of it.
+
+Nothing is written to a file that holds anything else, and a second process is refused, by a lock on `FILE.lock`. What
+stands in the file is not trusted: a value that cannot be is said in a sentence, and a course that cannot be is dropped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from protocol.errors import MalformedError, TmaticError, UsageError
+from protocol.logs import fields
+from services.subscriber.consumer import Position
+from storage.durable import in_words
+
+log = logging.getLogger(__name__)
+
+LONGEST_PATH: Final = 1_000
+"""Steps of a path back to a target; a longer one is cut."""
+
+APPLICATION_ID: Final = 0x746D6D6F
+"""`tmmo`, in the header of the file. Files of before this had one have none."""
+
+LARGEST_SEQUENCE: Final = 2**63 - 1
+_LARGEST_COURSE: Final = 16 << 20
+_LONGEST_POSITION: Final = 1_000
+_FORMAT: Final = "1"
+_SCHEMA: Final = (
+    "CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS lineage ("
+    "user TEXT PRIMARY KEY, parent TEXT NOT NULL, depth INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS children ON lineage (parent)",
+)
+_COLUMNS: Final = {
+    "kept": [("name", "TEXT"), ("value", "BLOB")],
+    "lineage": [("user", "TEXT"), ("parent", "TEXT"), ("depth", "INTEGER")],
+}
+_OBJECTS: Final = {("table", "kept", "kept"), ("table", "lineage", "lineage"), ("index", "children", "lineage")}
+"""Kind, name and table of what the schema makes."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathStep:
+    """An account on the way from a target. `depth` is None when nothing was announced of it."""
+
+    user: str
+    depth: int | None
+
+
+class MonitorStore:
+    """The file at `path`, or memory alone when it is None. Its methods may be called from several threads.
+
+    Raises UsageError when the file is another's or in use, TmaticError when it cannot be used, also by its methods.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._lock = threading.Lock()
+        self._name = str(path or "memory")
+        self._held = None if path is None else _locked(path)
+        try:
+            with self._in_words():
+                self._base = _opened(path)
+        except BaseException:
+            self._release()
+            raise
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._base.close()
+            self._release()
+
+    def _release(self) -> None:
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+    def position(self) -> Position | None:
+        """How far the log was read."""
+        kept = self._kept("position")
+        if kept is None:
+            return None
+        try:
+            found = Position.parse(kept[: _LONGEST_POSITION + 1].decode())
+        except (UnicodeDecodeError, ValueError, MalformedError) as error:
+            raise self._malformed() from error
+        if len(kept) > _LONGEST_POSITION or found.sequence > LARGEST_SEQUENCE:
+            raise self._malformed()
+        return found
+
+    def record(self, born: Iterable[tuple[str, str, int]], position: Position) -> None:
+        """Keep (account, parent, depth) of accounts that are new, and the position: all or nothing."""
+        with self._commit():
+            self._base.executemany("INSERT OR IGNORE INTO lineage VALUES (?, ?, ?)", born)
+            self._keep("position", str(position).encode())
+
+    def begin_anew(self, position: Position) -> None:
+        """The announcements up to there are gone. What is known stays true, unless it is of another ledger."""
+        former = self.position()
+        with self._commit():
+            if former is not None and former.ledger != position.ledger:
+                self._base.execute("DELETE FROM lineage")
+                self._base.execute("DELETE FROM kept WHERE name = 'course'")
+            self._keep("position", str(position).encode())
+
+    def keep_course(self, course: dict[str, Any]) -> None:
+        """Keep the course (`Course.kept`)."""
+        with self._commit():
+            self._keep("course", orjson.dumps(course))
+
+    def course(self) -> Any:
+        """The course that was kept, None when none was, or none that is JSON. `Course.recall` sees what is in it."""
+        kept = self._kept("course")
+        if kept is None:
+            return None
+        try:
+            return orjson.loads(kept if len(kept) <= _LARGEST_COURSE else b"")
+        except orjson.JSONDecodeError as error:
+            log.warning("the course that was kept cannot be read; it begins anew", extra=fields(why=error))
+            return None
+
+    def path(self, user: str) -> list[PathStep]:
+        """The way to an account, from the target on; the account alone when nothing is known of it."""
+        steps: list[PathStep] = []
+        met = {user}
+        with self._reading():
+            while len(steps) < LONGEST_PATH:
+                row = self._base.execute("SELECT parent, depth FROM lineage WHERE user = ?", (user,)).fetchone()
+                parent, depth = row or ("", None)
+                steps.append(PathStep(user, depth if isinstance(depth, int) else None))
+                if not isinstance(parent, str) or not parent or parent in met:
+                    break
+                user = parent
+                met.add(user)
+        return steps[::-1]
+
+    def led_to(self, user: str, most: int) -> tuple[list[str], int]:
+        """Accounts that were found through this one, at most so many, and how many there are."""
+        with self._reading():
+            rows = self._base.execute("SELECT user FROM lineage WHERE parent = ? LIMIT ?", (user, most)).fetchall()
+            (count,) = self._base.execute("SELECT count(*) FROM lineage WHERE parent = ?", (user,)).fetchone()
+        return [row[0] for row in rows if isinstance(row[0], str)], int(count)
+
+    # ---------------------------------------------------------------------------------------------------------- inside
+
+    def _kept(self, name: str) -> bytes | None:
+        with self._reading():
+            row = self._base.execute("SELECT value FROM kept WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            return None
+        if not isinstance(row[0], bytes):
+            raise self._malformed()
+        return row[0]
+
+    def _keep(self, name: str, value: bytes) -> None:
+        self._base.execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", (name, value))
+
+    def _commit(self) -> _Commit:
+        return _Commit(self._lock, self._base, self._refused)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._lock, self._in_words():
+            yield
+
+    @contextlib.contextmanager
+    def _in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._refused(error) from error
+
+    def _malformed(self) -> MalformedError:
+        return MalformedError(f"{self._name} holds what tmatic-monitor never wrote there: move it away")
+
+    def _refused(self, error: sqlite3.Error) -> TmaticError:
+        return TmaticError(f"{self._name} cannot be used as the monitor's file: {error}")
+
+
+class _Commit:
+    """A transaction under the lock: committed at its end, rolled back when anything is raised."""
+
+    def __init__(self, lock: threading.Lock, base: sqlite3.Connection, refused: Any) -> None:
+        self._lock, self._base, self._refused = lock, base, refused
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        try:
+            self._base.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            self._lock.release()
+            raise self._refused(error) from error
+
+    def __exit__(self, kind: type[BaseException] | None, raised: BaseException | None, _: object) -> None:
+        try:
+            self._base.execute("ROLLBACK" if kind else "COMMIT")
+        except sqlite3.Error as error:
+            raise self._refused(error) from error
+        finally:
+            self._lock.release()
+        if isinstance(raised, sqlite3.Error):
+            raise self._refused(raised) from raised
+
+
+def _locked(path: Path) -> int:
+    """The open file that keeps others away. Raises UsageError when another process has it."""
+    with in_words(f"open {path}.lock"):
+        held = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(held)
+        raise UsageError(f"{path} is in use by another tmatic-monitor: end that one, or name another file") from error
+    return held
+
+
+def _opened(path: Path | None) -> sqlite3.Connection:
+    base = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None)
+    try:
+        _check_ours(path, base)
+        base.execute("PRAGMA journal_mode = WAL")
+        base.execute("PRAGMA synchronous = NORMAL")
+        base.execute("BEGIN IMMEDIATE")
+        for statement in _SCHEMA:
+            base.execute(statement)
+        base.execute("INSERT OR REPLACE INTO kept VALUES ('format', ?)", (_FORMAT.encode(),))
+        base.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        base.execute("COMMIT")
+    except BaseException:
+        base.close()
+        raise
+    return base
+
+
+def _check_ours(path: Path | None, base: sqlite3.Connection) -> None:
+    """Raises UsageError when there is anything in the file that no tmatic-monitor made, before it is written to."""
+    application, version = (base.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
+    there = set(
+        base.execute("SELECT type, name, tbl_name FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")
+    )
+    tables = {name for kind, name, _ in there if kind == "table"}
+    if application not in (0, APPLICATION_ID) or version or not there <= _OBJECTS or not _has_our_columns(base, tables):
+        raise UsageError(f"{path} is not a file that tmatic-monitor made: name another one")
+    row = base.execute("SELECT value FROM kept WHERE name = 'format'").fetchone() if "kept" in tables else None
+    if row is not None and row[0] != _FORMAT.encode():
+        raise UsageError(f"{path} was written by another version of tmatic-monitor: move it away")
+
+
+def _has_our_columns(base: sqlite3.Connection, tables: Iterable[str]) -> bool:
+    return all([row[1:3] for row in base.execute(f"PRAGMA table_info({name})")] == _COLUMNS[name] for name in tables)

@@ -1,0 +1,111 @@
+"""What of a recording was sent to which carbon: a small journal beside it, `FILE.gz.sent`, in SQLite.
+
+Two processes may write it: one that records and sends live, and one that plays the recording again. A recording is
+known by its first line, so that another one under the same name is another one. Times are unix times of the recording,
+`ends` is the first second that was not sent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from protocol.errors import DatasetError
+from services.stats.recording.points import Oddities, points_of
+
+LOCKED_S: Final = 10.0
+
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS sent (
+    id INTEGER PRIMARY KEY, recording TEXT, carbon TEXT, begins INTEGER, ends INTEGER, at INTEGER);
+CREATE TABLE IF NOT EXISTS live (recording TEXT, carbon TEXT, place INTEGER, PRIMARY KEY (recording, carbon));
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What was sent, and when."""
+
+    begins: int
+    ends: int
+    at: int
+
+
+def identity(path: Path) -> str:
+    """By what a recording is known; empty while it has no line."""
+    first = next(points_of(path, Oddities()), None)
+    return hashlib.sha256(first.line()).hexdigest() if first is not None else ""
+
+
+class Sent:
+    """The journal of one recording and one carbon. Raises DatasetError when it cannot be read or written."""
+
+    def __init__(self, path: Path, carbon: str) -> None:
+        self._recording, self._carbon = path, carbon
+        self.path = path.with_name(path.name + ".sent")
+        self._known = ""
+        with self._in_words():
+            # One thread opens it and another one uses it, never both at a time.
+            self._base = sqlite3.connect(self.path, LOCKED_S, isolation_level=None, check_same_thread=False)
+            self._base.execute("PRAGMA synchronous = FULL")
+            self._base.executescript(_TABLES)
+
+    def overlapping(self, begins: int, ends: int) -> list[Range]:
+        """What was sent of that range, oldest first."""
+        with self._in_words():
+            rows = self._base.execute(
+                "SELECT begins, ends, at FROM sent WHERE recording = ? AND carbon = ? AND begins < ? AND ends > ? "
+                "ORDER BY begins",
+                (self._identity(), self._carbon, ends, begins),
+            )
+            return [Range(*row) for row in rows]
+
+    def begin(self, begins: int, at: int) -> int:
+        """A range that is going to be sent, of which nothing is yet; its number."""
+        with self._in_words():
+            cursor = self._base.execute(
+                "INSERT INTO sent (recording, carbon, begins, ends, at) VALUES (?, ?, ?, ?, ?)",
+                (self._identity(), self._carbon, begins, begins, at),
+            )
+            return int(cursor.lastrowid or 0)
+
+    def reach(self, number: int, ends: int) -> None:
+        """The range was sent so far."""
+        with self._in_words():
+            self._base.execute("UPDATE sent SET ends = max(ends, ?) WHERE id = ?", (ends, number))
+
+    def place(self) -> int | None:
+        """From where the live delivery goes on; None when there was none."""
+        with self._in_words():
+            # A recording that was empty when the delivery began had no name then.
+            row = self._base.execute(
+                "SELECT place FROM live WHERE recording IN (?, '') AND carbon = ? ORDER BY recording DESC",
+                (self._identity(), self._carbon),
+            ).fetchone()
+            return int(row[0]) if row else None
+
+    def keep_place(self, place: int) -> None:
+        """The live delivery has settled so far."""
+        with self._in_words():
+            self._base.execute("INSERT OR REPLACE INTO live VALUES (?, ?, ?)", (self._identity(), self._carbon, place))
+
+    def close(self) -> None:
+        """Let go of it."""
+        with self._in_words():
+            self._base.close()
+
+    def _identity(self) -> str:
+        self._known = self._known or identity(self._recording)
+        return self._known
+
+    @contextlib.contextmanager
+    def _in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise DatasetError(f"{self.path}, which says what was sent, cannot be used: {error}") from error

@@ -1,0 +1,1 @@
+"""A recording: written, followed and read again."""

@@ -1,0 +1,1 @@
+"""The dataset: what a crawl brought, whichever backend keeps it."""

@@ -1,0 +1,70 @@
+"""The manifest: one JSON file that says what a finished dataset is, for whoever receives it without the crawl.
+
+It names the seeds, the settings and the versions that made the dataset, its counts, and for every file its size, its
+records and its sha256, as the receipts have them. A million files are written one by one, never held together.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from protocol.text import plain
+from storage.dataset.files.dataset import FileDataset
+from storage.durable import in_words, sync_directory
+
+NAME = "manifest.json"
+
+_FORMAT = 1
+
+
+def write_manifest(
+    dataset: FileDataset,
+    *,
+    settings: Mapping[str, Any],
+    seeds: Sequence[str],
+    versions: Mapping[str, str],
+    counts: Mapping[str, int],
+) -> Path:
+    """Write `manifest.json` into the output directory, whole or not at all; returns its path.
+
+    What JSON cannot say (a path) is written as its text; whoever calls sees to it that no secret is among the
+    settings. Raises DatasetError when the disk refuses.
+    """
+    dataset.require_there()
+    path = dataset.output / NAME
+    temporary = path.with_name(f"{NAME}.{os.urandom(4).hex()}.tmp")
+    head = {
+        "format": _FORMAT,
+        "counts": counts,
+        "seeds": [plain(seed) for seed in seeds],
+        "settings": {name: plain(value) if isinstance(value, str) else value for name, value in settings.items()},
+        "versions": versions,
+    }
+    with in_words(f"write {path}"):
+        try:
+            with temporary.open("xb") as file:
+                _write(file, head, dataset)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_directory(path.parent)
+    return path
+
+
+def _write(file: BinaryIO, head: Mapping[str, Any], dataset: FileDataset) -> None:
+    file.write(orjson.dumps(head, default=str, option=orjson.OPT_SORT_KEYS)[:-1] + b',"files":{')
+    comma = b"\n"
+    for record in dataset.records():
+        state = record.file
+        if state is not None:
+            value = {"bytes": state.bytes, "records": state.records, "sha256": state.sha256}
+            file.write(comma + orjson.dumps(state.name) + b":" + orjson.dumps(value))
+            comma = b",\n"
+    file.write(b"\n}}\n")

@@ -1,0 +1,106 @@
+"""The meter of a lease: how many requests it may send, and when its thread may go on.
+
+The loop grants, commits and stops; the one thread that works on the lease spends and waits. A request is *asked* when
+it leaves. It is *spent*, for the master, when the service's own count is known to have it: with its answer, or, when
+there was none, with the next one. Until then the grant holds it, so that nobody is granted what may be gone.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+LOOK_S = 0.2
+"""How often a thread that waits for a leader looks for one."""
+
+
+class GrantEmptyError(Exception):
+    """No request may be sent any more under this lease: the job goes back with its cursor."""
+
+
+class StoppedError(Exception):
+    """The lease is not ours any more: nothing of it is wanted."""
+
+
+class RequestAllowance:
+    """One lease's requests. `may_ask` says whether a leader was heard lately."""
+
+    def __init__(self, granted: int, may_ask: Callable[[], bool] = lambda: True) -> None:
+        self._may_ask = may_ask
+        self._changed = threading.Condition()
+        self._granted = granted
+        self._asked = 0
+        self._spent = 0
+        self._committed = False
+        self._stopped = False
+        self._leaving = False
+
+    # The thread that works on the lease.
+
+    def spend(self) -> None:
+        """Take one request. While no leader is heard it waits, since nobody may be asking in our name then.
+
+        Raises GrantEmptyError when there is none left, StoppedError when the lease is lost.
+        """
+        with self._changed:
+            while True:
+                self._check()
+                if self._leaving or self._asked >= self._granted:
+                    raise GrantEmptyError
+                if self._may_ask():
+                    self._asked += 1
+                    return
+                self._changed.wait(LOOK_S)
+
+    def answered(self) -> None:
+        """The last request was answered: the service's count has it, and all that were asked before it."""
+        with self._changed:
+            self._spent = self._asked
+
+    @property
+    def spent(self) -> int:
+        """Requests that the service is known to have counted."""
+        return self._spent
+
+    def pause(self, seconds: float) -> None:
+        """Rest before a retry, but no longer than the lease is worked on. Raises StoppedError."""
+        until = time.monotonic() + seconds
+        with self._changed:
+            while not self._leaving and (left := until - time.monotonic()) > 0:
+                self._check()
+                self._changed.wait(left)
+            self._check()
+
+    def wait_for_commit(self) -> None:
+        """Wait until the page that was reported last is committed. Raises StoppedError."""
+        with self._changed:
+            while not self._committed:
+                self._check()
+                self._changed.wait()
+            self._committed = False
+
+    def _check(self) -> None:
+        if self._stopped:
+            raise StoppedError
+
+    # The loop.
+
+    def commit(self, granted: int) -> None:
+        """The last page is committed, and so many requests are granted since the lease began."""
+        with self._changed:
+            self._granted = max(self._granted, granted)
+            self._committed = True
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """The lease is lost."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def leave(self) -> None:
+        """The worker leaves: the page under way is finished, and no other is begun."""
+        with self._changed:
+            self._leaving = True
+            self._changed.notify_all()

@@ -1,0 +1,103 @@
+"""A watch over calls: whoever is called may send a byte now and then for ever, and each wait for it is a short one.
+
+The thread that calls can only bound each of its waits. So one more thread looks at all calls, and shuts down the
+connection of one whose time is over; the thread that waits then sees its end, and `late` says why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+import weakref
+
+LOOK_S = 0.2
+"""How often the calls are looked at, and so by how much one may be over its time."""
+
+_NEVER = float("inf")
+
+
+class WatchedCalls:
+    """The calls of one thread over one connection, one after the other.
+
+    A connection is watched from its first moment: a proxy may trickle its consent, and a service its certificate. What
+    is to become a TLS socket changes hands meanwhile, so that until then a copy of its descriptor is what is watched.
+    """
+
+    def __init__(self) -> None:
+        self._socket: socket.socket | None = None
+        self._copied = False
+        self._lock = threading.Lock()
+        self.connecting = False
+        """Whether the present call has no connection yet, so that nobody can have counted it."""
+        self.until = _NEVER
+        self.late = False
+
+    def connects(self, new: socket.socket) -> None:
+        """There is a socket, and perhaps more to come before it can carry a request."""
+        self._use(socket.socket(fileno=os.dup(new.fileno())), copied=True)
+
+    def connected(self, done: socket.socket | None) -> None:
+        """The connection is made, or given up (None)."""
+        self._use(done, copied=False)
+
+    def _use(self, new: socket.socket | None, *, copied: bool) -> None:
+        with self._lock:
+            if self._copied and self._socket is not None:
+                self._socket.close()
+            self._socket, self._copied = new, copied
+
+    def begin(self, seconds: float) -> None:
+        """A call begins, and has so many seconds for its first part."""
+        self.late = self.connecting = False
+        self.go_on(seconds)
+
+    def go_on(self, seconds: float) -> None:
+        """Its next part begins, and has so many seconds."""
+        self.until = time.monotonic() + seconds
+
+    def end(self) -> None:
+        """The call is over."""
+        self.until = _NEVER
+
+    def look(self, now: float) -> None:
+        """Shut the connection down if the call's time is over. A call that still connects is met at the next look."""
+        if now > self.until:
+            self.late = True
+            with self._lock, contextlib.suppress(OSError):
+                if self._socket is not None:
+                    # Not the method of a TLS socket, which would take its state from under the thread that reads.
+                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
+class CallWatchdog:
+    """Looks at whatever it was given to look at, in a thread that ends when nobody holds the watch any more."""
+
+    def __init__(self) -> None:
+        self._all: list[WatchedCalls] = []
+        self._lock = threading.Lock()
+
+    def watched(self) -> WatchedCalls:
+        """One more to look at."""
+        one = WatchedCalls()
+        with self._lock:
+            if not self._all:
+                threading.Thread(target=_look, args=(weakref.ref(self),), name="watch", daemon=True).start()
+            self._all.append(one)
+        return one
+
+    def look(self) -> None:
+        """Look at all of them once."""
+        now = time.monotonic()
+        with self._lock:
+            for one in self._all:
+                one.look(now)
+
+
+def _look(of: weakref.ref[CallWatchdog]) -> None:
+    while (watch := of()) is not None:
+        watch.look()
+        del watch
+        time.sleep(LOOK_S)

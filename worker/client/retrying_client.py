@@ -1,0 +1,222 @@
+"""Asking the service for one thing until it is there: what each try costs, when to try again, when to give up.
+
+| the try ends with | then |
+|---|---|
+| an answer that can be read | that is it |
+| no answer, 5xx, a truncated body, no JSON | again, after a short and growing rest; at most `max_attempts` in all |
+| 5xx that says when to come back (Retry-After) | the job goes back, and the budget rests as long; the try counts |
+| 429 | the job goes back: the budget rests until the later of its reset and Retry-After, else `toomany_sleep_s` |
+| another refusal | what it means is the source's to say |
+
+An answer that does not say what is left, or says what cannot be, leaves its request in doubt, as no answer does: the
+service may count it all the same. Only where a good answer says nothing of a limit, and none ever did, there is none
+that we can see.
+
+Every try takes one request of the grant. A lease that runs out of them in the middle goes back, and the tries are
+counted on when it comes again.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from protocol.errors import TmaticError
+from protocol.jobs import Outcome
+from protocol.logs import fields
+from protocol.messages import BudgetReport
+from protocol.rate_window import LONGEST_MS
+from worker.client.allowance import GrantEmptyError, RequestAllowance
+from worker.client.attempt_counter import AttemptCounter
+from worker.client.errors import UnavailableError
+from worker.client.heard_budgets import NOTHING_SAID, HeardBudgets
+from worker.client.http import Answer, Call, HttpClient, NoAnswerError
+from worker.client.retry_after import retry_after_s
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+FIRST_REST_S = 0.1
+LONGEST_REST_S = 2.0
+TOO_MANY = 429
+LIMIT_WORDS = re.compile("rate-?limit", re.IGNORECASE)
+"""What is in the names of headers that tell of limits, in one fashion or another."""
+
+
+class TroubleError(Exception):
+    """The answer is no use, but another try may bring one; in words."""
+
+
+class ServiceError(TmaticError):
+    """The service refuses, or does not give what it should; the job's try has failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How to ask. The time-out of the n-th try is `timeout_factor_s` to the power of n."""
+
+    max_attempts: int
+    timeout_factor_s: float
+    toomany_sleep_s: float
+
+
+@dataclass(slots=True)
+class ClientContext:
+    """What all leases of a worker ask with."""
+
+    http: HttpClient
+    manners: RetryPolicy
+    budgets: HeardBudgets = field(default_factory=HeardBudgets)
+    patience: AttemptCounter = field(default_factory=AttemptCounter)
+    proven: bool = False
+    """Whether this service ever gave what was asked for."""
+    told: set[str] = field(default_factory=set)
+    """Endpoints whose first trouble was told, or that gave something."""
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimitHeaders:
+    """What an answer says of its budget, as the service wrote it; `date` is the service's time of the answer."""
+
+    limit: int
+    remaining: int
+    reset: int
+    date: float
+
+    def report(self, who: str, endpoint: str) -> BudgetReport | None:
+        """The report of it, None where no window can end then. The time until the reset is an upper bound: dates are
+        whole seconds."""
+        reset_in_ms = int((self.reset - self.date) * 1000)
+        if not 0 < reset_in_ms <= LONGEST_MS:
+            return None
+        remaining = min(max(0, self.remaining), self.limit)
+        return BudgetReport(who, endpoint, self.limit, remaining, self.reset, reset_in_ms)
+
+
+class RetryingClient:
+    """One lease's way to the service. `told(spent)` hears of every request that is answered, once the budgets know.
+
+    `said` reads the budget off an answer, None when there is nothing; `address()` is where the next request leaves.
+    """
+
+    def __init__(
+        self,
+        telephone: ClientContext,
+        meter: RequestAllowance,
+        who: str,
+        address: Callable[[], str],
+        said: Callable[[Answer], RateLimitHeaders | None],
+        told: Callable[[int], None],
+    ) -> None:
+        self._telephone, self._meter, self._who = telephone, meter, who
+        self._address, self._said, self._told = address, said, told
+
+    def ask(self, call: Call, read: Callable[[Answer], T]) -> T:
+        """What `read` makes of the answer; it raises TroubleError for one that is worth another try.
+
+        Raises GrantEmptyError when no request may be sent now, StoppedError when the lease is lost, ServiceError when
+        all tries failed, and whatever `read` raises.
+        """
+        phone, manners, patience = self._telephone, self._telephone.manners, self._telephone.patience
+        name = call.name
+        while True:
+            number = patience.times(name) + 1
+            if phone.budgets.exhausted(time.monotonic(), self._who, call.endpoint):
+                raise GrantEmptyError
+            self._meter.spend()
+            sent_at = time.monotonic()
+            try:
+                answer = phone.http.send(call, self._address(), manners.timeout_factor_s**number)
+            except NoAnswerError as error:
+                if error.sent:
+                    self._unanswered(call)
+                words = str(error)
+            except TmaticError:
+                self._unanswered(call)
+                raise
+            else:
+                away_s = self._answered(call, answer, sent_at)
+                if answer.status == TOO_MANY:
+                    raise GrantEmptyError
+                try:
+                    value = read(answer)
+                except TroubleError as trouble:
+                    words = str(trouble) + (f", and asks to be left alone for {away_s:g} s" if away_s else "")
+                except UnavailableError as gone:
+                    if gone.outcome is not Outcome.DELETED or phone.proven:
+                        raise
+                    # A wrong path looks the same: no account is buried on the word of a service that gave nothing yet.
+                    raise ServiceError(f"{gone}; this service has given nothing yet: check --base-url") from gone
+                else:
+                    phone.proven = True
+                    phone.told.add(call.endpoint)
+                    patience.over(name)
+                    return value
+            self._tell(call, words)
+            if patience.again(name) >= manners.max_attempts:
+                patience.over(name)
+                raise ServiceError(f"{call.endpoint}: {words}; asked {number} times")
+            if phone.budgets.exhausted(time.monotonic(), self._who, call.endpoint):
+                raise GrantEmptyError  # the next turn of the loop may not ask: nobody waits for that with a job in hand
+            self._meter.pause(rest_s(number))
+
+    def _tell(self, call: Call, words: str) -> None:
+        """The first trouble with an endpoint is told at once: before its job has failed a minute may go by."""
+        if call.endpoint not in self._telephone.told:
+            self._telephone.told.add(call.endpoint)
+            log.warning(f"{call.endpoint}: {words}; it is asked again", extra=fields(url=call.url))
+
+    def _unanswered(self, call: Call) -> None:
+        self._telephone.budgets.unanswered(time.monotonic(), self._who, call.endpoint)
+
+    def _answered(self, call: Call, answer: Answer, sent_at: float) -> float:
+        """Take in what an answer says of limits; returns for how many seconds it asks to be left alone."""
+        budgets, now = self._telephone.budgets, time.monotonic()
+        report = self._budget(call, answer)
+        refuses = answer.status == TOO_MANY or answer.status >= 500
+        away_s = retry_after_s(answer.headers, answer.at) if refuses else 0.0
+        if answer.status == TOO_MANY:
+            rest_s = max(report.reset_in_ms / 1000 if report else 0.0, away_s)
+            budgets.refused(now, self._who, call.endpoint, rest_s or self._telephone.manners.toomany_sleep_s)
+        elif away_s:
+            budgets.leave_alone(now, self._who, call.endpoint, away_s)
+        if report is None and answer.status != TOO_MANY:
+            budgets.unanswered(now, self._who, call.endpoint)
+            if any(value.startswith("-") for value in _words_of_limits(answer)):  # less than nothing is left
+                budgets.refused(now, self._who, call.endpoint, self._telephone.manners.toomany_sleep_s)
+            return away_s
+        if report is not None:
+            budgets.hear(now, report, sent_at)
+        self._meter.answered()
+        self._told(self._meter.spent)
+        return away_s
+
+    def _budget(self, call: Call, answer: Answer) -> BudgetReport | None:
+        """What an answer says of the budget, None when that is nothing to go by."""
+        said = self._said(answer)
+        if said is not None:
+            report = said.report(self._who, call.endpoint)
+            return report._replace(remaining=0) if report and answer.status == TOO_MANY else report
+        counts = self._telephone.budgets.counts(self._who, call.endpoint)
+        # A refusal without a word of limits, or a word that cannot be read, does not mean that there are none; nor does
+        # the page of a proxy.
+        if counts or answer.status >= 500 or answer.status == TOO_MANY or _words_of_limits(answer):
+            return None
+        if counts is None and not 200 <= answer.status < 300:
+            return None
+        return BudgetReport(self._who, call.endpoint, NOTHING_SAID, 0, 0, 0)
+
+
+def _words_of_limits(answer: Answer) -> list[str]:
+    return [value for name, value in answer.headers.items() if LIMIT_WORDS.search(name)]
+
+
+def rest_s(number: int) -> float:
+    """How long to rest after the n-th failed try, in seconds; never so long that a job is held for nothing."""
+    return min(LONGEST_REST_S, FIRST_REST_S * 2.0 ** min(number, 10) * (0.5 + random.random()))

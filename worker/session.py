@@ -1,0 +1,338 @@
+"""What a worker keeps: its jobs, their pages and ends until they are committed, and whom it obeys.
+
+No socket, no thread, no clock in here: `now` is the caller's monotonic time in seconds. What happened goes in; messages
+(`outbox`) and orders to the threads that do the work (`orders`) come out, both emptied by the loop.
+
+    running ──page stored──▶ stepping ──committed──▶ running
+       │                         │
+       └──────── ended ──────────┴──▶ ending ──committed──▶ forgotten
+
+Rules it keeps:
+  * A page or an end is kept, and sent again to whoever leads, until a verdict names its token and step.
+  * The next page is asked for only after the last one is committed.
+  * It obeys the highest epoch that it has seen, and nobody below it.
+  * A job that is known, or was, is not begun again when its frame comes twice.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TypeVar
+
+from protocol import messages as wire
+from worker.client.heard_budgets import HeardBudgets
+
+REMEMBERED = 10_000
+"""Tokens of leases that are over, kept to know a frame that comes late."""
+
+MOST_PAYLOAD = wire.MAX_BODY_BYTES // 4
+"""Bytes of pages, and of the accounts that they lead to, in one message: one of them alone may be larger."""
+
+LONGEST_HEARTBEAT = 3600.0
+"""Seconds between heartbeats, whatever a master says."""
+
+
+class State(Enum):
+    """Where a lease is in this worker."""
+
+    RUNNING = "running"
+    STEPPING = "stepping"
+    ENDING = "ending"
+
+
+@dataclass(slots=True)
+class HeldLease:
+    """A lease in this worker. `unsure` is what was sent and not committed."""
+
+    job: wire.Assignment
+    granted: int
+    spent: int
+    step: int
+    moved_at: float
+    state: State = State.RUNNING
+    unsure: wire.Step | wire.End | None = None
+    sent_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StartJob:
+    """Begin this job."""
+
+    job: wire.Assignment
+
+
+@dataclass(frozen=True, slots=True)
+class ContinueJob:
+    """The page is committed: go on, with so many requests granted since the lease began."""
+
+    token: str
+    granted: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopJob:
+    """The lease is not ours any more: stop as soon as you can; nothing of it is wanted."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetJob:
+    """The end is committed: what was kept for it can go. `done` says that its segments are merged."""
+
+    job: wire.Assignment
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveCrawl:
+    """Stop the worker: the crawl is over (`fault` is False), or a master will not have it."""
+
+    reason: str
+    fault: bool
+
+
+Order = StartJob | ContinueJob | StopJob | ForgetJob | LeaveCrawl
+
+
+@dataclass(slots=True)
+class Session:
+    """The decisions of one run of a worker. `masters` is how many it is connected to."""
+
+    name: str
+    run: str
+    service: str
+    operations: list[str]
+    room: int
+    callers: list[wire.Caller]
+    masters: int = 1
+    heartbeat: float = 1.0
+    silence: float = 5.0
+    crawl: str = ""
+    outbox: list[tuple[int, wire.Message]] = field(default_factory=list)
+    orders: list[Order] = field(default_factory=list)
+    hands: dict[str, HeldLease] = field(default_factory=dict)
+    epoch: int = 0
+    leader: int | None = None
+    budgets: HeardBudgets = field(default_factory=HeardBudgets)
+    _incarnation: str = ""
+    _heard_at: float = float("-inf")
+    _beat_at: float = float("-inf")
+    _greeted_at: dict[int, float] = field(default_factory=dict)
+    _known: set[int] = field(default_factory=set)
+    _over: OrderedDict[str, None] = field(default_factory=OrderedDict)
+
+    def may_ask(self, now: float) -> bool:
+        """Whether a leader was heard lately: else the service is left alone."""
+        return now - self._heard_at <= self.silence
+
+    # What masters say.
+
+    def message(self, now: float, master: int, message: wire.Message) -> None:
+        """A message from a master. Those of a lower epoch than the highest one are not obeyed."""
+        if isinstance(message, wire.StandbyNotice):
+            self._standby(now, master, message)
+            return
+        epoch = getattr(message, "epoch", None)
+        if epoch is not None:
+            if epoch < self.epoch:
+                return
+            if not self.may_ask(now):
+                for hand in self.hands.values():  # nobody could move while there was no leader
+                    hand.moved_at = now
+            self.epoch, self.leader, self._heard_at = epoch, master, now
+        match message:
+            case wire.Welcome():
+                self._welcome(now, master, message)
+            case wire.JobGiven():
+                for job in message.jobs:
+                    self._job(now, job)
+            case wire.Committed():
+                for verdict in message.verdicts:
+                    self._verdict(now, verdict)
+            case wire.Revoke():
+                for token in message.tokens:
+                    if self.hands.pop(token, None) is not None:
+                        self._remember(token)
+                        self.orders.append(StopJob(token))
+            case wire.Quit():
+                self.orders.append(LeaveCrawl(message.reason, fault=False))
+            case wire.Refused():
+                self._refused(now, master, message)
+            case _:
+                pass
+
+    def _welcome(self, now: float, master: int, message: wire.Welcome) -> None:
+        self._met(master, message)
+        if message.incarnation != self._incarnation:
+            self._incarnation = message.incarnation
+            for hand in self.hands.values():
+                hand.sent_at = float("-inf")
+        self._beat(now, [master])
+        self._send_unsure(now)
+
+    def _standby(self, now: float, master: int, message: wire.StandbyNotice) -> None:
+        """A master that does not lead knows this worker. It gives no orders; if it led before, nobody does now."""
+        self._met(master, message)
+        if self.leader == master and message.epoch >= self.epoch:
+            self.leader = None
+
+    def _met(self, master: int, message: wire.Welcome | wire.StandbyNotice) -> None:
+        self._known.add(master)
+        self.crawl = message.crawl
+        if message.heartbeat_ms:
+            self.heartbeat = min(message.heartbeat_ms / 1000, LONGEST_HEARTBEAT)
+            self.silence = max(self.silence, 5 * self.heartbeat)
+
+    def _refused(self, now: float, master: int, message: wire.Refused) -> None:
+        if message.code == "who":
+            self._known.discard(master)
+            if now - self._greeted_at.get(master, float("-inf")) > self.heartbeat / 4:
+                self._greet(now, master)
+        elif message.code in ("name-in-use", "full", "service", "version"):
+            self.orders.append(LeaveCrawl(message.words, fault=True))
+
+    def _job(self, now: float, job: wire.Assignment) -> None:
+        if job.token in self.hands or job.token in self._over:
+            return
+        self.hands[job.token] = HeldLease(job, job.granted, 0, job.steps, now)
+        self.orders.append(StartJob(job))
+
+    def _verdict(self, now: float, verdict: wire.Verdict) -> None:
+        hand = self.hands.get(verdict.token)
+        if hand is None:
+            return
+        if verdict.status == wire.STALE:
+            del self.hands[verdict.token]
+            self._remember(verdict.token)
+            self.orders.append(StopJob(verdict.token))
+            return
+        hand.granted = max(hand.granted, verdict.granted)
+        match hand.unsure:
+            case wire.Step(step=step) if step == verdict.step:
+                hand.state, hand.unsure, hand.step, hand.moved_at = State.RUNNING, None, step, now
+                self.orders.append(ContinueJob(verdict.token, hand.granted))
+            case wire.End(step=step, how=how) if verdict.step == (step if how == wire.DONE else 0):
+                del self.hands[verdict.token]
+                self._remember(verdict.token)
+                self.orders.append(ForgetJob(hand.job, how == wire.DONE))
+            case _:
+                pass
+
+    # What the threads say.
+
+    def stored(self, now: float, step: wire.Step) -> None:
+        """A page is stored, and durable."""
+        hand = self.hands.get(step.token)
+        if hand is not None and hand.state is State.RUNNING:
+            hand.state, hand.unsure, hand.spent, hand.moved_at = State.STEPPING, step, step.spent, now
+            hand.sent_at = float("-inf")
+
+    def ended(self, now: float, end: wire.End) -> None:
+        """A lease came to its end here."""
+        hand = self.hands.get(end.token)
+        if hand is not None and hand.state is State.RUNNING:
+            hand.state, hand.unsure, hand.spent, hand.moved_at = State.ENDING, end, end.spent, now
+            hand.sent_at = float("-inf")
+
+    def spent(self, token: str, requests: int) -> None:
+        """So many requests of this lease are answered so far, and the budgets know it.
+
+        Not those under way: the service's word on them is still to come, and until then the grant must hold them.
+        """
+        hand = self.hands.get(token)
+        if hand is not None:
+            hand.spent = max(hand.spent, requests)
+
+    def flush(self, now: float) -> None:
+        """Send what waits to be sent."""
+        self._send_unsure(now)
+
+    def tick(self, now: float) -> None:
+        """Let time pass: heartbeats, greetings, what was sent long ago and not answered."""
+        for master in range(self.masters):
+            if master not in self._known and now - self._greeted_at.get(master, float("-inf")) >= self.heartbeat:
+                self._greet(now, master)
+        if now - self._beat_at >= self.heartbeat:
+            self._beat_at = now
+            self._beat(now, sorted(self._known))
+        self._send_unsure(now)
+
+    def not_sent(self, master: int, message: wire.Message) -> None:
+        """A message could not be sent: whoever is not greeted yet is greeted at the next tick."""
+        if isinstance(message, wire.Hello):
+            self._greeted_at.pop(master, None)
+
+    def retire(self, now: float) -> None:
+        """Ask for no more jobs."""
+        self.room = 0
+        self._beat(now, sorted(self._known))
+
+    def bye(self) -> None:
+        """Say that this worker leaves."""
+        self.outbox += [(master, wire.Bye(self.run)) for master in range(self.masters)]
+
+    # What goes out.
+
+    def _greet(self, now: float, master: int) -> None:
+        self._greeted_at[master] = now
+        hello = wire.Hello(
+            self.name, self.run, self.service, self.operations, self.room, self.callers, self._held(now), []
+        )
+        self.outbox.append((master, hello._replace(budgets=self.budgets.reports(now))))
+
+    def _beat(self, now: float, masters: list[int]) -> None:
+        beat = wire.Heartbeat(self.run, self.room, self._held(now), self.budgets.reports(now))
+        self.outbox += [(master, beat) for master in masters]
+
+    def _send_unsure(self, now: float) -> None:
+        """Pages and ends that are new, or were sent two heartbeats ago and not answered, to whoever leads."""
+        if self.leader is None or self.leader not in self._known:
+            return
+        steps: list[wire.Step] = []
+        ends: list[wire.End] = []
+        for hand in self.hands.values():
+            if hand.unsure is None or now - hand.sent_at < 2 * self.heartbeat:
+                continue
+            hand.sent_at = now
+            if isinstance(hand.unsure, wire.Step):
+                steps.append(hand.unsure)
+            else:
+                ends.append(hand.unsure)
+        reports = self.budgets.reports(now) if steps or ends else []
+        for some in _loads(steps):
+            self.outbox.append((self.leader, wire.ProgressMade(some, reports)))
+        for others in _loads(ends):
+            self.outbox.append((self.leader, wire.Result(others, reports)))
+
+    def _held(self, now: float) -> list[wire.Spent]:
+        return [
+            wire.Spent(token, hand.granted, hand.spent, max(0, int((now - hand.moved_at) * 1000)))
+            for token, hand in self.hands.items()
+        ]
+
+    def _remember(self, token: str) -> None:
+        self._over[token] = None
+        if len(self._over) > REMEMBERED:
+            self._over.popitem(last=False)
+
+
+Load = TypeVar("Load", wire.Step, wire.End)
+
+
+def _loads(items: Sequence[Load]) -> Iterator[list[Load]]:
+    """As many at once as a message may carry."""
+    load: list[Load] = []
+    size = 0
+    for item in items:
+        weight = len(item.payload) + sum(map(len, item.found)) + 3 * len(item.found)
+        if load and size + weight > MOST_PAYLOAD:
+            yield load
+            load, size = [], 0
+        load.append(item)
+        size += weight
+    if load:
+        yield load
