@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.dispatch import server
 from benchmarks.needs import require
-from master.events.announcements import LogEnd
+from master.events.log_end import LogEnd
 from master.events.publisher import LogTail, Publisher
 from protocol.events import Announcement, announced, heads
 from protocol.transport.sockets import publisher
@@ -89,10 +89,10 @@ def listen(kind: str, port: int, acknowledge: int) -> None:
 
 def batches(commits: int) -> Iterator[list[list[bytes]]]:
     """The frames of each commit, as they are published."""
-    tip = LogEnd()
+    log_end = LogEnd()
     for number in range(commits):
         events = commit(number)
-        told = tip.advance(events)
+        told = log_end.advance(events)
         yield [message for event in events for message in announced("5a17c0de", event)] + [heads("5a17c0de", told)]
 
 
@@ -122,7 +122,7 @@ def measure(kind: str, commits: int, redis_port: int) -> float:
         made = list(batches(commits)) if kind != "ours" else []
         ours = Publisher(events, LogTail())
         lead = SimpleNamespace(incarnation="5a17c0de")
-        dispatch: Any = SimpleNamespace(lead=lead, tip=LogEnd(), events=[])
+        dispatch: Any = SimpleNamespace(lead=lead, log_end=LogEnd(), events=[])
         prepared = [commit(number) for number in range(commits)]
         client = redis.Redis(port=redis_port)
         begun = time.perf_counter()

@@ -54,7 +54,7 @@ ROOM, JOB_MS = 8, 10
 JOBS_A_BLOW = 8_000
 """Waiting jobs to begin with, for each blow: two workers end 1,600 a second at most, and a round takes some seconds."""
 DEFAULT_DOWN_AFTER_MS = 30_000
-LONGEST_S = 30.0
+MAX_WAIT_S = 30.0
 PHASE_S = 0.5
 """The blow falls within so long of the pair's being warm."""
 LOOK_S = 0.02
@@ -88,8 +88,8 @@ class Told:
     def after(self, epoch: int) -> int:
         """The first higher epoch in which a job came; waits for it."""
         with self.changed:
-            if not self.changed.wait_for(lambda: max(self.first, default=0) > epoch, LONGEST_S):
-                raise SystemExit(f"no job came within {LONGEST_S:g} s of the blow, after epoch {epoch}")
+            if not self.changed.wait_for(lambda: max(self.first, default=0) > epoch, MAX_WAIT_S):
+                raise SystemExit(f"no job came within {MAX_WAIT_S:g} s of the blow, after epoch {epoch}")
             return min(one for one in self.first if one > epoch)
 
 
@@ -128,7 +128,7 @@ class Pair:
 
     def until_warm(self) -> int:
         """Wait until one leads, works, and the other could take its place at once. Returns who leads."""
-        deadline = time.monotonic() + LONGEST_S
+        deadline = time.monotonic() + MAX_WAIT_S
         while time.monotonic() < deadline:
             states = [self.state(number) for number in (0, 1)]
             roles = [state.get("role") for state in states]
@@ -140,7 +140,7 @@ class Pair:
                 if heard and known and leading["epoch"] in self.told.first:
                     return leader
             time.sleep(LOOK_S)
-        raise SystemExit(f"the pair was not warm within {LONGEST_S:g} s:\n{self._last_words()}")
+        raise SystemExit(f"the pair was not warm within {MAX_WAIT_S:g} s:\n{self._last_words()}")
 
     def strike(self, number: int) -> Blow:
         """Strike the leader by a signal, at a random moment; wait for the other one's first job; heal the pair."""
@@ -156,7 +156,7 @@ class Pair:
         if number == signal.SIGSTOP:
             struck.send_signal(signal.SIGCONT)
         else:
-            struck.wait(LONGEST_S)
+            struck.wait(MAX_WAIT_S)
             self._masters[leader] = self._start(leader)
         self.until_warm()
         self.unasked += max(self.told.first) - new

@@ -33,7 +33,7 @@ from benchmarks.needs import require
 from protocol.jobs import Operation
 from services.emulator.worlds.authors import screen_name
 from services.emulator.worlds.posts import Pen
-from services.emulator.worlds.world import State
+from services.emulator.worlds.world import AccountState
 from services.http import Server
 from services.lookup.consumer import LookupConsumer
 from services.lookup.routes import LIMITS, routes
@@ -56,7 +56,7 @@ def bodies(pen: Pen, analysis: int) -> list[bytes]:
     """The profiles of one analysis; every third one is of an account that came before, with other counts by now."""
     numbers = range(analysis * PER_PAGE * PAGES, (analysis + 1) * PER_PAGE * PAGES)
     return [
-        pen.profile(FIRST_ID + (number if number % 3 else number // 3), State.PUBLIC, number % 5_000, 50)
+        pen.profile(FIRST_ID + (number if number % 3 else number // 3), AccountState.PUBLIC, number % 5_000, 50)
         for number in numbers
     ]
 

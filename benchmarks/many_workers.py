@@ -50,7 +50,7 @@ JOBS_A_SECOND = 45_000
 BEFORE_S = 10.0
 """For so many seconds of jobs more: what is handed out before a round begins."""
 TICKS = os.sysconf("SC_CLK_TCK")
-LONGEST_S = 60.0
+MAX_WAIT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +124,10 @@ def done(client: redis.Redis) -> int:
 
 
 def until(condition: Any, otherwise: str) -> None:
-    deadline = time.monotonic() + LONGEST_S
+    deadline = time.monotonic() + MAX_WAIT_S
     while not condition():
         if time.monotonic() > deadline:
-            raise SystemExit(f"{otherwise} within {LONGEST_S:g} s")
+            raise SystemExit(f"{otherwise} within {MAX_WAIT_S:g} s")
         time.sleep(0.2)
 
 

@@ -38,8 +38,8 @@ from storage.ledger.job_codec import pack_job
 from storage.ledger.ledger import MAX_DISCOVERIES, Ledger, Transition
 
 SEED = 1
-MOST_BYTES_PER_JOB = 32.0
-MOST_BYTES_PER_SEEN = 16.0
+MAX_BYTES_PER_JOB = 32.0
+MAX_BYTES_PER_SEEN = 16.0
 JOBS, SEEN = (10**6,), (10**5, 10**6, 10**7)
 JOBS_QUICK, SEEN_QUICK = (10**5,), (10**5,)
 FIRST_SNOWFLAKE_MS, SPAN_MS = 0, 14 * 365 * 86_400_000
@@ -137,8 +137,8 @@ def figures(jobs: tuple[int, ...], seen: tuple[int, ...]) -> dict[str, float]:
         if (kind, n) in per_seen:
             print(f"{'waiting job alone':<24}{kind:<10}{n:>12,}{each - per_seen[kind, n]:>12.2f}")
     worst_job, worst_seen = max(per_job.values()), max(per_seen.values())
-    print(f"worst: {worst_job:.2f} bytes per waiting job, at most {MOST_BYTES_PER_JOB:.0f} wanted; ", end="")
-    print(f"{worst_seen:.2f} bytes per seen id, at most {MOST_BYTES_PER_SEEN:.0f} wanted")
+    print(f"worst: {worst_job:.2f} bytes per waiting job, at most {MAX_BYTES_PER_JOB:.0f} wanted; ", end="")
+    print(f"{worst_seen:.2f} bytes per seen id, at most {MAX_BYTES_PER_SEEN:.0f} wanted")
     return {"bytes_per_job": round(worst_job, 2), "bytes_per_seen": round(worst_seen, 2)}
 
 

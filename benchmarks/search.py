@@ -43,7 +43,7 @@ from services.emulator.worlds.world import Style
 from services.indexer.consumer import Indexer
 from services.indexer.engines.elastic import ElasticWriter
 from services.indexer.engines.index_location import home_of
-from services.indexer.index import Writer, bounded
+from services.indexer.index import IndexWriter, bounded
 from services.indexer.posts import document
 from services.indexer.query import Unit
 from services.indexer.rebuild import opened
@@ -86,7 +86,7 @@ def posts(number: int) -> list[tuple[str, bytes]]:
     return found[:number]
 
 
-def fill(index: Writer, lines: list[tuple[str, bytes]]) -> tuple[float, float]:
+def fill(index: IndexWriter, lines: list[tuple[str, bytes]]) -> tuple[float, float]:
     """Posts a second, and microseconds of this process' own CPU a post, which a busy machine changes less."""
     began, used = time.perf_counter(), time.process_time()
     made = (document(line, account) for account, line in lines)
@@ -109,7 +109,7 @@ def latencies(search: Search) -> dict[str, float]:
     return figures
 
 
-def found_after(settings: Settings, index: Writer, lines: list[tuple[str, bytes]], folder: Path) -> float:
+def found_after(settings: Settings, index: IndexWriter, lines: list[tuple[str, bytes]], folder: Path) -> float:
     """Seconds from arrival until another process finds a page's last post; the median."""
     pages = [lines[first : first + PAGE] for first in range(0, len(lines), PAGE)]
     ids = [record_id(RecordKind.TIMELINE, page[-1][1]) for page in pages]
@@ -173,7 +173,7 @@ def look(wanted: Path) -> None:
     print(json.dumps(found))
 
 
-def size_of(settings: Settings, index: Writer) -> int:
+def size_of(settings: Settings, index: IndexWriter) -> int:
     if isinstance(index, ElasticWriter):
         index.refresh()
         stats: Any = index._server.ask("GET", f"/{index.name}/_stats/store").value

@@ -14,7 +14,7 @@ from protocol.logs import fields
 
 log = logging.getLogger(__name__)
 
-MOST_PEERS = 256
+MAX_PEERS = 256
 """Peers of whom it is told; those beyond are counted only."""
 
 SENT_BY_WORKERS = (wire.Hello, wire.ProgressMade, wire.Result, wire.Heartbeat, wire.Bye)
@@ -43,7 +43,7 @@ class DroppedFrames:
 
     def _drop(self, peer: bytes, kind: str, why: str) -> None:
         self.counted[kind] += 1
-        if peer not in self._told and len(self._told) < MOST_PEERS:
+        if peer not in self._told and len(self._told) < MAX_PEERS:
             self._told.add(peer)
             log.warning("a frame was not understood", extra=fields(peer=peer.hex()[:32], why=why))
 

@@ -8,13 +8,13 @@ they fail as it did, each in its turn.
 from __future__ import annotations
 
 import queue
-import socket
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from protocol.errors import TmaticError
+from protocol.mailbox import Mailbox
 
 Question = Callable[[], Any]
 Taken = Callable[[Any], None]
@@ -25,11 +25,9 @@ class LedgerThread:
 
     def __init__(self) -> None:
         self._questions: queue.SimpleQueue[tuple[int, Question] | None] = queue.SimpleQueue()
-        self._answers: queue.SimpleQueue[tuple[Any, TmaticError | None]] = queue.SimpleQueue()
+        self._answers: Mailbox[tuple[Any, TmaticError | None]] = Mailbox()
         self._takers: deque[Taken] = deque()
         self._failures = 0
-        self._ours, self._theirs = socket.socketpair()
-        self._ours.setblocking(False)
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
         self._thread.start()
 
@@ -40,7 +38,7 @@ class LedgerThread:
 
     def fileno(self) -> int:
         """The descriptor to poll."""
-        return self._ours.fileno()
+        return self._answers.fileno()
 
     def ask(self, question: Question, taken: Taken) -> None:
         """Ask; `taken` is to get the answer, which comes by `answer`."""
@@ -49,8 +47,7 @@ class LedgerThread:
 
     def answer(self) -> tuple[Taken, Any]:
         """The next answer, and who wants it. Raises the TmaticError that it is."""
-        self._ours.recv(1)
-        value, error = self._answers.get()
+        value, error = self._answers.take()
         taken = self._takers.popleft()
         if error is not None:
             self._failures += 1
@@ -76,8 +73,7 @@ class LedgerThread:
                     error = BugError(why)
                 if error is not None:
                     failed = (failures, error)
-            self._answers.put((value, error))
-            self._theirs.send(b".")
+            self._answers.tell((value, error))
 
 
 class BugError(TmaticError):

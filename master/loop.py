@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -22,9 +21,10 @@ from master.dispatch.dispatcher import Dispatch
 from master.dropped_frames import DroppedFrames
 from master.events.log_reader import LogReader
 from master.events.publisher import Publisher
+from master.finishing import Finishing
 from master.frontier.seed_files import ReadAhead
 from master.leadership.election import Role
-from master.leadership.ledger_calls import Commit, Ending, GiveBack, Leadership, Observe, Question, Take
+from master.leadership.ledger_calls import Commit, Ending, GiveBack, Observe, Question, Take
 from master.leadership.takeover import Takeover
 from master.ledger_health import WELL_AGAIN, HealthMessages
 from master.ledger_thread import BugError, LedgerThread
@@ -43,8 +43,8 @@ log = logging.getLogger(__name__)
 FRAMES_A_TURN = 1000
 """Frames that are read before the next commit: more would keep those who wait for an answer waiting."""
 SUMMARY_S = 5.0
-LONGEST_WAIT_S = 0.1
-LONGEST_WAIT_PAIRED_S = 0.02
+MAX_WAIT_S = 0.1
+MAX_WAIT_PAIRED_S = 0.02
 MORE, LAST = int(zmq.NOBLOCK | zmq.SNDMORE), int(zmq.NOBLOCK)
 """Flags of frames as plain numbers: `send_multipart` joins enums for each frame, which takes longer than to send it."""
 LAST_QUESTION_S = 0.5
@@ -52,7 +52,7 @@ LAST_QUESTION_S = 0.5
 FAREWELL_S = 2.0
 
 
-class Loop:
+class MasterLoop:
     """Runs one master until its crawl is done or it is told to stop.
 
     `finish` writes what a crawl that is done leaves beside its data; it runs in a thread of its own.
@@ -64,28 +64,26 @@ class Loop:
         member: Member,
         leading: Takeover,
         *,
-        door: Gatekeeper,
+        gatekeeper: Gatekeeper,
         publisher: Publisher,
         reader: LogReader,
         peer: zmq.Socket[bytes] | None = None,
         refusals: Refusals | None = None,
-        finish: Callable[[Loop], None] = lambda _: None,
+        finish: Callable[[MasterLoop], None] = lambda _: None,
     ) -> None:
-        self._door, self._refusals, self._publisher, self._reader = door, refusals, publisher, reader
+        self._gatekeeper, self._refusals, self._publisher, self._reader = gatekeeper, refusals, publisher, reader
         self._inquiries = AdminRequests(member, reader, self.state, self.where)
-        self._complaints, self._bulletins = RepeatedWarnings(), HealthMessages()
-        self._router, self._peer, self.member, self._leading, self._finish = router, peer, member, leading, finish
+        self._complaints, self._health_messages = RepeatedWarnings(), HealthMessages()
+        self._router, self._peer, self.member, self._leading = router, peer, member, leading
         self._thread = LedgerThread()
         self.totals: dict[str, int] = {}
         self.events_at = ""
         """Where events are published, for whoever asks by STATUS."""
         self.rates = Rates()
         self._summary_at = time.monotonic() + SUMMARY_S
-        self._misunderstood = DroppedFrames()
+        self._dropped_frames = DroppedFrames()
         self._role = Role.STANDBY
-        self._finishing: threading.Thread | None = None
-        self._finish_error: Exception | None = None
-        self._finish_of: Leadership | None = None
+        self._finishing = Finishing(lambda: finish(self))
         self._stopping = self._waiting = False
         self.cut_by = 0
         """The signal that told this master to stop before all was done."""
@@ -138,7 +136,7 @@ class Loop:
     def _patience_ms(self) -> int:
         if not self._thread.busy and self.member.eager:
             return 0
-        return int((LONGEST_WAIT_S if self._peer is None else LONGEST_WAIT_PAIRED_S) * 1000)
+        return int((MAX_WAIT_S if self._peer is None else MAX_WAIT_PAIRED_S) * 1000)
 
     # One turn.
 
@@ -146,7 +144,7 @@ class Loop:
         now = time.monotonic()
         if self._refusals is not None and (words := self._refusals.look(now)):
             self._complain(now, words)
-        for peer in self._door.cut():
+        for peer in self._gatekeeper.cut():
             log.info("a key was revoked: what its owner held goes to others", extra=fields(peer=peer.hex()[:32]))
             self.member.cut(peer)
         self.member.tick(now)
@@ -204,44 +202,28 @@ class Loop:
         return reply, ledger.totals() if summary else None
 
     def _look_after_finish(self) -> None:
-        """Write what a crawl that is done leaves behind, once in a leadership: in the next one it may be more."""
-        if self._finishing is None:
-            self._finishing = threading.Thread(target=self._run_finish, name="finish", daemon=True)
-            self._finish_of = self.member.leadership
-            self._finishing.start()
-        elif not self._finishing.is_alive():
-            if self._finish_of is not self.member.leadership:
-                self._finishing = self._finish_error = None
-            elif self._finish_error is None:
-                if self._waits_for_readers():
-                    return
-                self.rates.look(self.totals)
-                log.info(line(self.state()))
-                self.member.leave(Ending.DONE)
-            elif isinstance(self._finish_error, LedgerError):
-                words = f"{self._finish_error}; what a crawl leaves behind is written when it is well again"
-                self._complain(time.monotonic(), words)
-                self._finishing = self._finish_error = None
-            else:
-                raise self._finish_error
+        try:
+            written = self._finishing.look(self.member.leadership)
+        except LedgerError as error:
+            words = f"{error}; what a crawl leaves behind is written when it is well again"
+            self._complain(time.monotonic(), words)
+            return
+        if written and not self._waits_for_readers():
+            self.rates.look(self.totals)
+            log.info(line(self.state()))
+            self.member.leave(Ending.DONE)
 
     def _waits_for_readers(self) -> bool:
         dispatch = self.dispatch
         if dispatch is None:
             return False
-        stay = self._leading.wish.stay
-        names = dispatch.readers.waited_for(time.monotonic(), dispatch.tip.sequence)
+        stay = self._leading.request.stay
+        names = dispatch.readers.waited_for(time.monotonic(), dispatch.log_end.sequence)
         if (names or stay) and not self._waiting:
             self._waiting = True
             why = "readers of the log are still behind" if names else "staying until told to stop"
             log.info(f"all is done; {why}", extra=fields(readers=",".join(names)))
         return stay or bool(names)
-
-    def _run_finish(self) -> None:
-        try:
-            self._finish(self)
-        except Exception as error:  # noqa: BLE001 - it is raised by the loop
-            self._finish_error = error
 
     # What the ledger answers.
 
@@ -271,7 +253,7 @@ class Loop:
     def _tell_of_role(self) -> None:
         """Say what changed: trouble with the ledger, and the role."""
         now = time.monotonic()
-        words = self._bulletins.look(now, self.member.health.trouble)
+        words = self._health_messages.look(now, self.member.health.trouble)
         if words == WELL_AGAIN:
             log.info(words)
         elif words:
@@ -294,7 +276,7 @@ class Loop:
     def _read_frames(self) -> None:
         for _ in range(FRAMES_A_TURN):
             try:
-                peer, role, frames = self._door.receive(self._router)
+                peer, role, frames = self._gatekeeper.receive(self._router)
             except zmq.Again:
                 return
             if role is None:
@@ -304,7 +286,7 @@ class Loop:
             except MalformedError as error:
                 self._malformed(peer, frames, error)
                 continue
-            if self._misunderstood.unexpected(peer, message):
+            if self._dropped_frames.unexpected(peer, message):
                 continue
             if not may_say(role, message):
                 self._transmit(peer, wire.Refused("command", f"a {role.value} may not say that"))
@@ -321,7 +303,7 @@ class Loop:
 
     def _malformed(self, peer: bytes, frames: list[bytes], error: MalformedError) -> None:
         """Counted, told once a peer, dropped. A worker of another version is told so."""
-        self._misunderstood.malformed(peer, frames, str(error))
+        self._dropped_frames.malformed(peer, frames, str(error))
         if len(frames) == 3 and frames[1] == wire.TYPES[wire.Hello] and frames[0] != wire.VERSION:
             self._transmit(peer, wire.Refused("version", f"this master speaks version {wire.VERSION[0]}"))
 
@@ -333,15 +315,15 @@ class Loop:
     def state(self, fresh: dict[str, int] | None = None) -> dict[str, Any]:
         """The document for tools; `fresh` are the totals, if they were read just now."""
         self.totals = self.totals if fresh is None else fresh
-        member, crawl = self.member, self._leading.terms.crawl
+        member, crawl = self.member, self._leading.policy.crawl
         where = {**place(member, time.monotonic(), staying=self._waiting), "events": self.events_at}
-        where["dropped"] = dict(self._misunderstood.counted)
+        where["dropped"] = dict(self._dropped_frames.counted)
         if member.dispatch is None or member.leadership is None:
             waiting = member.health.trouble or member.pair is None
             state = "waiting for the ledger" if waiting else "standby"
             return {"crawl": crawl, "state": state, "trouble": member.health.trouble, **where}
         plan = member.leadership.plan.remembered()
-        told = document(member.dispatch, self.totals, self.rates, crawl, plan, self._door.addresses)
+        told = document(member.dispatch, self.totals, self.rates, crawl, plan, self._gatekeeper.addresses)
         return {**told, **where, "next": self._inquiries.in_line}
 
     def _send(self) -> None:
@@ -364,7 +346,7 @@ class Loop:
     def _transmit(self, peer: bytes, message: wire.Message) -> bool:
         """Send, or drop: whoever misses it asks again. False when nobody is connected under that routing id, or whoever
         is may not hear it."""
-        if not self._door.may_get(peer):
+        if not self._gatekeeper.may_get(peer):
             return False
         try:
             version, kind, body = wire.encode(message)
@@ -389,7 +371,7 @@ class Loop:
         while staying and (left := deadline - time.monotonic()) > 0:
             if not self._router.poll(int(left * 1000) + 1):
                 return
-            peer, role, frames = self._door.receive(self._router)
+            peer, role, frames = self._gatekeeper.receive(self._router)
             with contextlib.suppress(MalformedError):
                 message = wire.decode(frames)
                 if role is None or isinstance(message, wire.PeerWord):

@@ -22,10 +22,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from master.dispatch.dispatcher import Dispatch
+from master.dispatch.registration import STRANGER
 from master.dispatch.snapshot import InconsistentError, LedElsewhereError
-from master.leadership.election import Act, Election, Event, Peer, Role
+from master.leadership.election import Act, Election, ElectionEvent, Peer, Role
 from master.leadership.ledger_calls import Commit, Ending, GiveBack, Leadership, Observe, Question, Take
-from master.leadership.standby import STRANGER, Pair, StandbyState
+from master.leadership.standby import Pair, StandbyState
 from master.ledger_health import Health
 from master.policy import CrawlPolicy
 from protocol import messages as wire
@@ -55,7 +56,7 @@ class Member:
     """One master. `lead` makes the dispatch of a leadership, `close` what is committed when nothing is left to do, and
     `new_incarnation` a name that was never used."""
 
-    terms: CrawlPolicy
+    policy: CrawlPolicy
     lead: Callable[[float, Leadership], Dispatch]
     close: Callable[[Leadership], list[Transition]]
     new_incarnation: Callable[[], str]
@@ -89,7 +90,7 @@ class Member:
 
     def __post_init__(self) -> None:
         self.election = Election(paired=self.pair is not None)
-        self.standby = StandbyState(self.terms)
+        self.standby = StandbyState(self.policy)
 
     @property
     def epoch(self) -> int:
@@ -138,11 +139,11 @@ class Member:
                 if self.election.cut_off(now, self.standby.lately(now)):
                     self._give_way = "its workers reach only the other master"
             if self.election.outranked(self.leadership.lead.epoch):
-                self._do(now, self.election.step(now, Event.OUTRANKED))
+                self._do(now, self.election.step(now, ElectionEvent.OUTRANKED))
         if self._leave is not None and not self._under_way and role in (Role.STANDBY, Role.LEADING, Role.YIELDING):
-            self._do(now, self.election.step(now, Event.LEAVE, "told to stop"))
+            self._do(now, self.election.step(now, ElectionEvent.LEAVE, "told to stop"))
         elif self._give_way and not self._under_way and role is Role.LEADING:
-            self._do(now, self.election.step(now, Event.GIVE_WAY, self._give_way))
+            self._do(now, self.election.step(now, ElectionEvent.GIVE_WAY, self._give_way))
         if self.pair is not None and now - self._word_at >= PEER_WORD_S:
             self._say_to_peer(now)
         self._empty_outbox()
@@ -265,7 +266,7 @@ class Member:
                 else:
                     self._committed(now, answer)
             case GiveBack() if self._is_mine(asked):
-                self._do(now, self.election.step(now, Event.GIVEN_BACK))
+                self._do(now, self.election.step(now, ElectionEvent.GIVEN_BACK))
         self._empty_outbox()
 
     def _closed(self, transition: Transition, status: int) -> None:
@@ -289,10 +290,14 @@ class Member:
                 self._do(now, self.election.unanswered(now))
             case Take():
                 self._ask_at = now + (0.0 if refused else again_s)
-                self._do(now, self.election.step(now, Event.REFUSED if refused else Event.AWAY, str(error)))
+                self._do(
+                    now, self.election.step(now, ElectionEvent.REFUSED if refused else ElectionEvent.AWAY, str(error))
+                )
             case Commit() | GiveBack() if self._is_mine(asked):
                 self._ask_at = now + (0.0 if refused or isinstance(error, InconsistentError) else again_s)
-                self._do(now, self.election.step(now, Event.REFUSED if refused else Event.AWAY, str(error)))
+                self._do(
+                    now, self.election.step(now, ElectionEvent.REFUSED if refused else ElectionEvent.AWAY, str(error))
+                )
         self._empty_outbox()
 
     def _is_mine(self, asked: Commit | GiveBack) -> bool:
@@ -306,7 +311,7 @@ class Member:
         self.leadership, self._closing, self.finished = leadership, None, False
         self._epoch, self._ledger_id = leadership.lead.epoch, leadership.lead.ledger_id
         self._wanted_until, self._give_way = float("-inf"), ""
-        self._do(now, self.election.step(now, Event.TAKEN))
+        self._do(now, self.election.step(now, ElectionEvent.TAKEN))
         self.takeovers.append((now, leadership.lead.epoch, why))
         self.dispatch = self.lead(now, leadership)
         self.dispatch.events += leadership.said
@@ -325,7 +330,7 @@ class Member:
         except InconsistentError as error:
             self.complaints.append(str(error))
             self._ask_at = now
-            self._do(now, self.election.step(now, Event.REFUSED, str(error)))
+            self._do(now, self.election.step(now, ElectionEvent.REFUSED, str(error)))
 
     # What is to be done.
 
@@ -347,14 +352,14 @@ class Member:
             case Act.COMPLAIN:
                 assert self.election.seen is not None
                 raise LedElsewhereError(
-                    f"crawl {self.terms.crawl!r} is led by master {self.election.seen.name}, which is at work: "
+                    f"crawl {self.policy.crawl!r} is led by master {self.election.seen.name}, which is at work: "
                     "stop that one first, begin another crawl by --crawl NAME, or start both as a pair by --ha"
                 )
             case _:
                 pass
 
     def _peer_word(self, now: float, word: wire.PeerWord) -> None:
-        if self.pair is None or word.ha == self.pair.number or word.crawl != self.terms.crawl:
+        if self.pair is None or word.ha == self.pair.number or word.crawl != self.policy.crawl:
             return
         if word.ledger and self._ledger_id and word.ledger != self._ledger_id:
             return
@@ -373,7 +378,7 @@ class Member:
             wire.PeerWord(
                 self.pair.number,
                 self.pair.address,
-                self.terms.crawl,
+                self.policy.crawl,
                 self._ledger_id,
                 int(leadership is not None),
                 leadership.lead.epoch if leadership is not None else self._epoch,
@@ -388,13 +393,13 @@ class Member:
     def _standby_word(self) -> wire.StandbyNotice:
         assert self.pair is not None
         leader = self.pair.peer if self.election.peer.leads else ""
-        heartbeat_ms = int(self.terms.heartbeat * 1000)
-        return wire.StandbyNotice(self._epoch, leader, self.terms.crawl, heartbeat_ms, self._ledger_id)
+        heartbeat_ms = int(self.policy.heartbeat * 1000)
+        return wire.StandbyNotice(self._epoch, leader, self.policy.crawl, heartbeat_ms, self._ledger_id)
 
     def _empty_outbox(self) -> None:
         """What dispatch has to say, behind what this master has."""
         if self.dispatch is not None:
             self.outbox += self.dispatch.outbox
             self.dispatch.outbox = []
-            self.news += self.dispatch.outages.notices
-            self.dispatch.outages.notices = []
+            self.news += self.dispatch.breakers.notices
+            self.dispatch.breakers.notices = []

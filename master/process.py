@@ -22,17 +22,17 @@ from master.frontier.export import write_frontier
 from master.leadership.ledger_calls import Ending
 from master.leadership.standby import Pair
 from master.leadership.takeover import Takeover, TakeoverRequest
-from master.loop import Loop
+from master.loop import MasterLoop
 from master.member import Member
 from master.policy import CrawlPolicy
 from master.startup.open_crawl import OpenCrawl, open_crawl, server_for
 from master.startup.preflight import check_beginning
-from master.verdict import Verdict, verdict_of
+from master.verdict import CrawlVerdict, verdict_of
 from protocol.cli import MISUSED
 from protocol.errors import DatasetError, UsageError
 from protocol.logs import fields
 from protocol.settings.settings import TABLE, Settings, names_for
-from protocol.stopping import SIGNALLED, stop_signals
+from protocol.stopping import SIGNALLED, set_up
 from protocol.transport.authentication import Authentication, Authorised
 from protocol.transport.endpoints import reached
 from protocol.transport.exposure import check_exposure, keys_for
@@ -58,7 +58,7 @@ class Sockets:
 
     router: zmq.Socket[bytes]
     port: int
-    door: Gatekeeper
+    gatekeeper: Gatekeeper
     pair: Pair | None
     publisher: Publisher
     events_port: int
@@ -66,26 +66,28 @@ class Sockets:
     refusals: Refusals | None = None
 
 
-def lead(settings: Settings, wish: TakeoverRequest) -> int:
+def lead(settings: Settings, request: TakeoverRequest) -> int:
     """Lead a crawl to its end, or until told to stop; or stand by while another does. Returns the exit code: that of
     the signal where one ended it and the crawl was not over, else that of the verdict on the crawl."""
-    check_beginning(settings, wish.operations, wish.stream, wish.seeds, adopt=wish.adopt, named_by="--stream")
+    check_beginning(
+        settings, request.operations, request.stream, request.seeds, adopt=request.adopt, named_by="--stream"
+    )
     verdict = None
     with _listening(settings) as sockets, _leaving(server_for(settings)) as (server, kept):
         opened = open_crawl(settings, server)
-        terms, pair = terms_of(settings), sockets.pair
-        leading = Takeover(opened, wish, f"{platform.node() or 'master'}:{sockets.port}", terms)
-        member = Member(terms, leading.dispatch, leading.close, lambda: secrets.token_hex(8), pair)
-        loop = Loop(
+        policy, pair = terms_of(settings), sockets.pair
+        leading = Takeover(opened, request, f"{platform.node() or 'master'}:{sockets.port}", policy)
+        member = Member(policy, leading.dispatch, leading.close, lambda: secrets.token_hex(8), pair)
+        loop = MasterLoop(
             sockets.router,
             member,
             leading,
-            door=sockets.door,
+            gatekeeper=sockets.gatekeeper,
             publisher=sockets.publisher,
             reader=LogReader(opened.reading),
             peer=sockets.peer,
             refusals=sockets.refusals,
-            finish=lambda loop: _finish(opened, loop, wish),
+            finish=lambda loop: _finish(opened, loop, request),
         )
         kept.callback(loop.close)
         about = {"ha": pair.number, "peer": pair.peer} if pair is not None else {}
@@ -100,14 +102,14 @@ def lead(settings: Settings, wish: TakeoverRequest) -> int:
     if cut:
         return cut
     # What could be read is in. The file is for the user to mend, so this is the code of a wrong input.
-    wrong = [file for file in (wish.stream, wish.seeds) if file is not None and file.wrong]
+    wrong = [file for file in (request.stream, request.seeds) if file is not None and file.wrong]
     for file in wrong:
         log.warning(file.damaged or f"{file.path} has lines that are no ids, named above; the rest is crawled")
     code = _pronounce(verdict, settings) if verdict is not None else 0
     return MISUSED if wrong else code
 
 
-def _pronounce(verdict: Verdict, settings: Settings) -> int:
+def _pronounce(verdict: CrawlVerdict, settings: Settings) -> int:
     """Say it, as the last line, where it is not that all went well. Returns the exit code."""
     if verdict.letters:
         log.log(logging.WARNING if verdict.got else logging.ERROR, verdict.words(settings))
@@ -177,7 +179,7 @@ def _allow_connections(workers: int) -> None:
         )
 
 
-def _take_leave(loop: Loop, ending: Ending) -> None:
+def _take_leave(loop: MasterLoop, ending: Ending) -> None:
     if ending is Ending.DONE:
         log.info("all is done")
         loop.farewell("the crawl is over")
@@ -238,8 +240,7 @@ def _leaving(server: EmbeddedValkey | None) -> Iterator[tuple[EmbeddedValkey | N
 
     def hurry() -> None:
         """A signal must not cut short any more what keeps the ledger whole. It may end this process at once."""
-        for number in stop_signals():
-            signal.signal(number, leave_now)
+        set_up(signal.signal, leave_now)
 
     with contextlib.ExitStack() as kept:
         if server is not None:
@@ -250,14 +251,14 @@ def _leaving(server: EmbeddedValkey | None) -> Iterator[tuple[EmbeddedValkey | N
             hurry()
 
 
-def _finish(opened: OpenCrawl, loop: Loop, wish: TakeoverRequest) -> None:
+def _finish(opened: OpenCrawl, loop: MasterLoop, request: TakeoverRequest) -> None:
     """Everything is done: write the frontier and the manifest. In a thread of its own, since beats go on: of the loop
     it touches the totals alone."""
     ledger, settings = opened.ledger, opened.settings
     _sweep(opened)
     frontier = write_frontier(ledger, settings.output_directory, settings.frontier_name)
     loop.totals = ledger.totals()
-    stream = wish.stream
+    stream = request.stream
     counts = {name: value for name, value in loop.totals.items() if name != "tokens"}
     # Only what a master reads: what its workers were told is not known here.
     shown = {name: TABLE[name].shown(getattr(settings, name)) for name in LEADING}

@@ -25,9 +25,9 @@ from protocol.jobs import Job, Operation, Outcome
 from protocol.settings.settings import TABLE, Settings
 from protocol.text import without_secrets
 
-LONGEST_REASON = 300
+MAX_REASON_LENGTH = 300
 """Characters of the commonest reason that are shown."""
-MOST_REASONS = 1000
+MAX_REASONS = 1000
 """Reasons that are told apart; what comes after so many counts as a letter and for no reason."""
 KINDS = (frozenset({Operation.TIMELINE, Operation.FOLLOWER, Operation.ANALYSE}), frozenset({Operation.UPDATE}))
 """Jobs of one kind are part of the same download."""
@@ -37,7 +37,7 @@ _LONG_NUMBER = re.compile("[0-9]{5,}")
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CrawlVerdict:
     """How many jobs are dead letters, the commonest reason and how many have it, whether anything was got, and whether
     updates are among the letters."""
 
@@ -68,7 +68,7 @@ class Verdict:
         )
 
 
-def verdict_of(totals: Mapping[str, int], letters: Iterable[tuple[Job, str]]) -> Verdict:
+def verdict_of(totals: Mapping[str, int], letters: Iterable[tuple[Job, str]]) -> CrawlVerdict:
     """The verdict on a crawl that is over, from its totals and its dead letters with their reasons."""
     examples: dict[str, str] = {}
     often: Counter[str] = Counter()
@@ -77,12 +77,12 @@ def verdict_of(totals: Mapping[str, int], letters: Iterable[tuple[Job, str]]) ->
         count += 1
         dead.add(job.operation)
         reason = _LONG_NUMBER.sub("#", words)
-        if reason in examples or len(examples) < MOST_REASONS:
+        if reason in examples or len(examples) < MAX_REASONS:
             examples.setdefault(reason, words)
             often[reason] += 1
     got = any(_got(totals, operation) for kind in KINDS if kind & dead for operation in kind)
     reason, alike = often.most_common(1)[0] if often else ("", 0)
-    return Verdict(count, _bounded(examples.get(reason, "")), alike, got, Operation.UPDATE in dead)
+    return CrawlVerdict(count, _bounded(examples.get(reason, "")), alike, got, Operation.UPDATE in dead)
 
 
 def _got(totals: Mapping[str, int], operation: Operation) -> bool:
@@ -92,7 +92,7 @@ def _got(totals: Mapping[str, int], operation: Operation) -> bool:
 
 def _bounded(words: str) -> str:
     said = words if words.isprintable() else words.encode("unicode_escape").decode()
-    return (said if len(said) <= LONGEST_REASON else said[:LONGEST_REASON] + "…").rstrip(". ") or "none was given"
+    return (said if len(said) <= MAX_REASON_LENGTH else said[:MAX_REASON_LENGTH] + "…").rstrip(". ") or "none was given"
 
 
 def command(what: str, settings: Settings) -> str:

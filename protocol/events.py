@@ -21,7 +21,8 @@ from typing import Any, Final, NamedTuple
 import msgpack
 
 from protocol.errors import MalformedError
-from protocol.jobs import Operation
+from protocol.jobs import OPERATIONS
+from protocol.numbers import MAX_INT64, whole_number
 
 PART_BYTES: Final = 32 * 1024
 """Bytes of data in one message: with `QUEUED_EVENTS` of them the queue of a subscriber that is stuck stays small."""
@@ -32,12 +33,7 @@ MAX_EVENT_BYTES: Final = 1024 * 1024
 HEADS: Final = "master.heads"
 GAUGES: Final = "stats.gauges"
 LOG: Final = "log.master"
-RECORDS: Final = {
-    Operation.TIMELINE: "timeline.records",
-    Operation.UPDATE: "timeline.records",
-    Operation.FOLLOWER: "followers.records",
-    Operation.ANALYSE: "user.records",
-}
+RECORDS: Final = {operation: f"{words.topic}.records" for operation, words in OPERATIONS.items()}
 """The topic of a page's payload, by the operation that brought it."""
 
 
@@ -90,10 +86,11 @@ def received(message: list[bytes]) -> Received:
         raise MalformedError(f"an event has 3 frames, not {len(message)}")
     topic, identity, body = message
     words = identity.split(b".")
-    if len(words) != 3 or not (words[1].isdigit() and words[2].isdigit()) or len(identity) > 100 or len(topic) > 100:
+    sequence, previous = (whole_number(word, MAX_INT64) for word in (words[1:] if len(words) == 3 else (b"", b"")))
+    if sequence is None or previous is None or len(identity) > 100 or len(topic) > 100:
         raise MalformedError(f"{identity[:60]!r} is not INCARNATION.SEQUENCE.PREVIOUS")
     try:
-        return Received(topic.decode(), words[0].decode(), int(words[1]), int(words[2]), body)
+        return Received(topic.decode(), words[0].decode(), sequence, previous, body)
     except UnicodeDecodeError as error:
         raise MalformedError("the topic of an event is not UTF-8") from error
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import Final
 
 
 class Operation(Enum):
@@ -18,6 +19,24 @@ class Operation(Enum):
     ANALYSE = "A"
     UPDATE = "U"
 
+
+@dataclass(frozen=True, slots=True)
+class OperationWords:
+    """What else an operation is called: `name` is the original's word for it, `topic` the first part of the topics of
+    its events, `ending` that of the file which it writes."""
+
+    name: str
+    topic: str
+    ending: str
+
+
+OPERATIONS: Final = {
+    Operation.TIMELINE: OperationWords("timeline", "timeline", ".twt"),
+    Operation.FOLLOWER: OperationWords("follower", "followers", ".fws"),
+    Operation.ANALYSE: OperationWords("analyzer", "user", ".inf"),
+    Operation.UPDATE: OperationWords("update", "timeline", ".twt"),
+}
+"""All operations. Their order is that of their numbers in the ledger's records, and of what people are shown."""
 
 CHAIN_ORDER = (Operation.TIMELINE, Operation.FOLLOWER, Operation.ANALYSE)
 """The order in which the operations of one account follow one another. `UPDATE` stands alone."""

@@ -30,10 +30,10 @@ from protocol.text import plain
 
 log = logging.getLogger(__name__)
 
-LONGEST_LINE: Final = 8_192
+MAX_LINE_LENGTH: Final = 8_192
 """Characters of a message with what it is about; a traceback may follow."""
 
-LARGEST_FILE: Final = 16 << 20
+MAX_FILE_BYTES: Final = 16 << 20
 """Bytes of a log file before it makes room for a new one."""
 
 OLD_FILES: Final = 5
@@ -103,7 +103,7 @@ class _File(RotatingFileHandler):
 
     def __init__(self, path: Path, other: logging.Handler) -> None:
         self._other, self._fails, self._failed = other, False, False
-        super().__init__(path, maxBytes=LARGEST_FILE, backupCount=OLD_FILES, encoding="utf-8")
+        super().__init__(path, maxBytes=MAX_FILE_BYTES, backupCount=OLD_FILES, encoding="utf-8")
 
     def _open(self) -> io.TextIOWrapper:
         file = Dropping(self.baseFilename, "ab", self._tell)
@@ -119,9 +119,9 @@ class _File(RotatingFileHandler):
         """Make room, or go on with the old file."""
         try:
             super().doRollover()
-            self.maxBytes = LARGEST_FILE
+            self.maxBytes = MAX_FILE_BYTES
         except OSError as error:
-            self.maxBytes = os.path.getsize(self.baseFilename) + LARGEST_FILE
+            self.maxBytes = os.path.getsize(self.baseFilename) + MAX_FILE_BYTES
             self._say(f"the log {self.baseFilename} cannot be renamed: {error.strerror or error}; it grows instead")
 
     def handleError(self, record: logging.LogRecord) -> None:
@@ -170,7 +170,7 @@ class TextLines(_Lines):
 
     def format(self, record: logging.LogRecord) -> str:
         about = "".join(f" {key}={_value(value)}" for key, value in _about(record).items())
-        words = _printable(self._hidden(record.getMessage() + about)[:LONGEST_LINE])
+        words = _printable(self._hidden(record.getMessage() + about)[:MAX_LINE_LENGTH])
         clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
         line = f"{clock}.{int(record.msecs):03d} {record.levelname} {words}"
         if self._colour and record.levelno in COLOURS:
@@ -189,14 +189,14 @@ class JsonLines(_Lines):
             "level": record.levelname.lower(),
             "logger": record.name,
             "process": record.process,
-            "message": self._hidden(record.getMessage())[:LONGEST_LINE],
+            "message": self._hidden(record.getMessage())[:MAX_LINE_LENGTH],
         }
         if trace := self._trace(record):
             said["trace"] = trace
         return json.dumps(said)
 
     def _plain(self, value: object) -> object:
-        return value if isinstance(value, int | float | None) else self._hidden(str(value))[:LONGEST_LINE]
+        return value if isinstance(value, int | float | None) else self._hidden(str(value))[:MAX_LINE_LENGTH]
 
 
 def _about(record: logging.LogRecord) -> dict[str, object]:

@@ -20,7 +20,7 @@ shows, but an upper bound: seconds are rounded, and answers take their time.
 
 So no word is ever without effect. When a window is over by our clock the whole limit is there again. A rest holds back
 everything until it is over, whatever else is known, and changes nothing else: after it, no window that it was for can
-run any more. `LONGEST_MS` bounds every rest and every window.
+run any more. `MAX_WINDOW_MS` bounds every rest and every window.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from dataclasses import dataclass
 
 from protocol.records import BudgetReport
 
-LONGEST_MS = 31 * 86_400 * 1000
+MAX_WINDOW_MS = 31 * 86_400 * 1000
 """No window lasts longer: a word that says so is not believed at all."""
 SAME_S = 2.0
 """Ends that differ by less may be the same: a service's times are whole seconds, and jitter by one."""

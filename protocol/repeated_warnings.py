@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 AGAIN_S = 10.0
 """How often the same words are told."""
-MOST_AT_ONCE = 10
+MAX_AT_ONCE = 10
 """Different words that are told in such a while: some hold a number that is never the same."""
 
 
@@ -22,7 +22,7 @@ class RepeatedWarnings:
     def is_news(self, now: float, words: str) -> bool:
         """Whether to tell this now: the same was not told for `AGAIN_S`. It counts as told then."""
         self._told = {said: at for said, at in self._told.items() if now - at < AGAIN_S}
-        if words in self._told or len(self._told) >= MOST_AT_ONCE:
+        if words in self._told or len(self._told) >= MAX_AT_ONCE:
             return False
         self._told[words] = now
         return True

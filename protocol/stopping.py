@@ -22,7 +22,9 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
+
+T = TypeVar("T")
 
 SIGNALLED = 128
 """And the number of the signal: the exit code of who was cut short by one, as shells have it."""
@@ -41,6 +43,12 @@ def stop_signals() -> tuple[signal.Signals, ...]:
     return (signal.SIGTERM, signal.SIGINT) if nohup else (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
+def set_up(register: Callable[[signal.Signals, Any], T], handler: Any) -> dict[signal.Signals, T]:
+    """Have `handler` called at each signal to stop. `register` is `signal.signal`, or what an event loop has in its
+    place; what it returned is told by signal."""
+    return {number: register(number, handler) for number in stop_signals()}
+
+
 @contextlib.contextmanager
 def listening(told: Callable[[int], object], *, wakes: int | None = None) -> Iterator[None]:
     """Have `told` called with the number of each signal that begins a stop or hastens it. A byte is written to the
@@ -54,7 +62,7 @@ def listening(told: Callable[[int], object], *, wakes: int | None = None) -> Ite
         if len(came) != 2 or came[0] != signal.SIGHUP:
             told(number)
 
-    before = {number: signal.signal(number, heard) for number in stop_signals()}
+    before = set_up(signal.signal, heard)
     if wakes is not None:
         signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
     try:

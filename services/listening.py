@@ -22,7 +22,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 _SEGMENT: Final = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+"
 _BASE: Final = re.compile(f"(?:/{_SEGMENT})*/?")
-LONGEST_BASE: Final = 200
+MAX_BASE_LENGTH: Final = 200
 """Characters."""
 
 
@@ -38,7 +38,7 @@ class Listening:
 
 def base_path(text: str) -> str:
     """A path as it stands before ours: `/crawl` for `/crawl/`, "" for `/`. Raises UsageError."""
-    if len(text) > LONGEST_BASE or not _BASE.fullmatch(text):
+    if len(text) > MAX_BASE_LENGTH or not _BASE.fullmatch(text):
         raise UsageError(
             f"--base-path must be a path such as /crawl, of letters, digits, dots, dashes, tildes and underscores, "
             f"not {text[:80]!r}"

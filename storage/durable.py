@@ -7,6 +7,7 @@ import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from protocol.errors import DatasetError
 
@@ -107,13 +108,26 @@ def write_new(path: StrPath, data: bytes) -> None:
         os.close(handle)
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Put a whole new content in place of a file, durably: a reader sees the old or the new, never a mixture."""
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file for a whole new content, which takes the place of the one at `path` at the end, durably: a reader sees the
+    old or the new, never a mixture. When anything is raised, the old one stays."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
     try:
-        write_new(temporary, data)
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError:
+    except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Put these bytes in place of a file, as `replacing` does, and make its directory when that is missing."""
+    if not path.parent.is_dir():
+        make_directory(path.parent)
+    with replacing(path) as file:
+        file.write(data)

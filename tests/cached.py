@@ -20,7 +20,7 @@ def cached(name: str, fetch: Callable[[Path], None]) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "twittomatic"
     cache.mkdir(parents=True, exist_ok=True)
     folder = cache / name
-    lock = until(lambda: locked(cache / f"{name}.lock"), FETCH_S)
+    lock = until(lambda: locked(cache / f"{name}.lock", name), FETCH_S)
     assert lock is not None
     with lock:
         if not folder.is_dir():

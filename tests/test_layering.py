@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
-
-import pytest
+from typing import Final
 
 from tests.checkout import ROOT
 
@@ -18,8 +17,29 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 }
 """What each top-level package may import of ours beside itself."""
 
-MOST_LINES = 400
-"""A file that needs more holds two things."""
+MASTER_FLOORS: Final = (
+    frozenset({"policy", "ledger_health", "ledger_thread", "dropped_frames", "finishing", "verdict"}),
+    frozenset({"frontier"}),
+    frozenset({"events"}),
+    frozenset({"dispatch"}),
+    frozenset({"startup"}),
+    frozenset({"leadership"}),
+    frozenset({"audit"}),
+    frozenset({"member"}),
+    frozenset({"admin"}),
+    frozenset({"loop"}),
+    frozenset({"process"}),
+    frozenset({"crawl"}),
+    frozenset({"rehearsal"}),
+    frozenset({"commands"}),
+)
+"""The rooms of `master/` and its own modules, from the ground up. What stands on one floor knows nothing of its
+neighbours, nor of what is above."""
+
+MAX_CONSTRUCTOR_ARGUMENTS = 12
+"""What needs more holds two things."""
+DOCUMENTS = {"Receipt"}
+"""A file whose keys are the fields of a class, each of them given."""
 
 SHUNNED = ("manager", "handler", "util", "utils", "helper", "helpers", "common", "misc")
 """Names that say nothing about what is inside."""
@@ -31,6 +51,7 @@ def sources(*folders: str) -> list[Path]:
 
 PRODUCT = sources(*MAY_IMPORT)
 EVERYTHING = [ROOT / "tmatic_starting.py", *PRODUCT, *sources("tests", "benchmarks")]
+TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in EVERYTHING}
 AS_THEY_CAME = {"benchmarks/bench_dramatiq.py", "benchmarks/dispatch_limit.py"}
 
 
@@ -38,42 +59,104 @@ def named(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def imported_packages(tree: ast.AST) -> set[str]:
-    """The top-level packages that a module imports anywhere, also inside functions."""
+def imported(tree: ast.AST) -> set[str]:
+    """What a module imports anywhere, also inside functions: `package.module`, and `package.module.name` beside it."""
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found.update(alias.name.partition(".")[0] for alias in node.names)
+            found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module.partition(".")[0])
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
     return found
 
 
-@pytest.mark.parametrize("path", PRODUCT, ids=named)
-def test_a_module_imports_only_from_the_floors_below(path: Path) -> None:
-    package = path.relative_to(ROOT).parts[0]
-    reached = imported_packages(ast.parse(path.read_text(encoding="utf-8"))) & set(MAY_IMPORT) - {package}
-    assert reached <= MAY_IMPORT[package], f"{named(path)} imports {', '.join(sorted(reached - MAY_IMPORT[package]))}"
+def modules() -> dict[str, set[str]]:
+    """Every module of the product, and which others it imports."""
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in PRODUCT}
+    names = {name.removesuffix(".__init__"): path for name, path in names.items()}
+    return {name: imported(TREES[path]) & names.keys() - {name} for name, path in names.items()}
 
 
-@pytest.mark.parametrize("path", PRODUCT, ids=named)
-def test_no_product_module_imports_tests_or_pickles(path: Path) -> None:
-    assert not imported_packages(ast.parse(path.read_text(encoding="utf-8"))) & {
-        "tests",
-        "benchmarks",
-        "pickle",
-        "marshal",
-        "shelve",
-    }
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """A way through a graph that leads back to where it began; [] without one."""
+    done: set[str] = set()
+
+    def walk(name: str, way: list[str]) -> list[str]:
+        if name in way:
+            return way[way.index(name) :]
+        if name in done:
+            return []
+        for other in sorted(graph[name]):
+            if found := walk(other, [*way, name]):
+                return found
+        done.add(name)
+        return []
+
+    return next((found for name in graph if (found := walk(name, []))), [])
 
 
-@pytest.mark.parametrize("path", EVERYTHING, ids=named)
-def test_a_file_says_what_it_is_and_stays_short(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert not text or ast.get_docstring(ast.parse(text)), f"{named(path)} does not say what it is"
-    assert text.count("\n") <= MOST_LINES, f"{named(path)} has more than {MOST_LINES} lines"
-    if named(path) not in AS_THEY_CAME:
-        assert path.stem not in SHUNNED, f"{named(path)} has a name that says nothing"
+def floor(module: str) -> int | None:
+    """On which floor of `master/` a module is."""
+    return next(
+        (n for n, rooms in enumerate(MASTER_FLOORS) if module.split(".")[1:2] and module.split(".")[1] in rooms), None
+    )
+
+
+def constructor_arguments(node: ast.ClassDef) -> int:
+    """How many arguments the constructor of a class takes; of a data class, those that a caller must give."""
+    for item in node.body:
+        if isinstance(item, ast.FunctionDef) and item.name == "__init__":
+            said = item.args
+            return len(said.posonlyargs) + len(said.args) + len(said.kwonlyargs) - 1
+    if not any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
+        return 0
+    return sum(isinstance(item, ast.AnnAssign) and item.value is None for item in node.body)
+
+
+def test_a_module_imports_only_from_the_floors_below() -> None:
+    for path in PRODUCT:
+        package = path.relative_to(ROOT).parts[0]
+        reached = {name.partition(".")[0] for name in imported(TREES[path])} & set(MAY_IMPORT) - {package}
+        above = reached - MAY_IMPORT[package]
+        assert not above, f"{named(path)} imports {', '.join(sorted(above))}"
+
+
+def test_in_the_master_too() -> None:
+    for name, others in modules().items():
+        if name.startswith("master."):
+            here = floor(name)
+            assert here is not None, f"{name} stands on no floor of MASTER_FLOORS"
+            room = name.split(".")[1]
+            for other in others:
+                if other.startswith("master.") and other.split(".")[1] != room:
+                    there = floor(other)
+                    assert there is not None and there < here, f"{name} imports {other}, which is not below it"
+
+
+def test_no_imports_run_in_a_circle() -> None:
+    assert not circle(modules())
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c"]
+
+
+def test_no_product_module_imports_tests_or_pickles() -> None:
+    for path in PRODUCT:
+        packages = {name.partition(".")[0] for name in imported(TREES[path])}
+        assert not packages & {"tests", "benchmarks", "pickle", "marshal", "shelve"}, named(path)
+
+
+def test_a_file_says_what_it_is() -> None:
+    for path in EVERYTHING:
+        assert not TREES[path].body or ast.get_docstring(TREES[path]), f"{named(path)} does not say what it is"
+        assert path.stem not in SHUNNED or named(path) in AS_THEY_CAME, f"{named(path)} has a name that says nothing"
+
+
+def test_no_constructor_takes_more_than_a_person_can_keep_in_mind() -> None:
+    for path in PRODUCT:
+        for node in ast.walk(TREES[path]):
+            if isinstance(node, ast.ClassDef) and node.name not in DOCUMENTS:
+                count = constructor_arguments(node)
+                assert count <= MAX_CONSTRUCTOR_ARGUMENTS, f"{named(path)}: {node.name} takes {count} arguments"
 
 
 TEXT_FILES = {"read_text", "write_text", "TextIOWrapper", "NamedTemporaryFile"}
@@ -99,7 +182,7 @@ def test_a_call_without_an_encoding_is_found() -> None:
     assert without_encoding(ast.parse("x.read_text()\nrun(y, text=True)\nx.read_text(encoding='utf-8')")) == [1, 2]
 
 
-@pytest.mark.parametrize("path", PRODUCT, ids=named)
-def test_every_text_has_an_encoding_that_does_not_hang_on_the_locale(path: Path) -> None:
-    lines = without_encoding(ast.parse(path.read_text(encoding="utf-8")))
-    assert not lines, f"{named(path)} names no encoding in lines {lines}"
+def test_every_text_has_an_encoding_that_does_not_hang_on_the_locale() -> None:
+    for path in PRODUCT:
+        lines = without_encoding(TREES[path])
+        assert not lines, f"{named(path)} names no encoding in lines {lines}"

@@ -10,9 +10,9 @@ from benchmarks.dispatch import server
 from benchmarks.many_workers import FEW, ROOM, a_round
 
 WORKERS = 300
-LEAST_RATE = 300.0
+MIN_RATE = 300.0
 """Jobs a second, on a machine that does much else: enough that dispatch goes on."""
-MOST_BYTES_PER_WORKER = 256 * 1024
+MAX_BYTES_PER_WORKER = 256 * 1024
 
 
 @pytest.mark.slow
@@ -23,5 +23,5 @@ def test_hundreds_of_workers_all_get_jobs_and_cost_little_memory(tmp_path: Path)
         many = a_round(port, tmp_path / "many", WORKERS, ROOM, 3.0)
         few = a_round(port, tmp_path / "few", FEW, ROOM * WORKERS // FEW, 1.0)
     assert many.fewest > 0
-    assert many.rate > LEAST_RATE, (many, few)
-    assert (many.memory - few.memory) / (WORKERS - FEW) < MOST_BYTES_PER_WORKER, (many, few)
+    assert many.rate > MIN_RATE, (many, few)
+    assert (many.memory - few.memory) / (WORKERS - FEW) < MAX_BYTES_PER_WORKER, (many, few)

@@ -16,6 +16,7 @@ from protocol import logs
 from protocol.cli import run
 from protocol.errors import UsageError
 from protocol.jobs import Operation
+from protocol.mailbox import Mailbox
 from protocol.settings.configuration import settings_options
 from protocol.settings.settings import NAME, Settings, names_for
 from protocol.transport.endpoints import local_pair
@@ -23,13 +24,13 @@ from protocol.transport.exposure import certificate_for
 from protocol.transport.http_routes import unused
 from protocol.transport.refusals import watched_dealer
 from storage.dataset.files.dataset import FileDataset
-from worker.loop import Loop, Mailbox
+from worker.loop import WorkerLoop
 from worker.modules import modules
 from worker.rules import read_rule
 from worker.session import Session
 from worker.sources import DEFAULT, SOURCES
 from worker.threads import Threads
-from worker.work import JobTools
+from worker.work import JobTools, Told
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def work(name: str, settings: Settings) -> int:
         settings.output_directory, temporary=settings.temporary_directory, compress=settings.use_compression
     )
     dataset.check()
-    keeping = Session(
+    session = Session(
         name,
         secrets.token_hex(8),
         source.service,
@@ -77,7 +78,7 @@ def work(name: str, settings: Settings) -> int:
         heartbeat=settings.heartbeat_s,
         budgets=source.budgets,
     )
-    mailbox = Mailbox()
+    mailbox: Mailbox[Told] = Mailbox()
     places = settings.master or local_pair(settings.host, settings.port)
     certificate = certificate_for(places, settings.key, settings.insecure)
     for words in unused(settings.proxy, settings.ca_file, os.environ):
@@ -89,19 +90,19 @@ def work(name: str, settings: Settings) -> int:
             sockets.append(open_sockets.enter_context(socket))
             refusals.append(refused)
             open_sockets.callback(refused.close)
-        keeping.masters = len(sockets)
+        session.masters = len(sockets)
         tools = JobTools(
             dataset,
             source,
             modules(dataset, rule, source.profiles_at_once),
             mailbox.tell,
-            lambda: keeping.crawl,
+            lambda: session.crawl,
         )
-        threads = Threads(settings.concurrency, tools, lambda: keeping.may_ask(time.monotonic()))
+        threads = Threads(settings.concurrency, tools, lambda: session.may_ask(time.monotonic()))
         about = {"masters": ",".join(places), "room": settings.concurrency, "service": settings.base_url}
         log.info(f"worker {name} looks for its master", extra=logs.fields(**about))
-        loop = Loop(
-            keeping, sockets, refusals, threads, mailbox, dataset.ledger_id, die_with_master=settings.die_with_master
+        loop = WorkerLoop(
+            session, sockets, refusals, threads, mailbox, dataset.ledger_id, die_with_master=settings.die_with_master
         )
         return loop.run()
 

@@ -4,24 +4,22 @@
        │                                                                                        a second signal ──▶ BYE
        └──QUIT, or a master that will not have this worker──▶ BYE
 
-Heartbeats come from here, so that a busy job cannot fake a death. A send that would block is dropped: the keeping sends
+Heartbeats come from here, so that a busy job cannot fake a death. A send that would block is dropped: the session sends
 again whatever matters.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import socket
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import zmq
 
 from protocol import messages as wire
 from protocol.errors import MalformedError, TmaticError
 from protocol.logs import fields
+from protocol.mailbox import Mailbox
 from protocol.stopping import SIGNALLED, listening
 from protocol.transport.refusals import Refusals
 from worker.session import LeaveCrawl, Session
@@ -42,55 +40,23 @@ class DismissedError(TmaticError):
     """This worker is not wanted any more: a master will not have it, or none is left."""
 
 
-class Mailbox:
-    """What threads tell the loop, and the descriptor that wakes it. A signal wakes it too."""
-
-    def __init__(self) -> None:
-        self._letters: deque[Told] = deque()
-        self._reading, self.writing = socket.socketpair()
-        self._reading.setblocking(False)
-        self.writing.setblocking(False)
-        self._rung = False
-
-    def fileno(self) -> int:
-        """For a poller."""
-        return self._reading.fileno()
-
-    def tell(self, told: Told) -> None:
-        """Leave word, from any thread."""
-        self._letters.append(told)
-        if not self._rung:
-            self._rung = True
-            with contextlib.suppress(BlockingIOError):
-                self.writing.send(b"\0")
-
-    def empty(self) -> Iterator[Told]:
-        """All that was told so far."""
-        with contextlib.suppress(BlockingIOError):
-            while self._reading.recv(4096):
-                pass
-        self._rung = False  # only now: a letter that comes from here on rings again, one before is read below
-        while self._letters:
-            yield self._letters.popleft()
-
-
-class Loop:
-    """Runs one worker. `sockets` are those to its masters, in the keeping's order; `ledger_of` tells to which ledger a
+class WorkerLoop:
+    """Runs one worker. `sockets` are those to its masters, in the session's order; `ledger_of` tells to which ledger a
     crawl of its dataset belongs."""
 
     def __init__(
         self,
-        keeping: Session,
+        session: Session,
         sockets: Sequence[zmq.Socket[bytes]],
         refusals: Sequence[Refusals],
         threads: Threads,
-        mailbox: Mailbox,
+        mailbox: Mailbox[Told],
         ledger_of: Callable[[str], str | None],
         *,
         die_with_master: bool = False,
     ) -> None:
         self._ledger_of, self._die_with_master = ledger_of, die_with_master
-        self._keeping, self._sockets, self._threads, self._mailbox = keeping, sockets, threads, mailbox
+        self._session, self._sockets, self._threads, self._mailbox = session, sockets, threads, mailbox
         self._refusals, self._refused = refusals, [set[str]() for _ in refusals]
         self._poller = zmq.Poller()
         for one in sockets:
@@ -110,7 +76,7 @@ class Loop:
                 while (code := self._turn()) is None:
                     pass
             finally:
-                self._keeping.bye()
+                self._session.bye()
                 self._send()
                 self._threads.stop(SWEEP_S)
         return code
@@ -124,10 +90,10 @@ class Loop:
         self._take_reports(now)
         left = self._carry_out()
         if now >= self._tick_at:
-            self._keeping.tick(now)
+            self._session.tick(now)
             self._tell_of_refusals(now)
-            self._tick_at = now + (self._keeping.heartbeat / 4 if self._keeping.leader is not None else GREETING_S)
-        self._keeping.flush(now)
+            self._tick_at = now + (self._session.heartbeat / 4 if self._session.leader is not None else GREETING_S)
+        self._session.flush(now)
         self._send()
         self._tell_of_leader(now)
         if left is not None:
@@ -154,7 +120,7 @@ class Loop:
                 continue
             if isinstance(message, wire.Welcome):
                 self._check_dataset(message)
-            self._keeping.message(now, master, message)
+            self._session.message(now, master, message)
 
     def _check_dataset(self, welcome: wire.Welcome) -> None:
         """What we store must be where the crawl looks for it. Raises DismissedError."""
@@ -166,17 +132,17 @@ class Loop:
             )
 
     def _send(self) -> None:
-        messages, self._keeping.outbox = self._keeping.outbox, []
+        messages, self._session.outbox = self._session.outbox, []
         for master, message in messages:
             try:
                 self._sockets[master].send_multipart(wire.encode(message), zmq.NOBLOCK)
             except zmq.Again:
-                self._keeping.not_sent(master, message)
+                self._session.not_sent(master, message)
 
     def _tell_of_leader(self, now: float) -> None:
-        led = self._keeping.may_ask(now)
+        led = self._session.may_ask(now)
         if led and not self._led:
-            log.info("a master leads", extra=fields(crawl=self._keeping.crawl, epoch=self._keeping.epoch))
+            log.info("a master leads", extra=fields(crawl=self._session.crawl, epoch=self._session.epoch))
         elif self._led and not led:
             if self._die_with_master:
                 raise DismissedError("no master is heard any more, and this worker was told to die with it")
@@ -187,25 +153,25 @@ class Loop:
         """Why there is no connection to a master, in words, when that is news and no other master leads."""
         for master, refusals in enumerate(self._refusals):
             words = refusals.look(now)
-            if words and words not in self._refused[master] and not self._keeping.may_ask(now):
+            if words and words not in self._refused[master] and not self._session.may_ask(now):
                 self._refused[master].add(words)
                 log.warning(words)
 
     # Threads.
 
     def _take_reports(self, now: float) -> None:
-        for told in self._mailbox.empty():
+        for told in self._mailbox.take_all():
             match told:
                 case RequestAnswered(token, spent):
-                    self._keeping.spent(token, spent)
+                    self._session.spent(token, spent)
                 case wire.Step():
-                    self._keeping.stored(now, told)
+                    self._session.stored(now, told)
                 case wire.End():
-                    self._keeping.ended(now, told)
+                    self._session.ended(now, told)
 
     def _carry_out(self) -> int | None:
-        """Pass the keeping's orders on; an exit code when the order is to leave."""
-        orders, self._keeping.orders = self._keeping.orders, []
+        """Pass the session's orders on; an exit code when the order is to leave."""
+        orders, self._session.orders = self._session.orders, []
         for order in orders:
             if not isinstance(order, LeaveCrawl):
                 self._threads.carry_out(order)
@@ -220,19 +186,19 @@ class Loop:
 
     def _leave(self, now: float) -> int | None:
         if len(self._signals) > 1:
-            log.info("told a second time to stop: leaving now", extra=fields(jobs=len(self._keeping.hands)))
+            log.info("told a second time to stop: leaving now", extra=fields(jobs=len(self._session.leases)))
             return SIGNALLED + self._signals[-1]
         if self._leaving_until is None:
-            log.info("told to stop: pages under way are finished", extra=fields(jobs=len(self._keeping.hands)))
+            log.info("told to stop: pages under way are finished", extra=fields(jobs=len(self._session.leases)))
             self._leaving_until = now + LAST_PAGES_S
-            self._keeping.retire(now)
+            self._session.retire(now)
             self._threads.leave()
             self._send()
         elif not self._last_commits and (not self._threads.busy or now >= self._leaving_until):
             self._last_commits = True
             self._leaving_until = now + LAST_COMMITS_S
-        if (not self._threads.busy and not self._keeping.hands) or (self._last_commits and now >= self._leaving_until):
-            log.info("leaving", extra=fields(jobs_not_given_back=len(self._keeping.hands)))
+        if (not self._threads.busy and not self._session.leases) or (self._last_commits and now >= self._leaving_until):
+            log.info("leaving", extra=fields(jobs_not_given_back=len(self._session.leases)))
             return 0
         self._tick_at = min(self._tick_at, now + GREETING_S)
         return None

@@ -23,7 +23,7 @@ from tmatic_starting import callers_folders
 
 Rule = Callable[[dict[str, Any]], bool]
 
-LONGEST: Final = 1_000
+MAX_EXPRESSION_LENGTH: Final = 1_000
 """Characters of an expression."""
 
 FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
@@ -112,8 +112,8 @@ def read_rule(text: str) -> Rule:
     text = text.strip()
     if not text:
         return everyone
-    if len(text) > LONGEST:
-        raise UsageError(f"--follow-rule has {len(text)} characters, and {LONGEST} are the most")
+    if len(text) > MAX_EXPRESSION_LENGTH:
+        raise UsageError(f"--follow-rule has {len(text)} characters, and {MAX_EXPRESSION_LENGTH} are the most")
     if _FUNCTION.fullmatch(text):
         return _function(text)
     return _expression(text)

@@ -3,11 +3,7 @@
 No socket, no thread, no clock in here: `now` is the caller's monotonic time in seconds. What happened goes in; messages
 (`outbox`) and orders to the threads that do the work (`orders`) come out, both emptied by the loop.
 
-    running ──page stored──▶ stepping ──committed──▶ running
-       │                         │
-       └──────── ended ──────────┴──▶ ending ──committed──▶ forgotten
-
-Rules it keeps:
+What becomes of a lease is a table of its own: `worker/held_leases.py`. Rules it keeps:
   * A page or an end is kept, and sent again to whoever leads, until a verdict names its token and step.
   * The next page is asked for only after the last one is committed.
   * It obeys the highest epoch that it has seen, and nobody below it.
@@ -19,42 +15,20 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import TypeVar
 
 from protocol import messages as wire
 from worker.client.heard_budgets import HeardBudgets
+from worker.held_leases import HeldLease, LeaseAct, LeaseEvent
 
 REMEMBERED = 10_000
 """Tokens of leases that are over, kept to know a frame that comes late."""
 
-MOST_PAYLOAD = wire.MAX_BODY_BYTES // 4
+MAX_PAYLOAD = wire.MAX_BODY_BYTES // 4
 """Bytes of pages, and of the accounts that they lead to, in one message: one of them alone may be larger."""
 
-LONGEST_HEARTBEAT = 3600.0
+MAX_HEARTBEAT_S = 3600.0
 """Seconds between heartbeats, whatever a master says."""
-
-
-class State(Enum):
-    """Where a lease is in this worker."""
-
-    RUNNING = "running"
-    STEPPING = "stepping"
-    ENDING = "ending"
-
-
-@dataclass(slots=True)
-class HeldLease:
-    """A lease in this worker. `unsure` is what was sent and not committed."""
-
-    job: wire.Assignment
-    granted: int
-    spent: int
-    step: int
-    moved_at: float
-    state: State = State.RUNNING
-    unsure: wire.Step | wire.End | None = None
-    sent_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +88,7 @@ class Session:
     crawl: str = ""
     outbox: list[tuple[int, wire.Message]] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
-    hands: dict[str, HeldLease] = field(default_factory=dict)
+    leases: dict[str, HeldLease] = field(default_factory=dict)
     epoch: int = 0
     leader: int | None = None
     budgets: HeardBudgets = field(default_factory=HeardBudgets)
@@ -141,8 +115,8 @@ class Session:
             if epoch < self.epoch:
                 return
             if not self.may_ask(now):
-                for hand in self.hands.values():  # nobody could move while there was no leader
-                    hand.moved_at = now
+                for lease in self.leases.values():  # nobody could move while there was no leader
+                    lease.moved_at = now
             self.epoch, self.leader, self._heard_at = epoch, master, now
         match message:
             case wire.Welcome():
@@ -155,9 +129,7 @@ class Session:
                     self._verdict(now, verdict)
             case wire.Revoke():
                 for token in message.tokens:
-                    if self.hands.pop(token, None) is not None:
-                        self._remember(token)
-                        self.orders.append(StopJob(token))
+                    self._happened(now, token, LeaseEvent.REVOKED)
             case wire.Quit():
                 self.orders.append(LeaveCrawl(message.reason, fault=False))
             case wire.Refused():
@@ -169,8 +141,8 @@ class Session:
         self._met(master, message)
         if message.incarnation != self._incarnation:
             self._incarnation = message.incarnation
-            for hand in self.hands.values():
-                hand.sent_at = float("-inf")
+            for lease in self.leases.values():
+                lease.sent_at = float("-inf")
         self._beat(now, [master])
         self._send_unsure(now)
 
@@ -184,7 +156,7 @@ class Session:
         self._known.add(master)
         self.crawl = message.crawl
         if message.heartbeat_ms:
-            self.heartbeat = min(message.heartbeat_ms / 1000, LONGEST_HEARTBEAT)
+            self.heartbeat = min(message.heartbeat_ms / 1000, MAX_HEARTBEAT_S)
             self.silence = max(self.silence, 5 * self.heartbeat)
 
     def _refused(self, now: float, master: int, message: wire.Refused) -> None:
@@ -196,29 +168,36 @@ class Session:
             self.orders.append(LeaveCrawl(message.words, fault=True))
 
     def _job(self, now: float, job: wire.Assignment) -> None:
-        if job.token in self.hands or job.token in self._over:
+        if job.token in self.leases or job.token in self._over:
             return
-        self.hands[job.token] = HeldLease(job, job.granted, 0, job.steps, now)
+        self.leases[job.token] = HeldLease(job, job.granted, 0, job.steps, now)
         self.orders.append(StartJob(job))
 
     def _verdict(self, now: float, verdict: wire.Verdict) -> None:
-        hand = self.hands.get(verdict.token)
-        if hand is None:
-            return
         if verdict.status == wire.STALE:
-            del self.hands[verdict.token]
-            self._remember(verdict.token)
-            self.orders.append(StopJob(verdict.token))
+            self._happened(now, verdict.token, LeaseEvent.STALE)
+        elif lease := self.leases.get(verdict.token):
+            lease.granted = max(lease.granted, verdict.granted)
+            if lease.awaits(verdict):
+                self._happened(now, verdict.token, LeaseEvent.COMMITTED)
+
+    def _happened(self, now: float, token: str, event: LeaseEvent, sent: wire.Step | wire.End | None = None) -> None:
+        """`sent` is what is to be committed, of an event of the threads. A token that is not held is passed over."""
+        lease = self.leases.get(token)
+        if lease is None:
             return
-        hand.granted = max(hand.granted, verdict.granted)
-        match hand.unsure:
-            case wire.Step(step=step) if step == verdict.step:
-                hand.state, hand.unsure, hand.step, hand.moved_at = State.RUNNING, None, step, now
-                self.orders.append(ContinueJob(verdict.token, hand.granted))
-            case wire.End(step=step, how=how) if verdict.step == (step if how == wire.DONE else 0):
-                del self.hands[verdict.token]
-                self._remember(verdict.token)
-                self.orders.append(ForgetJob(hand.job, how == wire.DONE))
+        match lease.happened(event), lease.unsure:
+            case LeaseAct.SEND, _ if sent is not None:
+                lease.unsure, lease.spent, lease.moved_at, lease.sent_at = sent, sent.spent, now, float("-inf")
+            case LeaseAct.CONTINUE, wire.Step(step=step):
+                lease.unsure, lease.step, lease.moved_at = None, step, now
+                self.orders.append(ContinueJob(token, lease.granted))
+            case LeaseAct.STOP, _:
+                self._drop(token)
+                self.orders.append(StopJob(token))
+            case LeaseAct.FORGET, wire.End(how=how):
+                self._drop(token)
+                self.orders.append(ForgetJob(lease.job, how == wire.DONE))
             case _:
                 pass
 
@@ -226,26 +205,20 @@ class Session:
 
     def stored(self, now: float, step: wire.Step) -> None:
         """A page is stored, and durable."""
-        hand = self.hands.get(step.token)
-        if hand is not None and hand.state is State.RUNNING:
-            hand.state, hand.unsure, hand.spent, hand.moved_at = State.STEPPING, step, step.spent, now
-            hand.sent_at = float("-inf")
+        self._happened(now, step.token, LeaseEvent.STORED, step)
 
     def ended(self, now: float, end: wire.End) -> None:
         """A lease came to its end here."""
-        hand = self.hands.get(end.token)
-        if hand is not None and hand.state is State.RUNNING:
-            hand.state, hand.unsure, hand.spent, hand.moved_at = State.ENDING, end, end.spent, now
-            hand.sent_at = float("-inf")
+        self._happened(now, end.token, LeaseEvent.ENDED, end)
 
     def spent(self, token: str, requests: int) -> None:
         """So many requests of this lease are answered so far, and the budgets know it.
 
         Not those under way: the service's word on them is still to come, and until then the grant must hold them.
         """
-        hand = self.hands.get(token)
-        if hand is not None:
-            hand.spent = max(hand.spent, requests)
+        lease = self.leases.get(token)
+        if lease is not None:
+            lease.spent = max(lease.spent, requests)
 
     def flush(self, now: float) -> None:
         """Send what waits to be sent."""
@@ -294,14 +267,14 @@ class Session:
             return
         steps: list[wire.Step] = []
         ends: list[wire.End] = []
-        for hand in self.hands.values():
-            if hand.unsure is None or now - hand.sent_at < 2 * self.heartbeat:
+        for lease in self.leases.values():
+            if lease.unsure is None or now - lease.sent_at < 2 * self.heartbeat:
                 continue
-            hand.sent_at = now
-            if isinstance(hand.unsure, wire.Step):
-                steps.append(hand.unsure)
+            lease.sent_at = now
+            if isinstance(lease.unsure, wire.Step):
+                steps.append(lease.unsure)
             else:
-                ends.append(hand.unsure)
+                ends.append(lease.unsure)
         reports = self.budgets.reports(now) if steps or ends else []
         for some in _loads(steps):
             self.outbox.append((self.leader, wire.ProgressMade(some, reports)))
@@ -310,11 +283,12 @@ class Session:
 
     def _held(self, now: float) -> list[wire.Spent]:
         return [
-            wire.Spent(token, hand.granted, hand.spent, max(0, int((now - hand.moved_at) * 1000)))
-            for token, hand in self.hands.items()
+            wire.Spent(token, lease.granted, lease.spent, max(0, int((now - lease.moved_at) * 1000)))
+            for token, lease in self.leases.items()
         ]
 
-    def _remember(self, token: str) -> None:
+    def _drop(self, token: str) -> None:
+        del self.leases[token]
         self._over[token] = None
         if len(self._over) > REMEMBERED:
             self._over.popitem(last=False)
@@ -329,7 +303,7 @@ def _loads(items: Sequence[Load]) -> Iterator[list[Load]]:
     size = 0
     for item in items:
         weight = len(item.payload) + sum(map(len, item.found)) + 3 * len(item.found)
-        if load and size + weight > MOST_PAYLOAD:
+        if load and size + weight > MAX_PAYLOAD:
             yield load
             load, size = [], 0
         load.append(item)

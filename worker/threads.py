@@ -31,7 +31,7 @@ class Threads:
         self._tools, self._may_ask = tools, may_ask
         self._works: queue.SimpleQueue[Work] = queue.SimpleQueue()
         self._discards: queue.SimpleQueue[_Discard | None] = queue.SimpleQueue()
-        self._meters: dict[str, RequestAllowance] = {}
+        self._allowances: dict[str, RequestAllowance] = {}
         self._busy = 0
         self._lock = threading.Lock()
         self._leaving = False
@@ -46,18 +46,18 @@ class Threads:
         return self._busy
 
     def carry_out(self, order: StartJob | ContinueJob | StopJob | ForgetJob) -> None:
-        """Do what the keeping decided about a job."""
+        """Do what the session decided about a job."""
         match order:
             case StartJob(job):
                 self._start(job)
             case ContinueJob(token, granted):
-                if (meter := self._meters.get(token)) is not None:
-                    meter.commit(granted)
+                if (allowance := self._allowances.get(token)) is not None:
+                    allowance.commit(granted)
             case StopJob(token):
-                if (meter := self._meters.pop(token, None)) is not None:
-                    meter.stop()
+                if (allowance := self._allowances.pop(token, None)) is not None:
+                    allowance.stop()
             case ForgetJob(job, done):
-                self._meters.pop(job.token, None)
+                self._allowances.pop(job.token, None)
                 if done:
                     own = Segment(job.token, 0)
                     self._discards.put(_Discard([*(Segment(token, size) for token, size in job.segments), own]))
@@ -65,23 +65,23 @@ class Threads:
     def leave(self) -> None:
         """Let every job finish the page that it fetches, and begin no other."""
         self._leaving = True
-        for meter in self._meters.values():
-            meter.leave()
+        for allowance in self._allowances.values():
+            allowance.leave()
 
     def stop(self, within_s: float) -> None:
         """Stop every job, and wait that long for what is to be swept up."""
-        for meter in self._meters.values():
-            meter.stop()
+        for allowance in self._allowances.values():
+            allowance.stop()
         self._discards.put(None)
         self._sweeper.join(within_s)
 
     def _start(self, job: wire.Assignment) -> None:
-        meter = self._meters[job.token] = RequestAllowance(job.granted, self._may_ask)
+        allowance = self._allowances[job.token] = RequestAllowance(job.granted, self._may_ask)
         if self._leaving:
-            meter.leave()
+            allowance.leave()
         with self._lock:
             self._busy += 1
-        self._works.put(Work(job, meter, self._tools))
+        self._works.put(Work(job, allowance, self._tools))
 
     def _labour(self) -> None:
         while True:

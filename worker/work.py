@@ -58,8 +58,8 @@ class _UntellableError(TmaticError):
 class Work:
     """The work on one lease."""
 
-    def __init__(self, job: wire.Assignment, meter: RequestAllowance, tools: JobTools) -> None:
-        self.job, self.meter = job, meter
+    def __init__(self, job: wire.Assignment, allowance: RequestAllowance, tools: JobTools) -> None:
+        self.job, self.allowance = job, allowance
         self._tools = tools
         self._operation = Operation(job.operation)
         self._began = _now()
@@ -104,7 +104,7 @@ class Work:
             return stored
         segments = [Segment(token, length) for token, length in job.segments]
         self._tools.dataset.require(segments)
-        reader = self._tools.source.reader(job.who, self.meter, self._told)
+        reader = self._tools.source.reader(job.who, self.allowance, self._told)
         last: FetchedPage | None = None
         outcome, why = Outcome.COMPLETE, ""
         try:
@@ -148,11 +148,11 @@ class Work:
         self._length = self._tools.dataset.append(job.user, self._operation, job.token, self._length, stored)
         self._step += 1
         self._records += len(page.records)
-        spent, payload = self.meter.spent, self._payload(stored)
+        spent, payload = self.allowance.spent, self._payload(stored)
         self._tools.tell(
             wire.Step(job.token, self._step, self._records, page.cursor, self._length, found, spent, payload)
         )
-        self.meter.wait_for_commit()
+        self.allowance.wait_for_commit()
 
     def _merge(self, last: FetchedPage | None, outcome: Outcome, why: str) -> wire.End:
         """Make the dataset of what was got."""
@@ -167,7 +167,7 @@ class Work:
             dataset.merge(job.user, self._operation, segments, page, draft)
         log.debug("a job is done", extra=self._about(outcome=outcome.value))
         records = self._records + (len(last.records) if last else 0)
-        spent, payload = self.meter.spent, self._payload(page or Page(()))
+        spent, payload = self.allowance.spent, self._payload(page or Page(()))
         return wire.End(job.token, wire.DONE, self._step + 1, records, outcome.value, found, spent, "", payload, 1)
 
     def _payload(self, page: Page) -> bytes:
@@ -177,7 +177,7 @@ class Work:
 
     def _unfinished(self, how: str, words: str) -> wire.End:
         short = words.encode(errors="replace")[: wire.MAX_WORDS].decode(errors="ignore")
-        return wire.End(self.job.token, how, 0, self._records, "", [], self.meter.spent, short)
+        return wire.End(self.job.token, how, 0, self._records, "", [], self.allowance.spent, short)
 
     def _told(self, spent: int) -> None:
         self._tools.tell(RequestAnswered(self.job.token, spent))

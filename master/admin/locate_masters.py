@@ -15,6 +15,7 @@ import click
 from master.admin.reading import reading
 from protocol.admin_client import ask_masters
 from protocol.errors import LedgerError, UsageError
+from protocol.numbers import MAX_PORT, whole_number
 from protocol.settings.settings import Settings
 from protocol.transport.endpoints import local_pair, reached
 from protocol.transport.exposure import keys_for
@@ -96,8 +97,9 @@ class Masters:
             return states
         lead = beating(ledger)
         host, _, port = lead.name.rpartition(":") if lead is not None else ("", "", "")
-        if host == (platform.node() or "master") and port.isdecimal():
-            place = reached(self._settings.host, int(port))
+        number = whole_number(port, MAX_PORT)
+        if host == (platform.node() or "master") and number is not None:
+            place = reached(self._settings.host, number)
             if states := self.answering([place]):
                 return states
             self._places = list(dict.fromkeys([*self._places, place]))

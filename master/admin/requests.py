@@ -21,10 +21,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from master.admin.dead_letters import dropped, is_name, requeued
-from master.events.log_reader import MOST_LETTERS, LogReader, in_line, letters, replay
+from master.events.log_reader import MAX_LETTERS, LogReader, in_line, letters, replay
 from master.member import Member
 from protocol import messages as wire
 from protocol.logs import fields
+from protocol.numbers import whole_number
 from storage.ledger.ledger import Ledger
 
 log = logging.getLogger(__name__)
@@ -152,11 +153,11 @@ class AdminRequests:
         return ""
 
     def _dead(self, peer: bytes, rest: str) -> wire.Message | None:
-        words = rest.split()
-        if len(words) != 2 or not all(word.isdecimal() and len(word) < 10 for word in words):
-            return wire.Refused("command", "say from which letter on, and how many: dead 0 50")
-        first, count = int(words[0]), min(int(words[1]), MOST_LETTERS)
-        self._reader.ask(peer, lambda ledger: letters(ledger, first, count))
+        match [whole_number(word, 10**9 - 1) for word in rest.split()]:
+            case [int(first), int(count)]:
+                self._reader.ask(peer, lambda ledger: letters(ledger, first, min(count, MAX_LETTERS)))
+            case _:
+                return wire.Refused("command", "say from which letter on, and how many: dead 0 50")
         return None
 
     def _letter(self, peer: bytes, word: str, name: str) -> wire.Message | None:

@@ -11,14 +11,7 @@ from master.dispatch.dispatcher import Dispatch
 from master.dispatch.leases import Lease
 from master.frontier.traversal import COLLECTED, front_of
 from master.member import Member
-from protocol.jobs import Operation
-
-NAMES = {
-    Operation.TIMELINE: "timeline",
-    Operation.FOLLOWER: "follower",
-    Operation.ANALYSE: "analyzer",
-    Operation.UPDATE: "update",
-}
+from protocol.jobs import OPERATIONS, Operation
 
 ENDINGS = {"pages": ".pages", "records": ".records", "jobs": ".done"}
 """The totals of which each rate is made."""
@@ -59,16 +52,16 @@ def document(
 ) -> dict[str, Any]:
     """The state of a running crawl, for tools. `addresses` are those of workers, by their routing ids."""
     reply = dispatch.reply
-    hands = list(dispatch.roster.hands.values())
+    leases = dispatch.worker_table.leases
     now = time.monotonic()
     operations = {}
     for operation in Operation:
         letter = operation.value
         queues = [name for name in reply.lengths if name.startswith(letter)]
-        operations[NAMES[operation]] = {
+        operations[OPERATIONS[operation].name] = {
             "waiting": sum(reply.lengths[name] for name in queues),
             "parked": reply.lengths.get(front_of(operation), 0),
-            "ongoing": sum(hand.job.operation is operation for hand in hands),
+            "ongoing": sum(lease.job.operation is operation for lease in leases.values()),
             "completed": totals.get(f"{letter}.done", 0),
             "dead": letters_of(totals, letter),
             "pages": totals.get(f"{letter}.pages", 0),
@@ -88,23 +81,20 @@ def document(
         "rates": rates.by_name,
         "totals": dict(sorted(totals.items())),
         "counted": dispatch.counted,
-        "consumers": dispatch.readers.lags(dispatch.tip.sequence),
-        "log": {"head": dispatch.tip.sequence},
+        "consumers": dispatch.readers.lags(dispatch.log_end.sequence),
+        "log": {"head": dispatch.log_end.sequence},
         "workers": [
             {
                 "name": worker.name,
                 "address": addresses.get(worker.peer, ""),
                 "room": worker.room,
-                "in_hand": [_in_hand(dispatch.roster.hands[token], now) for token in sorted(worker.tokens)],
+                "in_hand": [_in_hand(leases[token], now) for token in sorted(worker.tokens)],
                 "budgets": sorted({key for keys in worker.budgets.values() for key in keys}),
-                "jobs": sorted(
-                    f"{dispatch.roster.hands[token].job.operation.value} {dispatch.roster.hands[token].job.user}"
-                    for token in worker.tokens
-                ),
+                "jobs": sorted(f"{job.operation.value} {job.user}" for job in (leases[t].job for t in worker.tokens)),
                 "completed": worker.completed,
                 "silent_s": round(now - worker.heard_at, 3),
             }
-            for worker in dispatch.roster.workers.values()
+            for worker in dispatch.worker_table.workers.values()
         ],
         "budgets": {
             key: {
@@ -119,14 +109,14 @@ def document(
     }
 
 
-def _in_hand(hand: Lease, now: float) -> dict[str, Any]:
-    done = hand.job.progress
+def _in_hand(lease: Lease, now: float) -> dict[str, Any]:
+    done = lease.job.progress
     return {
-        "operation": hand.job.operation.value,
-        "user": hand.job.user,
+        "operation": lease.job.operation.value,
+        "user": lease.job.user,
         "page": done.steps + 1,
         "records": done.count,
-        "idle_s": round(now - hand.moved_at, 1),
+        "idle_s": round(now - lease.moved_at, 1),
     }
 
 

@@ -10,7 +10,7 @@ import click
 from protocol.settings.configuration import settings_options
 from protocol.settings.settings import Settings
 from protocol.transport.exposure import FOLDER
-from protocol.transport.keys import GIVEN, Keys, Role
+from protocol.transport.keys import GIVEN, KeyRole, Keys
 
 SHOWN: Final = 8
 """Characters of a public key, enough to tell it from others."""
@@ -38,14 +38,14 @@ def _folder(settings: Settings) -> Keys:
 @click.option(
     "--role",
     type=click.Choice([role.value for role in GIVEN]),
-    default=Role.WORKER.value,
+    default=KeyRole.WORKER.value,
     show_default=True,
     help="A worker gets jobs; a subscriber hears what happens.",
 )
 @settings_options("keys_directory")
 def new(name: str, role: str, settings: Settings) -> None:
     """Make the key file of NAME, and authorise it at once."""
-    path = _folder(settings).new(name, Role(role))
+    path = _folder(settings).new(name, KeyRole(role))
     click.echo(f"{path} is for {role} {name} alone: move it there, it is of no use here")
 
 

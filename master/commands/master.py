@@ -14,7 +14,7 @@ import click
 
 from master.admin.locate_masters import Masters, leader_of
 from master.admin.reading import reading
-from master.admin.status import NAMES, letters_of, line
+from master.admin.status import letters_of, line
 from master.audit.audit import Audit, audit
 from master.audit.reopening import reopen
 from master.audit.repair import Repaired, repair
@@ -30,7 +30,7 @@ from master.process import LEADING, lead
 from master.startup.open_crawl import OpenCrawl
 from protocol.cli import run
 from protocol.errors import LedgerError
-from protocol.jobs import Operation
+from protocol.jobs import OPERATIONS, Operation
 from protocol.logs import set_up
 from protocol.settings.configuration import settings_options
 from protocol.settings.settings import Settings
@@ -90,8 +90,8 @@ def tmatic_master(
     for file in files:
         if file is not None:
             file.check()
-    wish = TakeoverRequest(asked, Traversing(settings.traversing), settings.depth, files[0], files[1], adopt, stay)
-    context.exit(lead(settings, wish))
+    request = TakeoverRequest(asked, Traversing(settings.traversing), settings.depth, files[0], files[1], adopt, stay)
+    context.exit(lead(settings, request))
 
 
 def _print(document: Any, as_json: bool, text: Callable[[], str]) -> None:
@@ -123,9 +123,9 @@ def _at_rest(opened: OpenCrawl, masters: Masters) -> dict[str, Any]:
     lengths = {name: ledger.length(name) for name in ledger.queue_names()}
     held = list(ledger.held().values())
     operations = {}
-    for operation, name in NAMES.items():
+    for operation, words in OPERATIONS.items():
         letter = operation.value
-        operations[name] = {
+        operations[words.name] = {
             "waiting": sum(length for queue, length in lengths.items() if queue.startswith(letter)),
             "parked": lengths.get(f"front:{letter}", 0),
             "ongoing": sum(lease.job.operation is operation for lease in held),
@@ -168,10 +168,10 @@ def _status_text(state: dict[str, Any]) -> str:
     rows += _pair_rows(state)
     rows.append(line(shown))
     rows.append(f"{'':10}{'waiting':>9}{'parked':>9}{'ongoing':>9}{'done':>9}{'dead':>9}{'pages':>10}{'records':>12}")
-    for name in NAMES.values():
-        o = state["operations"][name]
+    for words in OPERATIONS.values():
+        o = state["operations"][words.name]
         numbers = f"{o['waiting']:9}{o['parked']:9}{o['ongoing']:9}{o['completed']:9}{o['dead']:9}"
-        rows.append(f"{name:10}{numbers}{o['pages']:10}{o['records']:12}")
+        rows.append(f"{words.name:10}{numbers}{o['pages']:10}{o['records']:12}")
     rows += [
         f"worker {w['name']}: {len(w['jobs'])} of {w['room']} jobs, {w['completed']} done" for w in state["workers"]
     ]

@@ -18,13 +18,14 @@ from typing import Any
 import click
 
 from master.audit.audit import audit
-from master.commands.crawl import OFFERED, CrawlRequest, for_emulator, split_options
+from master.commands.crawl import OFFERED, for_emulator, split_options
+from master.crawl.crawl import CrawlRequest
 from master.frontier.seed_files import SeedLines
 from master.rehearsal.chart import svg, text
 from master.rehearsal.fault_plan import (
     FOR_S,
+    MIN_RANDOM_S,
     SETTLE_S,
-    SHORTEST_RANDOM_S,
     Fault,
     FaultKind,
     SetUp,
@@ -55,16 +56,16 @@ TARGET = "12"
 SAID = "rehearsal.log"
 PICTURE = "rehearsal.svg"
 SHOWN_S = 0.2
-LARGEST_SEED = 2**32
+MAX_SEED = 2**32
 
 _PLACES = ("output_directory", "temporary_directory", "log_directory")
 _OWN = ("crawl", *_PLACES, "port", "base_url", "bearer_token_file", "proxy", "ca_file")
 _SETTINGS = tuple(name for name in OFFERED if name not in (*_OWN, "frontier_name", "contact", "log_format"))
 
 
-def _mishaps(verb: FaultKind) -> Any:
+def _faults(kind: FaultKind) -> Any:
     def read(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> list[Fault]:
-        return [parse(verb, words) for words in texts]
+        return [parse(kind, words) for words in texts]
 
     return read
 
@@ -80,7 +81,7 @@ def _time(_context: click.Context, option: click.Parameter, words: str | None) -
     "kills",
     multiple=True,
     metavar="WHAT@WHEN",
-    callback=_mishaps(FaultKind.KILL),
+    callback=_faults(FaultKind.KILL),
     help="kill -9: master (who leads), master:N, worker:N, redis (the embedded server) or emulator, at that time.",
 )
 @click.option(
@@ -88,7 +89,7 @@ def _time(_context: click.Context, option: click.Parameter, words: str | None) -
     "stops",
     multiple=True,
     metavar="WHAT@WHEN[:FOR]",
-    callback=_mishaps(FaultKind.STOP),
+    callback=_faults(FaultKind.STOP),
     help=f"Freeze it for so long (SIGSTOP, SIGCONT), of the same.  [in seconds; default: {FOR_S:g}s]",
 )
 @click.option(
@@ -96,7 +97,7 @@ def _time(_context: click.Context, option: click.Parameter, words: str | None) -
     "cuts",
     multiple=True,
     metavar="WHAT@WHEN[:FOR]",
-    callback=_mishaps(FaultKind.CUT),
+    callback=_faults(FaultKind.CUT),
     help="Cut a link for so long: redis (masters and ledger), redis:N (one master), peer (the masters' own), worker:N "
     f"(it and the masters).  [in seconds; default: {FOR_S:g}s]",
 )
@@ -105,11 +106,11 @@ def _time(_context: click.Context, option: click.Parameter, words: str | None) -
     "random_s",
     metavar="TIME",
     callback=_time,
-    help=f"Mishaps at random, for so long; at least {SHORTEST_RANDOM_S:g}s.  [in seconds; default: the named ones]",
+    help=f"Mishaps at random, for so long; at least {MIN_RANDOM_S:g}s.  [in seconds; default: the named ones]",
 )
 @click.option(
     "--seed",
-    type=click.IntRange(0, LARGEST_SEED),
+    type=click.IntRange(0, MAX_SEED),
     help="What --random is drawn from; the same seed, the same mishaps.  [default: another one each time]",
 )
 @click.option(
@@ -177,14 +178,14 @@ def tmatic_rehearse(
             raise UsageError(
                 "--random chooses the mishaps and the length: leave out --kill, --stop, --cut and --length"
             )
-        seed = random.SystemRandom().randrange(LARGEST_SEED) if seed is None else seed
+        seed = random.SystemRandom().randrange(MAX_SEED) if seed is None else seed
         plan, length_s = list(random_plan(random_s, seed, there)), random_s
     elif seed is not None:
         raise UsageError("--seed is what --random is drawn from, and that was not said")
     if not plan:
         raise UsageError("nothing is to go wrong: name a --kill, --stop or --cut, or say --random 60s")
-    for mishap in plan:
-        check(mishap, there)
+    for fault in plan:
+        check(fault, there)
     length_s = length_of(plan, length_s)
     if workers > settings.max_clients:
         raise UsageError(f"--workers {workers} are more than --max-clients {settings.max_clients}: raise the latter")
@@ -322,18 +323,18 @@ class _Screen:
         self._live = is_screen(sys.stderr)
         self._shown_s = float("-inf")
 
-    def told(self, struck: InjectedFault) -> None:
+    def told(self, injected: InjectedFault) -> None:
         """A mishap came."""
         self.clear()
-        lasts = f", for {struck.mishap.lasts_s:g} s" if struck.mishap.lasts_s else ""
-        click.echo(f"{struck.at_s:6.1f} s  {struck.mishap.name}: {struck.whom}{lasts}", err=True)
+        lasts = f", for {injected.fault.lasts_s:g} s" if injected.fault.lasts_s else ""
+        click.echo(f"{injected.at_s:6.1f} s  {injected.fault.name}: {injected.whom}{lasts}", err=True)
 
     def show(self, drill: Rehearsal, at_s: float) -> None:
         """One look."""
-        if not self._live or at_s - self._shown_s < SHOWN_S or drill.watch is None or drill.mishaps is None:
+        if not self._live or at_s - self._shown_s < SHOWN_S or drill.watch is None or drill.faults is None:
             return
         self._shown_s = at_s
-        last, coming = drill.watch.last, drill.mishaps.next
+        last, coming = drill.watch.last, drill.faults.next
         leads = f"master {last.leader} leads" if last is not None and last.leader is not None else "nobody leads"
         jobs = f"{last.jobs} jobs done" if last is not None else ""
         then = f"next: {coming.name} at {coming.at_s:g} s" if coming is not None else "no more mishaps"

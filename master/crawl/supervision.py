@@ -13,18 +13,19 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from protocol.backoff import doubled
+from protocol.child_commands import end_with
 from protocol.logs import fields
 from protocol.stopping import uncut
 
 log = logging.getLogger(__name__)
 
 FIRST_REST_S = 0.2
-LONGEST_REST_S = 10.0
+MAX_REST_S = 10.0
 WELL_AFTER_S = 30.0
 """A process that lived so long is well again: its next death is its first."""
 HOPELESS = 8
 """Deaths in a row, none after a longer life, with which a process is given up."""
-_PR_SET_PDEATHSIG = 1
 _PR_GET_CHILD_SUBREAPER = 37
 
 
@@ -79,7 +80,7 @@ class SupervisedProcess:
         self.deaths = 1 if now - self.started_at > WELL_AFTER_S else self.deaths + 1
         if self.deaths >= HOPELESS and code >= 0:
             return False
-        rest = min(LONGEST_REST_S, FIRST_REST_S * 2 ** (self.deaths - 1))
+        rest = doubled(FIRST_REST_S, self.deaths - 1, MAX_REST_S)
         self.start_at = now + rest
         log.warning(
             f"{self.name} {_how(code)} and is started again", extra=fields(rest_s=round(rest, 1), deaths=self.deaths)
@@ -124,14 +125,3 @@ def _adopts() -> bool:
 
 def _how(code: int) -> str:
     return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-
-
-def end_with(parent: int) -> Callable[[], None]:
-    """What a child does first, so that it is told to end when its parent dies, and also when that has just died."""
-
-    def told() -> None:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:
-            os._exit(0)
-
-    return told

@@ -30,7 +30,7 @@ IDLE_S = 0.05
 
 
 @dataclass(slots=True)
-class AssignmentRequest:
+class JobDemand:
     """Jobs wanted for a worker: the transition that takes them, and what was granted for each."""
 
     transition: Transition
@@ -44,8 +44,8 @@ class AssignmentRequest:
 class Assigner:
     """Turns room, waiting jobs and budgets into wishes, and the ledger's answers back into grants."""
 
-    def __init__(self, budgets: Budgets, traversal: Traversal, outages: CircuitBreakers) -> None:
-        self._budgets, self._outages = budgets, outages
+    def __init__(self, budgets: Budgets, traversal: Traversal, breakers: CircuitBreakers) -> None:
+        self._budgets, self._breakers = budgets, breakers
         self._traversal = traversal
         self._turn = 0
         self._promised = Counter[bytes]()
@@ -53,10 +53,10 @@ class Assigner:
         self._silent: dict[str, set[bytes]] = {}
         self._word_until = float("-inf")
 
-    def await_word(self, until: float, roster: WorkerTable) -> None:
+    def await_word(self, until: float, worker_table: WorkerTable) -> None:
         """Until then, leave the budgets alone on which workers call that are still to be heard."""
         self._word_until = until
-        for peer, worker in roster.workers.items():
+        for peer, worker in worker_table.workers.items():
             for keys in worker.budgets.values():
                 for key in keys:
                     self._silent.setdefault(key, set()).add(peer)
@@ -69,23 +69,23 @@ class Assigner:
                 peers.discard(peer)
             self._silent = {key: peers for key, peers in self._silent.items() if peers}
 
-    def wishes(
-        self, now: float, roster: WorkerTable, reply: Reply, most: int, transitions: int, intake: bool
-    ) -> list[AssignmentRequest]:
+    def demands(
+        self, now: float, worker_table: WorkerTable, reply: Reply, most: int, transitions: int, intake: bool
+    ) -> list[JobDemand]:
         """At most `most` jobs in so many transitions, over all workers. `intake`: targets are still being read."""
         if most <= 0 or now < self._idle_until:
             return []
-        wishes = self._wishes(now, roster, reply, most, transitions, intake)
-        self._idle_until = now if wishes else now + IDLE_S
-        return wishes
+        demands = self._demands(now, worker_table, reply, most, transitions, intake)
+        self._idle_until = now if demands else now + IDLE_S
+        return demands
 
     def stir(self) -> None:
         """Something came that may be work, room or budget: look again at once."""
         self._idle_until = float("-inf")
 
-    def _wishes(
-        self, now: float, roster: WorkerTable, reply: Reply, most: int, transitions: int, intake: bool
-    ) -> list[AssignmentRequest]:
+    def _demands(
+        self, now: float, worker_table: WorkerTable, reply: Reply, most: int, transitions: int, intake: bool
+    ) -> list[JobDemand]:
         levels = dict(reply.levels)
         if intake:
             levels[0] = levels.get(0, 0) + 1  # a target that is not read yet belongs to the first level
@@ -94,24 +94,24 @@ class Assigner:
         if not any(waiting.values()):
             return []
         promised = self._promised
-        workers = [worker for worker in roster.workers.values() if worker.free > promised[worker.peer]]
+        workers = [worker for worker in worker_table.workers.values() if worker.free > promised[worker.peer]]
         if not workers:
             return []
         self._turn = (self._turn + 1) % len(workers)
         workers = workers[self._turn :] + workers[: self._turn]
-        wishes: list[AssignmentRequest] = []
+        demands: list[JobDemand] = []
         for last in (False, True):
             for left, worker in zip(range(len(workers), 0, -1), workers, strict=True):
                 made = self._for_worker(
                     now, worker, worker.free - promised[worker.peer], sources, waiting, most, 1 if last else left
                 )
-                for wish in made:
-                    promised[worker.peer] += wish.wanted
-                    most -= wish.wanted
-                wishes += made
-                if most <= 0 or len(wishes) + len(Operation) > transitions:
-                    return wishes
-        return wishes
+                for demand in made:
+                    promised[worker.peer] += demand.wanted
+                    most -= demand.wanted
+                demands += made
+                if most <= 0 or len(demands) + len(Operation) > transitions:
+                    return demands
+        return demands
 
     def _for_worker(
         self,
@@ -122,13 +122,13 @@ class Assigner:
         waiting: dict[Operation, int],
         most: int,
         sharers: int,
-    ) -> list[AssignmentRequest]:
+    ) -> list[JobDemand]:
         operations = [operation for operation in worker.budgets if waiting[operation] > 0]
         if not operations or free <= 0:
             return []
         worker.rotation = (worker.rotation + 1) % len(operations)
         operations = operations[worker.rotation :] + operations[: worker.rotation]
-        wishes = []
+        demands = []
         for left, operation in zip(range(len(operations), 0, -1), operations, strict=True):
             keys = worker.budgets[operation]
             available, key = max(((self._available(now, key), key) for key in keys), default=(0, ""))
@@ -139,30 +139,30 @@ class Assigner:
             granted = max(1, min(most_each, available // share))
             transition: Transition = ["L", sources[operation], share, worker.name, key, granted]
             self._budgets.grant(key, share * granted)
-            self._outages.tried(now, key)
-            wishes.append(AssignmentRequest(transition, worker.peer, worker.name, key, granted, share))
+            self._breakers.tried(now, key)
+            demands.append(JobDemand(transition, worker.peer, worker.name, key, granted, share))
             waiting[operation] -= share
             free -= share
             most -= share
-        return wishes
+        return demands
 
     def _available(self, now: float, key: str) -> int:
         if self._silent and key in self._silent and now < self._word_until:
             return 0
-        room = self._outages.room(now, key)
+        room = self._breakers.room(now, key)
         return self._budgets.available(key, now) if room is None else min(room, self._budgets.available(key, now))
 
-    def leased(self, wish: AssignmentRequest, jobs: int) -> None:
+    def leased(self, demand: JobDemand, jobs: int) -> None:
         """The ledger gave so many: what was granted for the others comes back."""
-        self._promised[wish.peer] -= wish.wanted
-        if not self._promised[wish.peer]:
-            del self._promised[wish.peer]
-        self._budgets.settle(wish.budget, (wish.wanted - jobs) * wish.granted)
+        self._promised[demand.peer] -= demand.wanted
+        if not self._promised[demand.peer]:
+            del self._promised[demand.peer]
+        self._budgets.settle(demand.budget, (demand.wanted - jobs) * demand.granted)
 
-    def top_up(self, now: float, hand: Lease) -> int:
+    def top_up(self, now: float, lease: Lease) -> int:
         """Requests to grant with the next verdict, so that the job can go on."""
-        available = self._budgets.available(hand.budget, now)
+        available = self._budgets.available(lease.budget, now)
         most = GRANT_UNMETERED if available >= UNMETERED // 2 else GRANT
-        more = max(0, min(most - (hand.granted - hand.spent), available))
-        self._budgets.grant(hand.budget, more)
+        more = max(0, min(most - (lease.granted - lease.spent), available))
+        self._budgets.grant(lease.budget, more)
         return more

@@ -27,17 +27,17 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
 from protocol.messages import BudgetReport
-from protocol.rate_window import LONGEST_MS, SAME_S, Window
+from protocol.rate_window import MAX_WINDOW_MS, SAME_S, Window
 from protocol.records import RESTS_FOR_RATE
 
 UNMETERED = 1 << 30
 """What is available where the service counts nothing that we can see."""
-MOST_BUDGETS = 50_000
+MAX_BUDGETS = 50_000
 """When more are spoken of, those of which nothing is granted are forgotten: a worker's HELLO names what it likes."""
 LATE_S = 15.0
 """How late a service that stands still may count a request that was given up. Where it answers nothing, a budget that
 is all in doubt rests as long, and then for the longest window."""
-MOST_HEARD = 1000
+MAX_HEARD = 1000
 """Times at which a worker told of new doubts; what is not kept ages with the next one."""
 
 
@@ -51,7 +51,7 @@ class Doubts:
     unanswered: int = 0
     counted: int = 0
     aged: int = 0
-    heard: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=MOST_HEARD))
+    heard: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=MAX_HEARD))
 
     def hear(self, now: float, unanswered: int, counted: int) -> None:
         """Take in the worker's totals. They only grow: what comes late changes nothing."""
@@ -134,7 +134,7 @@ class Budget(Window):
         """Take in what the service said, however late or out of order it comes."""
         if said.limit < 0:
             self.unmetered = self.unmetered or (self.limit is None and not self.refused)
-        elif 0 < said.reset_in_ms <= LONGEST_MS:
+        elif 0 < said.reset_in_ms <= MAX_WINDOW_MS:
             if not said.window:
                 if said.remaining == RESTS_FOR_RATE:
                     self.refused, self.unmetered = True, False
@@ -159,7 +159,7 @@ class Budgets:
         """The budget of a key, made when it is first spoken of."""
         budget = self.by_key.get(key)
         if budget is None:
-            if len(self.by_key) >= MOST_BUDGETS:
+            if len(self.by_key) >= MAX_BUDGETS:
                 self.by_key = {name: kept for name, kept in self.by_key.items() if kept.in_use}
             budget = self.by_key[key] = Budget()
         return budget

@@ -16,16 +16,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from protocol.backoff import Backoff
+
 ACCOUNTS = 4
 """Different accounts that must fail, with no success between, before the service is to blame."""
 FIRST_REST_S = 5.0
-LONGEST_REST_S = 300.0
+MAX_REST_S = 300.0
 
 
 @dataclass(slots=True)
 class _Circuit:
     accounts: set[str] = field(default_factory=set)
     until: float = 0.0
+    backoff: Backoff = field(default_factory=lambda: Backoff(FIRST_REST_S, MAX_REST_S))
     rest_s: float = 0.0
     probing: bool = False
 
@@ -53,7 +56,7 @@ class CircuitBreakers:
         if trouble.rest_s and not trouble.probing:  # one of those that were under way when it went out
             return
         trouble.probing = False
-        trouble.rest_s = min(LONGEST_REST_S, trouble.rest_s * 2 or FIRST_REST_S)
+        trouble.rest_s = trouble.backoff.next()
         trouble.until = now + trouble.rest_s
         what = f"{key} failed for {ACCOUNTS} accounts in a row"
         self.notices.append(f"{what}, and is left alone for {trouble.rest_s:g} s: {words}")

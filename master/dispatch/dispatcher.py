@@ -24,18 +24,17 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from master.dispatch.assignment import Assigner, AssignmentRequest
+from master.dispatch.announcements import announcements
+from master.dispatch.assignment import Assigner, JobDemand
 from master.dispatch.budgets import Budgets
 from master.dispatch.circuit_breaker import CircuitBreakers
 from master.dispatch.leases import Lease, WorkerTable, assignment
-from master.dispatch.registration import Registration
+from master.dispatch.registration import STRANGER, Registration
 from master.dispatch.retries import RetryBackoff
 from master.dispatch.snapshot import InconsistentError, Snapshot
 from master.dispatch.transitions import Pending, Transitions
-from master.events.announcements import announcements
 from master.events.subscribers import Readers
 from master.frontier.traversal import COLLECTED, Traversal, front_of
-from master.leadership.standby import STRANGER
 from master.policy import CrawlPolicy
 from protocol import messages as wire
 from protocol.events import Announcement
@@ -48,7 +47,7 @@ RESERVED = 64
 """Transitions of a batch that are kept for handing out, so that a flood of results does not idle the workers."""
 ORPHANS_S = 1.0
 """How often orphans are looked for: thousands of leases are gone through."""
-MOST_PENDING = 20_000
+MAX_PENDING = 20_000
 """Transitions that wait before words on leases that are over are not taken any more."""
 
 
@@ -56,13 +55,19 @@ class Dispatch:
     """One leadership: from taking the lead to losing it."""
 
     def __init__(
-        self, lead: Lead, traversal: Traversal, terms: CrawlPolicy, loaded: Snapshot, now: float, chance: random.Random
+        self,
+        lead: Lead,
+        traversal: Traversal,
+        policy: CrawlPolicy,
+        snapshot: Snapshot,
+        now: float,
+        chance: random.Random,
     ) -> None:
-        self.lead, self.traversal, self.terms = lead, traversal, terms
-        self.roster, self.budgets, self.readers = WorkerTable(), Budgets(), Readers(loaded.readers)
+        self.lead, self.traversal, self.policy = lead, traversal, policy
+        self.worker_table, self.budgets, self.readers = WorkerTable(), Budgets(), Readers(snapshot.readers)
         self.outbox: list[tuple[bytes, wire.Message]] = []
         self.events: list[Announcement] = []
-        self.reply, self.tip = loaded.reply, loaded.tip
+        self.reply, self.log_end = snapshot.reply, snapshot.log_end
         self.intake: Iterator[Transition] | None = None
         self.draining = False
         self.counted: dict[str, int] = {}
@@ -71,25 +76,27 @@ class Dispatch:
         self._flying: deque[list[Pending]] = deque()
         self._confirmed = False
         self._committed_at = now
-        self._grace_until = now + terms.grace
-        self.outages = CircuitBreakers()
-        self._assigner = Assigner(self.budgets, traversal, self.outages)
-        self._transitions = Transitions(traversal, terms)
+        self._grace_until = now + policy.grace
+        self.breakers = CircuitBreakers()
+        self._assigner = Assigner(self.budgets, traversal, self.breakers)
+        self._transitions = Transitions(traversal, policy)
         self._admission = Registration(
-            lead, terms, self.roster, self.budgets, self._send, self._dispose, self._spent, self._count
+            lead, policy, self.worker_table, self.budgets, self._send, self._dispose, self._spent, self._count
         )
-        self._resting = RetryBackoff(terms, chance)
-        for name, job in sorted(loaded.retry.items()):
+        self._resting = RetryBackoff(policy, chance)
+        for name, job in sorted(snapshot.retry.items()):
             self._resting.rest(now, name, job)
-        for token, lease in loaded.held.items():
-            self.roster.hands[token] = Lease(token, lease.job, lease.worker, lease.budget, lease.granted, moved_at=now)
+        for token, lease in snapshot.held.items():
+            self.worker_table.leases[token] = Lease(
+                token, lease.job, lease.worker, lease.budget, lease.granted, moved_at=now
+            )
             self.budgets.grant(lease.budget, lease.granted)
 
     # What comes in.
 
     def receive(self, now: float, peer: bytes, message: wire.Message) -> None:
         """One message from a worker. What is not a worker's to say is counted and dropped."""
-        worker = self.roster.workers.get(peer)
+        worker = self.worker_table.workers.get(peer)
         if worker is not None:
             worker.heard_at = now
             self._assigner.has_word(peer)
@@ -108,13 +115,13 @@ class Dispatch:
                 for end in message.ends:
                     self._end(now, peer, end)
             case wire.Heartbeat() if worker is not None and worker.run == message.run:
-                self.budgets.report(self.terms.service, now, message.budgets, peer)
+                self.budgets.report(self.policy.service, now, message.budgets, peer)
                 worker.room = message.room
                 self._admission.listed(now, worker, message.held)
                 self._admission.resend(now, worker, {item.token for item in message.held})
                 self.outbox.append((peer, wire.Committed(self.lead.epoch, [])))
             case wire.Bye() if worker is not None and worker.run == message.run:
-                self._dispose(self.roster.leave(worker), "bye")
+                self._dispose(self.worker_table.leave(worker), "bye")
             case wire.Passed():
                 if message.ledger == self.lead.ledger_id and (told := self.readers.heard(now, message)) is not None:
                     self.also(told)
@@ -126,53 +133,53 @@ class Dispatch:
         if worker is None and not isinstance(message, (wire.Hello, wire.Bye)):
             self._send(peer, STRANGER)
 
-    def also(self, transition: Transition, *, peer: bytes | None = None, hand: Lease | None = None) -> None:
+    def also(self, transition: Transition, *, peer: bytes | None = None, lease: Lease | None = None) -> None:
         """One more transition, which is no result: what tools and readers ask for, and questions about leases that are
         over, or steps that are not the next. A flood of these is dropped: whoever means it says it again."""
-        if len(self._pending) < MOST_PENDING:
-            self._pending.append(Pending(transition, peer=peer, hand=hand))
+        if len(self._pending) < MAX_PENDING:
+            self._pending.append(Pending(transition, peer=peer, lease=lease))
         else:
             self._count("words dropped")
 
     def unreachable(self, now: float, peer: bytes) -> None:
         """A message could not be sent: nobody is connected under that routing id any more."""
-        if (worker := self.roster.workers.get(peer)) is not None and worker.name in self.roster.newcomers:
+        if (worker := self.worker_table.workers.get(peer)) is not None and worker.name in self.worker_table.newcomers:
             self._admission.replace(now, worker.name)
 
     def cut(self, peer: bytes) -> None:
         """This worker does not take part any more."""
-        if (worker := self.roster.workers.get(peer)) is not None:
-            self._dispose(self.roster.leave(worker), "lapsed")
+        if (worker := self.worker_table.workers.get(peer)) is not None:
+            self._dispose(self.worker_table.leave(worker), "lapsed")
 
     def tick(self, now: float) -> None:
         """Let time pass: silent workers, orphans after the grace period, resting jobs that are due."""
-        for worker in [w for w in self.roster.workers.values() if now - w.heard_at > self.terms.worker_timeout]:
+        for worker in [w for w in self.worker_table.workers.values() if now - w.heard_at > self.policy.worker_timeout]:
             self._count("workers lost")
             self.cut(worker.peer)
-        self.budgets.none_but(self.roster.workers, now)
+        self.budgets.none_but(self.worker_table.workers, now)
         if now >= self._grace_until:
             self._grace_until = now + ORPHANS_S
-            self._dispose([hand for hand in self.roster.orphans() if not hand.ended], "orphaned")
-        for name in [n for n, c in self.roster.newcomers.items() if now - c.asked_at > self.terms.name_timeout]:
+            self._dispose([lease for lease in self.worker_table.orphans() if not lease.ended], "orphaned")
+        for name in [n for n, c in self.worker_table.newcomers.items() if now - c.asked_at > self.policy.name_timeout]:
             self._admission.replace(now, name)
         self._pending += [Pending(["W", name, front_of(operation)]) for name, operation in self._resting.awake(now)]
 
     def drain(self) -> None:
         """Hand out nothing more; workers finish what they hold."""
         self.draining = self._admission.draining = True
-        self.outbox += [(peer, wire.Drain(self.lead.epoch)) for peer in self.roster.workers]
+        self.outbox += [(peer, wire.Drain(self.lead.epoch)) for peer in self.worker_table.workers]
 
     def expect(self, now: float, workers: Sequence[tuple[bytes, wire.Hello]]) -> None:
         """Welcome workers that are known from before this leadership. None gets a job until it has said how it stands,
         and until all that call on the same budget have, for a while: what the service told them is news to this one."""
         for peer, hello in workers:
             self._admission.hello(now, peer, hello)
-        self._assigner.await_word(now + 2 * self.terms.heartbeat, self.roster)
+        self._assigner.await_word(now + 2 * self.policy.heartbeat, self.worker_table)
 
     def inherit(self, budgets: Budgets, before: Dispatch | None) -> None:
         """Know what is known of the budgets. `before` is the leadership before this one, if it was this process' own:
         what was granted under its leases that are held no more counts as spent."""
-        vanished = Counter[str]() if before is None else before.roster.unspent_beyond(self.roster)
+        vanished = Counter[str]() if before is None else before.worker_table.unspent_beyond(self.worker_table)
         if before is not None:
             self.counted = before.counted
             if before.draining:
@@ -202,7 +209,7 @@ class Dispatch:
         return self._confirmed and self._over_by_memory()
 
     def _over_by_memory(self) -> bool:
-        if self._pending or any(self._flying) or self.roster.hands:
+        if self._pending or any(self._flying) or self.worker_table.leases:
             return False
         if self.draining:
             return True
@@ -231,9 +238,11 @@ class Dispatch:
                 batch.append(Pending(transition))
         if not self.draining:
             room = MAX_TRANSITIONS - len(batch)
-            wishes = self._assigner.wishes(now, self.roster, self.reply, MAX_LEASES, room, self.intake is not None)
-            batch += [Pending(wish.transition, wish=wish) for wish in wishes]
-        due = now - self._committed_at >= self.terms.beat or (not self._confirmed and self._over_by_memory())
+            demands = self._assigner.demands(
+                now, self.worker_table, self.reply, MAX_LEASES, room, self.intake is not None
+            )
+            batch += [Pending(demand.transition, demand=demand) for demand in demands]
+        due = now - self._committed_at >= self.policy.beat or (not self._confirmed and self._over_by_memory())
         if not batch and not due:
             return None
         self._flying.append(batch)
@@ -249,8 +258,8 @@ class Dispatch:
             self._assigner.stir()
         verdicts: dict[bytes, list[wire.Verdict]] = {}
         for pending, status in zip(batch, reply.statuses, strict=True):
-            if pending.wish is not None:
-                self._leased(now, pending.wish, status)
+            if pending.demand is not None:
+                self._leased(now, pending.demand, status)
             elif pending.transition[0] in "PDXBRK":
                 self._settled(now, pending, status, verdicts)
         self.outbox += [(peer, wire.Committed(self.lead.epoch, items)) for peer, items in verdicts.items()]
@@ -261,140 +270,140 @@ class Dispatch:
         self, now: float, peer: bytes, budgets: list[wire.BudgetReport], said: Sequence[wire.Step | wire.End]
     ) -> None:
         """Budgets are believed of who is known, or speaks of a lease that is held."""
-        if peer in self.roster.workers or any(one.token in self.roster.hands for one in said):
-            self.budgets.report(self.terms.service, now, budgets, peer)
+        if peer in self.worker_table.workers or any(one.token in self.worker_table.leases for one in said):
+            self.budgets.report(self.policy.service, now, budgets, peer)
 
     def _step(self, now: float, peer: bytes, step: wire.Step) -> None:
-        hand = self.roster.hands.get(step.token)
-        if hand is not None and (hand.stepping or hand.ended):
+        lease = self.worker_table.leases.get(step.token)
+        if lease is not None and (lease.stepping or lease.ended):
             self._count("steps said twice")
             return
-        if hand is None or step.step != hand.job.progress.steps + 1:
-            self.also(["X", step.token, step.step, None], peer=peer, hand=hand)
+        if lease is None or step.step != lease.job.progress.steps + 1:
+            self.also(["X", step.token, step.step, None], peer=peer, lease=lease)
             return
-        self._spent(hand, step.spent)
-        hand.stepping += 1
-        self._pending += self._transitions.page(peer, hand, step, self._assigner.top_up(now, hand))
+        self._spent(lease, step.spent)
+        lease.stepping += 1
+        self._pending += self._transitions.page(peer, lease, step, self._assigner.top_up(now, lease))
 
     def _end(self, now: float, peer: bytes, end: wire.End) -> None:
-        hand = self.roster.hands.get(end.token)
-        if hand is None:
+        lease = self.worker_table.leases.get(end.token)
+        if lease is None:
             self.also(["X", end.token, end.step, None], peer=peer)
             return
-        if hand.ended or (hand.stepping and end.how in (wire.FAILED, wire.LOST)):
+        if lease.ended or (lease.stepping and end.how in (wire.FAILED, wire.LOST)):
             self._count("ends said twice or too early")  # it is said again if it is meant
             return
-        self._spent(hand, end.spent)
-        hand.ended = True
+        self._spent(lease, end.spent)
+        lease.ended = True
         match end.how:
             case wire.DONE:
-                self._pending += self._transitions.done(peer, hand, end)
+                self._pending += self._transitions.done(peer, lease, end)
             case wire.LIMITED:
-                self._pending.append(self._transitions.back(peer, hand, "parked"))
+                self._pending.append(self._transitions.back(peer, lease, "parked"))
             case wire.LOST:
-                after = hand.job.lapsed().restarted()
-                self._pending.append(self._transitions.failed(peer, hand, after, end.words))
+                after = lease.job.lapsed().restarted()
+                self._pending.append(self._transitions.failed(peer, lease, after, end.words))
             case _:
-                if self.outages.spares(hand.budget):
-                    self._pending.append(self._transitions.back(peer, hand, "outage"))
+                if self.breakers.spares(lease.budget):
+                    self._pending.append(self._transitions.back(peer, lease, "outage"))
                 else:
-                    self._pending.append(self._transitions.failed(peer, hand, hand.job.failed(), end.words))
-                self.outages.failed(now, hand.budget, hand.job.user, end.words)
+                    self._pending.append(self._transitions.failed(peer, lease, lease.job.failed(), end.words))
+                self.breakers.failed(now, lease.budget, lease.job.user, end.words)
 
-    def _dispose(self, hands: list[Lease], reason: str) -> None:
+    def _dispose(self, leases: list[Lease], reason: str) -> None:
         """Leases that nobody works on go back to the front of their queues."""
-        for hand in hands:
-            if not hand.ended:
-                hand.ended = True
+        for lease in leases:
+            if not lease.ended:
+                lease.ended = True
                 lapsed = reason == "lapsed"
                 transitions = self._transitions
-                self._pending.append(transitions.lapsed(hand) if lapsed else transitions.back(None, hand, reason))
+                self._pending.append(transitions.lapsed(lease) if lapsed else transitions.back(None, lease, reason))
 
     # What the ledger answered.
 
-    def _leased(self, now: float, wish: AssignmentRequest, flat: list[Any]) -> None:
-        worker = self.roster.workers.get(wish.peer)
+    def _leased(self, now: float, demand: JobDemand, flat: list[Any]) -> None:
+        worker = self.worker_table.workers.get(demand.peer)
         jobs = []
         for i in range(0, len(flat), 2):
             token, job = flat[i].decode(), unpack_job(flat[i + 1])
-            granted = wish.granted
+            granted = demand.granted
             if worker is None:  # it left while the commit was under way, and never got the job nor its grant
-                self.budgets.settle(wish.budget, granted)
+                self.budgets.settle(demand.budget, granted)
                 granted = 0
-            hand = Lease(token, job, wish.worker, wish.budget, granted, sent_at=now, moved_at=now)
-            self.roster.hands[token] = hand
+            lease = Lease(token, job, demand.worker, demand.budget, granted, sent_at=now, moved_at=now)
+            self.worker_table.leases[token] = lease
             if worker is None:
-                self._dispose([hand], "bye")
+                self._dispose([lease], "bye")
                 continue
-            self.roster.give(hand, worker)
-            jobs.append(assignment(hand))
-        self._assigner.leased(wish, len(flat) // 2)
+            self.worker_table.give(lease, worker)
+            jobs.append(assignment(lease))
+        self._assigner.leased(demand, len(flat) // 2)
         if jobs:
-            self._send(wish.peer, wire.JobGiven(self.lead.epoch, jobs))
+            self._send(demand.peer, wire.JobGiven(self.lead.epoch, jobs))
 
     def _settled(self, now: float, pending: Pending, status: int, verdicts: dict[bytes, list[wire.Verdict]]) -> None:
-        kind, token, hand = pending.transition[0], pending.transition[1], pending.hand
+        kind, token, lease = pending.transition[0], pending.transition[1], pending.lease
         granted = 0
-        if hand is not None and kind == "P":
-            hand.stepping -= 1
-        if hand is None:
+        if lease is not None and kind == "P":
+            lease.stepping -= 1
+        if lease is None:
             if status != STALE:
                 raise InconsistentError(f"the ledger holds the lease {token}, its leader does not know it")
         elif status == OK and kind == "P":
             assert pending.after is not None
-            hand.job, hand.moved_at = pending.after, now
-            hand.granted += pending.topped_up
-            granted = hand.granted
-            self.outages.succeeded(hand.budget)
+            lease.job, lease.moved_at = pending.after, now
+            lease.granted += pending.topped_up
+            granted = lease.granted
+            self.breakers.succeeded(lease.budget)
         elif status == OK and kind in "DBRK":
             if kind == "D":
-                self.outages.succeeded(hand.budget)
-            self._over(now, pending, hand)
+                self.breakers.succeeded(lease.budget)
+            self._over(now, pending, lease)
         elif status == AGAIN and kind != "D":
-            granted = hand.granted
-            self._ungrant(hand, pending)
+            granted = lease.granted
+            self._ungrant(lease, pending)
         elif status in (GAP, AGAIN):
-            self._ungrant(hand, pending)
-            hand.ended = True
-            self._pending.append(self._transitions.back(None, hand, "gap"))
+            self._ungrant(lease, pending)
+            lease.ended = True
+            self._pending.append(self._transitions.back(None, lease, "gap"))
             if pending.peer is not None:
                 self.outbox.append((pending.peer, wire.Revoke(self.lead.epoch, [token], "a step is missing")))
             return
         elif status == OK:  # part of the discoveries of a step
             return
         else:
-            self._ungrant(hand, pending)
-            if token in self.roster.hands:
+            self._ungrant(lease, pending)
+            if token in self.worker_table.leases:
                 raise InconsistentError(f"the ledger does not hold the lease {token}, its leader does")
         if pending.peer is not None:
             step = pending.transition[2] if kind in "PDX" else 0
             accepted = wire.STALE if status == STALE else wire.ACCEPTED
             verdicts.setdefault(pending.peer, []).append(wire.Verdict(token, step, accepted, granted))
 
-    def _over(self, now: float, pending: Pending, hand: Lease) -> None:
-        self.roster.drop(hand.token)
-        unspent = hand.granted - hand.spent
+    def _over(self, now: float, pending: Pending, lease: Lease) -> None:
+        self.worker_table.drop(lease.token)
+        unspent = lease.granted - lease.spent
         if pending.peer is None:
-            self.budgets.forfeit(hand.budget, unspent, now)
+            self.budgets.forfeit(lease.budget, unspent, now)
         else:
-            self.budgets.settle(hand.budget, unspent)
+            self.budgets.settle(lease.budget, unspent)
         if pending.transition[0] == "R":
             assert pending.after is not None
             self._resting.rest(now, pending.transition[2], pending.after)
-        elif pending.transition[0] == "D" and (worker := self.roster.by_name.get(hand.worker)) is not None:
+        elif pending.transition[0] == "D" and (worker := self.worker_table.by_name.get(lease.worker)) is not None:
             worker.completed += 1
 
-    def _ungrant(self, hand: Lease, pending: Pending) -> None:
-        self.budgets.settle(hand.budget, pending.topped_up)
+    def _ungrant(self, lease: Lease, pending: Pending) -> None:
+        self.budgets.settle(lease.budget, pending.topped_up)
 
     # Small things.
 
     def _send(self, peer: bytes, message: wire.Message) -> None:
         self.outbox.append((peer, message))
 
-    def _spent(self, hand: Lease, spent: int) -> None:
-        if more := hand.spend(spent):
-            self.budgets.settle(hand.budget, more)
+    def _spent(self, lease: Lease, spent: int) -> None:
+        if more := lease.spend(spent):
+            self.budgets.settle(lease.budget, more)
 
     def _count(self, what: str, by: int = 1) -> None:
         self.counted[what] = self.counted.get(what, 0) + by

@@ -75,7 +75,7 @@ class WorkerTable:
 
     workers: dict[bytes, Worker] = field(default_factory=dict)
     by_name: dict[str, Worker] = field(default_factory=dict)
-    hands: dict[str, Lease] = field(default_factory=dict)
+    leases: dict[str, Lease] = field(default_factory=dict)
     newcomers: dict[str, PendingWorker] = field(default_factory=dict)
 
     def join(self, peer: bytes, hello: Hello, now: float) -> Worker:
@@ -91,7 +91,7 @@ class WorkerTable:
             worker.tokens = before.tokens
             self.workers.pop(before.peer, None)
             for token in worker.tokens:
-                self.hands[token].peer = peer
+                self.leases[token].peer = peer
         self.workers[peer] = self.by_name[hello.name] = worker
         return worker
 
@@ -100,49 +100,49 @@ class WorkerTable:
         self.workers.pop(worker.peer, None)
         if self.by_name.get(worker.name) is worker:
             del self.by_name[worker.name]
-        hands = [self.hands[token] for token in sorted(worker.tokens)]
-        for hand in hands:
-            hand.peer = None
+        leases = [self.leases[token] for token in sorted(worker.tokens)]
+        for lease in leases:
+            lease.peer = None
         worker.tokens.clear()
-        return hands
+        return leases
 
-    def give(self, hand: Lease, worker: Worker) -> None:
+    def give(self, lease: Lease, worker: Worker) -> None:
         """A lease is in a worker's hands."""
-        hand.peer, hand.worker = worker.peer, worker.name
-        worker.tokens.add(hand.token)
+        lease.peer, lease.worker = worker.peer, worker.name
+        worker.tokens.add(lease.token)
 
     def drop(self, token: str) -> Lease | None:
         """A lease is over."""
-        hand = self.hands.pop(token, None)
-        if hand is not None and hand.peer is not None and hand.peer in self.workers:
-            self.workers[hand.peer].tokens.discard(token)
-        return hand
+        lease = self.leases.pop(token, None)
+        if lease is not None and lease.peer is not None and lease.peer in self.workers:
+            self.workers[lease.peer].tokens.discard(token)
+        return lease
 
     def unspent_beyond(self, later: WorkerTable) -> Counter[str]:
         """What was granted to leases that a later roster does not hold, by budget."""
         unspent: Counter[str] = Counter()
-        for token, hand in self.hands.items():
-            if token not in later.hands:
-                unspent[hand.budget] += hand.granted - hand.spent
+        for token, lease in self.leases.items():
+            if token not in later.leases:
+                unspent[lease.budget] += lease.granted - lease.spent
         return unspent
 
     def orphans(self) -> Iterator[Lease]:
         """Leases that nobody has listed."""
-        return (hand for hand in self.hands.values() if hand.peer is None)
+        return (lease for lease in self.leases.values() if lease.peer is None)
 
 
-def assignment(hand: Lease) -> Assignment:
+def assignment(lease: Lease) -> Assignment:
     """The job as its worker is told of it."""
-    done = hand.job.progress
+    done = lease.job.progress
     return Assignment(
-        hand.token,
-        hand.job.operation.value,
-        hand.job.user,
-        hand.job.depth,
+        lease.token,
+        lease.job.operation.value,
+        lease.job.user,
+        lease.job.depth,
         done.steps,
         done.count,
         done.cursor,
         [[segment.token, segment.length] for segment in done.segments],
-        hand.budget.split(" ")[1],
-        hand.granted,
+        lease.budget.split(" ")[1],
+        lease.granted,
     )

@@ -20,23 +20,25 @@ from storage.ledger.ledger import Lead
 
 MAX_REVOKED = 1000
 """Tokens in one REVOKE."""
+STRANGER = wire.Refused("who", "this master does not know you: say HELLO first")
+"""The answer to a worker that never said HELLO."""
 
 
 class Registration:
-    """The roster's door. `dispose(hands, reason)` gives leases back; `spent(hand, requests)` settles their grants."""
+    """The roster's door. `dispose(leases, reason)` gives leases back; `spent(lease, requests)` settles their grants."""
 
     def __init__(
         self,
         lead: Lead,
-        terms: CrawlPolicy,
-        roster: WorkerTable,
+        policy: CrawlPolicy,
+        worker_table: WorkerTable,
         budgets: Budgets,
         outbox: Callable[[bytes, wire.Message], None],
         dispose: Callable[[list[Lease], str], None],
         spent: Callable[[Lease, int], None],
         count: Callable[[str, int], None],
     ) -> None:
-        self._lead, self._terms, self._roster, self._budgets = lead, terms, roster, budgets
+        self._lead, self._policy, self._worker_table, self._budgets = lead, policy, worker_table, budgets
         self._send, self._dispose, self._spent, self._count = outbox, dispose, spent, count
         self.draining = False
 
@@ -46,33 +48,33 @@ class Registration:
         if refusal is not None:
             self._send(peer, refusal)
             return
-        known = self._roster.by_name.get(hello.name)
+        known = self._worker_table.by_name.get(hello.name)
         if known is not None and known.run != hello.run:
-            self._roster.newcomers[hello.name] = PendingWorker(peer, hello, now)
+            self._worker_table.newcomers[hello.name] = PendingWorker(peer, hello, now)
             self._send(known.peer, self._welcome())
             return
         self._admit(now, peer, hello)
 
     def _refusal(self, hello: wire.Hello) -> wire.Refused | None:
-        if hello.service != self._terms.service:
-            words = f"this crawl is of {self._terms.service!r}, the worker of {hello.service!r}"
+        if hello.service != self._policy.service:
+            words = f"this crawl is of {self._policy.service!r}, the worker of {hello.service!r}"
             return wire.Refused("service", words)
         parts = [hello.service, *(word for caller in hello.callers for word in (caller.who, caller.endpoint))]
         if not hello.name or any(" " in part or not part for part in parts):
             return wire.Refused("service", "a name, a caller or an endpoint is empty or holds a blank")
-        if hello.name not in self._roster.by_name and len(self._roster.workers) >= self._terms.max_clients:
-            return wire.Refused("full", f"{self._terms.max_clients} workers are here: raise --max-clients")
+        if hello.name not in self._worker_table.by_name and len(self._worker_table.workers) >= self._policy.max_clients:
+            return wire.Refused("full", f"{self._policy.max_clients} workers are here: raise --max-clients")
         return None
 
     def _admit(self, now: float, peer: bytes, hello: wire.Hello) -> None:
-        former = self._roster.workers.get(peer)
+        former = self._worker_table.workers.get(peer)
         if former is not None and former.name != hello.name:
-            self._dispose(self._roster.leave(former), "bye")
-        worker = self._roster.join(peer, hello, now)
+            self._dispose(self._worker_table.leave(former), "bye")
+        worker = self._worker_table.join(peer, hello, now)
         for keys in worker.budgets.values():
             for key in keys:
                 self._budgets.of(key)
-        self._budgets.report(self._terms.service, now, hello.budgets, peer)
+        self._budgets.report(self._policy.service, now, hello.budgets, peer)
         self._send(peer, self._welcome())
         if self.draining:
             self._send(peer, wire.Drain(self._lead.epoch))
@@ -81,36 +83,36 @@ class Registration:
 
     def answered(self, worker: Worker) -> None:
         """A worker gave a sign of life: if its name is asked for by another run, that one is refused."""
-        newcomer = self._roster.newcomers.get(worker.name)
+        newcomer = self._worker_table.newcomers.get(worker.name)
         if newcomer is not None and newcomer.hello.run != worker.run:
-            del self._roster.newcomers[worker.name]
+            del self._worker_table.newcomers[worker.name]
             words = f"a worker named {worker.name!r} is at work: give this one another name"
             self._send(newcomer.peer, wire.Refused("name-in-use", words))
 
     def replace(self, now: float, name: str) -> None:
         """The run that had the name does not answer: the newcomer has it now."""
-        newcomer = self._roster.newcomers.pop(name)
-        old = self._roster.by_name.get(name)
+        newcomer = self._worker_table.newcomers.pop(name)
+        old = self._worker_table.by_name.get(name)
         if old is not None:
-            self._dispose(self._roster.leave(old), "lapsed")
+            self._dispose(self._worker_table.leave(old), "lapsed")
         self._admit(now, newcomer.peer, newcomer.hello)
 
     def listed(self, now: float, worker: Worker, held: list[wire.Spent]) -> None:
         """What a worker says that it holds: adopt what nobody had listed, revoke what is not known or does not move."""
         unknown = []
         for item in held:
-            hand = self._roster.hands.get(item.token)
-            if hand is None or (hand.peer not in (None, worker.peer) and hand.peer in self._roster.workers):
+            lease = self._worker_table.leases.get(item.token)
+            if lease is None or (lease.peer not in (None, worker.peer) and lease.peer in self._worker_table.workers):
                 unknown.append(item.token)
                 continue
-            if hand.peer != worker.peer:
-                self._roster.give(hand, worker)
-                hand.sent_at = now
-            self._spent(hand, item.spent)
-            if item.idle_ms > self._terms.progress_timeout * 1000 and not hand.ended:
+            if lease.peer != worker.peer:
+                self._worker_table.give(lease, worker)
+                lease.sent_at = now
+            self._spent(lease, item.spent)
+            if item.idle_ms > self._policy.progress_timeout * 1000 and not lease.ended:
                 unknown.append(item.token)
                 self._count("revoked", 1)
-                self._dispose([hand], "lapsed")
+                self._dispose([lease], "lapsed")
         for first in range(0, len(unknown), MAX_REVOKED):
             tokens = unknown[first : first + MAX_REVOKED]
             self._send(worker.peer, wire.Revoke(self._lead.epoch, tokens, "not yours, or no progress"))
@@ -119,17 +121,17 @@ class Registration:
         """Send again what was sent a while ago and the worker does not list: the frame was lost."""
         lost = []
         for token in sorted(worker.tokens - listed):
-            hand = self._roster.hands[token]
-            if now - hand.moved_at > self._terms.progress_timeout:
-                self._dispose([hand], "lapsed")
-            elif not hand.ended and now - hand.sent_at > 2 * self._terms.heartbeat:
-                hand.sent_at = now
-                lost.append(assignment(hand))
+            lease = self._worker_table.leases[token]
+            if now - lease.moved_at > self._policy.progress_timeout:
+                self._dispose([lease], "lapsed")
+            elif not lease.ended and now - lease.sent_at > 2 * self._policy.heartbeat:
+                lease.sent_at = now
+                lost.append(assignment(lease))
         if lost:
             self._count("jobs sent again", len(lost))
             self._send(worker.peer, wire.JobGiven(self._lead.epoch, lost))
 
     def _welcome(self) -> wire.Welcome:
-        heartbeat_ms = int(self._terms.heartbeat * 1000)
+        heartbeat_ms = int(self._policy.heartbeat * 1000)
         lead = self._lead
-        return wire.Welcome(lead.incarnation, lead.epoch, self._terms.crawl, heartbeat_ms, lead.ledger_id)
+        return wire.Welcome(lead.incarnation, lead.epoch, self._policy.crawl, heartbeat_ms, lead.ledger_id)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from master.policy import CrawlPolicy
+from protocol.backoff import doubled, spread
 from protocol.jobs import Job, Operation
 
 
@@ -15,14 +16,14 @@ from protocol.jobs import Job, Operation
 class RetryBackoff:
     """Twice as long after each failed try, up to a most, and a little by chance so that they do not come together."""
 
-    terms: CrawlPolicy
+    policy: CrawlPolicy
     chance: random.Random
     _due: list[tuple[float, str, str]] = field(default_factory=list)
 
     def rest(self, now: float, name: str, job: Job) -> None:
         """Rest a job, which the ledger keeps under `name`."""
-        delay = min(self.terms.retry_most, self.terms.retry_base * 2 ** max(0, job.progress.tries - 1))
-        due = now + delay * (0.5 + self.chance.random())
+        delay = doubled(self.policy.retry_base, max(0, job.progress.tries - 1), self.policy.retry_most)
+        due = now + spread(delay, self.chance.random())
         heapq.heappush(self._due, (due, name, job.operation.value))
 
     def awake(self, now: float) -> Iterator[tuple[str, Operation]]:

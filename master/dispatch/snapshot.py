@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from master.events.announcements import LogEnd
+from master.events.log_end import LogEnd
 from protocol.errors import LedgerError
 from protocol.jobs import Job
 from storage.ledger.ledger import LeaseRecord, Reply
@@ -26,4 +26,4 @@ class Snapshot:
     retry: dict[str, Job]
     reply: Reply
     readers: dict[str, int] = field(default_factory=dict)
-    tip: LogEnd = field(default_factory=LogEnd)
+    log_end: LogEnd = field(default_factory=LogEnd)

@@ -10,24 +10,17 @@ from typing import Any
 
 import msgpack
 
-from master.dispatch.assignment import AssignmentRequest
+from master.dispatch.assignment import JobDemand
 from master.dispatch.leases import Lease
 from master.frontier.traversal import Traversal, front_of
 from master.policy import CrawlPolicy
 from protocol import messages as wire
-from protocol.jobs import Job, Operation, Outcome, Segment
+from protocol.jobs import OPERATIONS, Job, Operation, Outcome, Segment
 from storage.ledger.job_codec import pack_job
 from storage.ledger.ledger import MAX_DISCOVERIES, Transition
 
 MAX_LETTER_BYTES = 4096
 """Bytes of an error's words that a dead letter keeps."""
-
-_TOPICS = {
-    Operation.TIMELINE: "timeline",
-    Operation.UPDATE: "timeline",
-    Operation.FOLLOWER: "followers",
-    Operation.ANALYSE: "user",
-}
 
 
 def without_receipt(operation: Operation) -> str:
@@ -42,10 +35,10 @@ class Pending:
     transition: Transition
     weight: int = 0
     peer: bytes | None = None
-    hand: Lease | None = None
+    lease: Lease | None = None
     after: Job | None = None
     topped_up: int = 0
-    wish: AssignmentRequest | None = None
+    demand: JobDemand | None = None
     payload: bytes = b""
 
 
@@ -54,35 +47,35 @@ class Transitions:
     """Makes the transitions of one crawl."""
 
     traversal: Traversal
-    terms: CrawlPolicy
+    policy: CrawlPolicy
 
-    def page(self, peer: bytes, hand: Lease, step: wire.Step, more: int) -> list[Pending]:
+    def page(self, peer: bytes, lease: Lease, step: wire.Step, more: int) -> list[Pending]:
         """One more page is stored. `more` requests are granted with it."""
-        job = hand.job
+        job = lease.job
         segments = tuple(s for s in job.progress.segments if s.token != step.token)
         after = job.advanced(
             count=step.records, cursor=step.cursor, segments=(*segments, Segment(step.token, step.length))
         )
-        ahead, found = self._discoveries(hand, step.step, step.found)
+        ahead, found = self._discoveries(lease, step.step, step.found)
         about = [job.user, step.records, step.cursor, step.token, step.length, job.operation.value]
         body = msgpack.packb(about)
         transition = ["P", step.token, step.step, step.records, pack_job(after), found]
-        transition += [[f"{_TOPICS[job.operation]}.page", body], hand.budget, hand.granted + more]
+        transition += [[f"{OPERATIONS[job.operation].topic}.page", body], lease.budget, lease.granted + more]
         weight = min(len(step.found), MAX_DISCOVERIES)
-        return [*ahead, Pending(transition, weight, peer, hand, after, more, payload=step.payload)]
+        return [*ahead, Pending(transition, weight, peer, lease, after, more, payload=step.payload)]
 
-    def done(self, peer: bytes, hand: Lease, end: wire.End) -> list[Pending]:
+    def done(self, peer: bytes, lease: Lease, end: wire.End) -> list[Pending]:
         """The job is done, and its dataset is stored."""
-        job = hand.job
-        ahead, found = self._discoveries(hand, end.step, end.found)
+        job = lease.job
+        ahead, found = self._discoveries(lease, end.step, end.found)
         queue, record = self._following(job)
         outcome = end.outcome or Outcome.COMPLETE.value
-        about = [job.operation.value, job.user, outcome, end.records, job.depth, job.parent, hand.worker, end.token]
+        about = [job.operation.value, job.user, outcome, end.records, job.depth, job.parent, lease.worker, end.token]
         body = msgpack.packb(about)
         transition = ["D", end.token, end.step, end.records, outcome, queue, record, self.traversal.front]
         transition += [self._ended_level(job), found, ["job.done", body]]
         transition += [self._analysis(job, end) or "", *self._without_receipt(job, end)]
-        return [*ahead, Pending(transition, min(len(end.found), MAX_DISCOVERIES), peer, hand, payload=end.payload)]
+        return [*ahead, Pending(transition, min(len(end.found), MAX_DISCOVERIES), peer, lease, payload=end.payload)]
 
     def _analysis(self, job: Job, end: wire.End) -> list[Any] | None:
         """The analysis that may have to come again, as the ledger's script takes it: one that found no list, or that of
@@ -105,33 +98,33 @@ class Transitions:
             return []
         return [without_receipt(job.operation), job.user, not stored]
 
-    def failed(self, peer: bytes | None, hand: Lease, after: Job, words: str) -> Pending:
+    def failed(self, peer: bytes | None, lease: Lease, after: Job, words: str) -> Pending:
         """A try failed, or a lease lapsed once too often: the job rests, or is given up."""
         operation, user, done = after.operation, after.user, after.progress
         field = f"{operation.value}:{user}"
-        body = msgpack.packb([operation.value, user, done.tries, words, hand.worker])
-        if done.tries < self.terms.job_tries and done.lapses < self.terms.job_lapses:
-            return Pending(["R", hand.token, field, pack_job(after), ["job.failed", body]], 0, peer, hand, after)
-        kept = replace(hand.job, progress=replace(hand.job.progress, tries=done.tries, lapses=done.lapses))
+        body = msgpack.packb([operation.value, user, done.tries, words, lease.worker])
+        if done.tries < self.policy.job_tries and done.lapses < self.policy.job_lapses:
+            return Pending(["R", lease.token, field, pack_job(after), ["job.failed", body]], 0, peer, lease, after)
+        kept = replace(lease.job, progress=replace(lease.job.progress, tries=done.tries, lapses=done.lapses))
         letter = msgpack.packb([pack_job(kept), words.encode()[:MAX_LETTER_BYTES]])
         queue, record = self._following(kept)
-        transition = ["K", hand.token, field, letter, queue, record, self.traversal.front]
+        transition = ["K", lease.token, field, letter, queue, record, self.traversal.front]
         transition += [self._ended_level(kept), ["job.dead", body]]
-        return Pending(transition, 0, peer, hand, kept)
+        return Pending(transition, 0, peer, lease, kept)
 
-    def back(self, peer: bytes | None, hand: Lease, reason: str, after: Job | None = None) -> Pending:
+    def back(self, peer: bytes | None, lease: Lease, reason: str, after: Job | None = None) -> Pending:
         """The job goes back to the front of its queue, as it is held there or as `after`."""
         record = b"" if after is None else pack_job(after)
-        return Pending(["B", hand.token, front_of(hand.job.operation), record, reason], 0, peer, hand)
+        return Pending(["B", lease.token, front_of(lease.job.operation), record, reason], 0, peer, lease)
 
-    def lapsed(self, hand: Lease) -> Pending:
+    def lapsed(self, lease: Lease) -> Pending:
         """Nobody works on the job any more. While a page of it is on its way into the ledger it goes back as held."""
-        if hand.stepping:
-            return self.back(None, hand, "lapsed")
-        after = hand.job.lapsed()
-        if after.progress.lapses >= self.terms.job_lapses:
-            return self.failed(None, hand, after, f"{after.progress.lapses} workers in a row vanished with it")
-        return self.back(None, hand, "lapsed", after)
+        if lease.stepping:
+            return self.back(None, lease, "lapsed")
+        after = lease.job.lapsed()
+        if after.progress.lapses >= self.policy.job_lapses:
+            return self.failed(None, lease, after, f"{after.progress.lapses} workers in a row vanished with it")
+        return self.back(None, lease, "lapsed", after)
 
     def _following(self, job: Job) -> tuple[str, bytes]:
         following = job.following()
@@ -140,11 +133,11 @@ class Transitions:
     def _ended_level(self, job: Job) -> str:
         return self.traversal.level(job) if job.operation is Operation.ANALYSE else ""
 
-    def _discoveries(self, hand: Lease, step: int, found: list[str]) -> tuple[list[Pending], list[Any] | None]:
+    def _discoveries(self, lease: Lease, step: int, found: list[str]) -> tuple[list[Pending], list[Any] | None]:
         """What goes ahead of a step in commits of its own, since one commit takes only so many; what goes with it."""
         ahead = []
         while len(found) > MAX_DISCOVERIES:
             part, found = found[:MAX_DISCOVERIES], found[MAX_DISCOVERIES:]
-            transition: Transition = ["X", hand.token, step, self.traversal.discoveries(hand.job, part)]
-            ahead.append(Pending(transition, MAX_DISCOVERIES, None, hand))
-        return ahead, self.traversal.discoveries(hand.job, found)
+            transition: Transition = ["X", lease.token, step, self.traversal.discoveries(lease.job, part)]
+            ahead.append(Pending(transition, MAX_DISCOVERIES, None, lease))
+        return ahead, self.traversal.discoveries(lease.job, found)

@@ -11,30 +11,29 @@ import contextlib
 import json
 import logging
 import queue
-import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from master.admin.status import NAMES
 from master.frontier.traversal import front_of
 from protocol import messages as wire
 from protocol.errors import LedgerError, TmaticError
-from protocol.jobs import Job, Operation
+from protocol.jobs import OPERATIONS, Job, Operation
+from protocol.mailbox import Mailbox
 from storage.ledger.job_codec import unpack_job
 from storage.ledger.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
-MOST_WAITING = 1000
+MAX_WAITING = 1000
 """Questions that wait; further ones are dropped, and asked again."""
-MOST_ENTRIES = 2000
-MOST_BYTES = 1024 * 1024
+MAX_ENTRIES = 2000
+MAX_BYTES = 1024 * 1024
 """Of entries in one answer."""
 READ_AT_ONCE = 500
 SCANNED_AT_ONCE = 20_000
 """Entries that one answer looks at: those of other topics count too."""
-MOST_LETTERS = 500
+MAX_LETTERS = 500
 NEXT = 20
 """Jobs in line that are shown for an operation."""
 
@@ -72,7 +71,7 @@ def _replay(ledger: Ledger, asked: wire.Replay, reigns: list[tuple[str, int]]) -
         if sequence != covered + 1:  # trimmed to behind it while it was read
             return answer(wire.GONE, head, [])
         if topic.startswith(topics):
-            if len(entries) >= min(asked.most, MOST_ENTRIES) or (entries and size + len(body) > MOST_BYTES):
+            if len(entries) >= min(asked.most, MAX_ENTRIES) or (entries and size + len(body) > MAX_BYTES):
                 break
             entries.append(wire.Entry(sequence, previous, topic, body))
             size += len(body)
@@ -140,7 +139,7 @@ def in_line(ledger: Ledger) -> dict[str, list[list[Any]]]:
         for name in dict.fromkeys(queues):
             if name in names and len(jobs) < NEXT:
                 jobs += map(unpack_job, ledger.beginning(name, NEXT - len(jobs)))
-        waiting[NAMES[operation]] = [[job.user, job.progress.tries, job.progress.cursor] for job in jobs]
+        waiting[OPERATIONS[operation].name] = [[job.user, job.progress.tries, job.progress.cursor] for job in jobs]
     return waiting
 
 
@@ -149,17 +148,14 @@ class LogReader:
 
     def __init__(self, opened: Callable[[], Ledger]) -> None:
         self._opened = opened
-        self._questions: queue.Queue[tuple[Any, Question] | None] = queue.Queue(MOST_WAITING)
-        self._answers: queue.SimpleQueue[tuple[Any, wire.Message]] = queue.SimpleQueue()
-        self._ours, self._theirs = socket.socketpair()
-        for end in (self._ours, self._theirs):
-            end.setblocking(False)
+        self._questions: queue.Queue[tuple[Any, Question] | None] = queue.Queue(MAX_WAITING)
+        self._answers: Mailbox[tuple[Any, wire.Message]] = Mailbox()
         self._thread = threading.Thread(target=self._run, name="log reader", daemon=True)
         self._thread.start()
 
     def fileno(self) -> int:
         """The descriptor to poll."""
-        return self._ours.fileno()
+        return self._answers.fileno()
 
     def ask(self, whom: Any, question: Question) -> None:
         """Ask; the answer comes by `answers`, together with `whom` it is for."""
@@ -168,13 +164,9 @@ class LogReader:
         except queue.Full:
             log.debug("too many questions wait for the log's reader")
 
-    def answers(self) -> Iterator[tuple[Any, wire.Message]]:
+    def answers(self) -> Iterable[tuple[Any, wire.Message]]:
         """The answers that are there."""
-        with contextlib.suppress(BlockingIOError):
-            while self._ours.recv(4096):
-                pass
-        while not self._answers.empty():
-            yield self._answers.get()
+        return self._answers.take_all()
 
     def close(self) -> None:
         """No more answers."""
@@ -197,6 +189,4 @@ class LogReader:
                 # A bug, with its traceback; the others who ask are still to be answered.
                 log.exception("the log's reader failed by a mistake in the program")
                 continue
-            self._answers.put((whom, answer))
-            with contextlib.suppress(BlockingIOError):  # there is word enough already
-                self._theirs.send(b".")
+            self._answers.tell((whom, answer))

@@ -10,23 +10,32 @@ import json
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import zmq
 
-from master.dispatch.dispatcher import Dispatch
-from protocol.events import GAUGES, LOG, announced, frames, heads, parts
+from master.events.log_end import LogEnd
+from protocol.events import GAUGES, LOG, Announcement, announced, frames, heads, parts
 from protocol.logs import JsonLines
+from storage.ledger.ledger import Lead
 
 HEADS_S = 1.0
 """How often the heads of all topics are told."""
 GAUGES_S = 1.0
-MOST_LINES = 1000
+MAX_LINES = 1000
 """Lines of the log that wait to be published."""
-MOST_TOPICS = 10_000
-LONGEST_TOPIC = 256
+MAX_TOPICS = 10_000
+MAX_TOPIC_LENGTH = 256
 SUBSCRIPTIONS_A_TURN = 1000
 MORE, LAST = int(zmq.NOBLOCK | zmq.SNDMORE), int(zmq.NOBLOCK)
+
+
+class Leader(Protocol):
+    """What a master that leads has to publish: `events`, which the publisher empties, up to `log_end`."""
+
+    lead: Lead
+    log_end: LogEnd
+    events: list[Announcement]
 
 
 class LogTail(logging.Handler):
@@ -35,7 +44,7 @@ class LogTail(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.setFormatter(JsonLines())
-        self.lines: deque[str] = deque(maxlen=MOST_LINES)
+        self.lines: deque[str] = deque(maxlen=MAX_LINES)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep one."""
@@ -65,7 +74,7 @@ class Publisher:
         """Whether somebody wants the gauges."""
         return self._wanted(GAUGES)
 
-    def turn(self, now: float, dispatch: Dispatch | None, document: Callable[[], dict[str, Any]]) -> None:
+    def turn(self, now: float, dispatch: Leader | None, document: Callable[[], dict[str, Any]]) -> None:
         """Publish what there is. `dispatch` is None while this master does not lead; `document` makes what
         `stats.gauges` tells."""
         if self._changes() != self._seen:
@@ -84,11 +93,11 @@ class Publisher:
         """No more events."""
         self._socket.close()
 
-    def _due(self, now: float, dispatch: Dispatch, document: Callable[[], dict[str, Any]]) -> Iterator[list[bytes]]:
-        incarnation, tip, events = dispatch.lead.incarnation, dispatch.tip, dispatch.events
+    def _due(self, now: float, dispatch: Leader, document: Callable[[], dict[str, Any]]) -> Iterator[list[bytes]]:
+        incarnation, log_end, events = dispatch.lead.incarnation, dispatch.log_end, dispatch.events
         if events:
             dispatch.events = []
-            told = tip.advance(events)
+            told = log_end.advance(events)
             if self._topics:
                 for event in events:
                     yield from announced(incarnation, event)
@@ -98,17 +107,17 @@ class Publisher:
             return
         if now - self._heads_at >= HEADS_S:
             self._heads_at = now
-            yield heads(incarnation, tip.whole())
+            yield heads(incarnation, log_end.whole())
         if self._wanted(GAUGES) and now - self._gauges_at >= GAUGES_S:
             self._gauges_at = now
             self._gauges += 1
             for body in parts(self._gauges, json.dumps(document()).encode()):
-                yield frames(GAUGES, incarnation, tip.sequence, 0, body)
+                yield frames(GAUGES, incarnation, log_end.sequence, 0, body)
         wanted = self._wanted(LOG)
         while self._tail.lines:
             line = self._tail.lines.popleft()
             if wanted:
-                yield frames(LOG, incarnation, tip.sequence, 0, line.encode())
+                yield frames(LOG, incarnation, log_end.sequence, 0, line.encode())
 
     def _wanted(self, topic: str) -> bool:
         return any(topic.startswith(one) for one in self._topics)
@@ -121,7 +130,7 @@ class Publisher:
             except zmq.Again:
                 return
             topic = word[1:].decode(errors="replace")
-            if word[:1] == b"\x01" and len(topic) <= LONGEST_TOPIC and len(self._topics) < MOST_TOPICS:
+            if word[:1] == b"\x01" and len(topic) <= MAX_TOPIC_LENGTH and len(self._topics) < MAX_TOPICS:
                 self._topics.add(topic)
                 self._heads_at = float("-inf")  # whoever came now wants to know where the log is
             elif word[:1] == b"\x00":

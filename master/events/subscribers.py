@@ -18,7 +18,7 @@ PATIENCE_S = 3600.0
 """How long it stays for those that live and do not come further."""
 UNHEARD_S = 10.0
 """How long it stays for those that it never heard of since it leads."""
-MOST = 64
+MAX_READERS = 64
 """Readers that are remembered; whoever comes when there are so many reads as those do who are not remembered."""
 
 
@@ -38,13 +38,13 @@ class Readers:
 
     def heard(self, now: float, word: Passed) -> Transition | None:
         """A reader told how far it is, or that it will not come again: what the ledger is to be told, if anything."""
-        if len(self._heard) >= MOST and word.name not in self._heard:
+        if len(self._heard) >= MAX_READERS and word.name not in self._heard:
             self._heard.clear()
         self._heard[word.name] = now
         known = self.by_name.get(word.name)
         if word.sequence < 0:
             return None if self.by_name.pop(word.name, None) is None else ["N", word.name, -1]
-        if known == word.sequence or (known is None and len(self.by_name) >= MOST) or not is_fit(word.name):
+        if known == word.sequence or (known is None and len(self.by_name) >= MAX_READERS) or not is_fit(word.name):
             return None
         self.by_name[word.name] = word.sequence
         return ["N", word.name, word.sequence]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import gzip
-import os
 import time
 from pathlib import Path
 
 from master.frontier.traversal import COLLECTED
-from storage.durable import in_words, sync_directory
+from storage.durable import in_words, replacing
 from storage.ledger.ledger import Ledger
 
 
@@ -20,17 +19,7 @@ def write_frontier(ledger: Ledger, directory: Path, name: str) -> Path | None:
     if not ledger.length(COLLECTED):
         return None
     path = directory / f"{name}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.gz"
-    temporary = path.with_name(f"{path.name}.{os.urandom(4).hex()}.tmp")
-    with in_words(f"write {path}"):
-        try:
-            with temporary.open("xb") as raw:
-                with gzip.GzipFile(filename="", mode="wb", fileobj=raw) as file:
-                    for account in ledger.queue(COLLECTED):
-                        file.write(account + b"\n")
-                raw.flush()
-                os.fsync(raw.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        sync_directory(directory)
+    with in_words(f"write {path}"), replacing(path) as raw, gzip.GzipFile(filename="", mode="wb", fileobj=raw) as file:
+        for account in ledger.queue(COLLECTED):
+            file.write(account + b"\n")
     return path

@@ -18,17 +18,17 @@ from master.frontier.traversal import Traversal
 from protocol.errors import UsageError
 from protocol.jobs import Job, Operation
 from protocol.logs import fields
+from protocol.numbers import MAX_INT64, whole_number
 from storage.ledger.job_codec import pack_job
 from storage.ledger.ledger import Transition
 
 log = logging.getLogger(__name__)
 
 CHUNK = 1000
-LONGEST_LINE = 1000
+MAX_LINE_LENGTH = 1000
 """Bytes; a longer line is no id."""
 NAMED_LINES = 20
 """Bad lines of one file that are named; the others are only counted."""
-LARGEST_ID = (1 << 63) - 1
 MARK = b"\xef\xbb\xbf"
 """What some editors put before a UTF-8 text."""
 OTHER_KINDS = (
@@ -93,7 +93,7 @@ class SeedLines:
         if probe.damaged:
             return probe.damaged
         with self.path.open("rb") as file:
-            head = file.read(LONGEST_LINE)
+            head = file.read(MAX_LINE_LENGTH)
         for beginning, kind in OTHER_KINDS:
             if head.startswith(beginning):
                 return f"it is {kind}, and plain text or gzip is read"
@@ -119,12 +119,12 @@ class SeedLines:
             with self.path.open("rb") as plain:
                 zipped = plain.read(2) == b"\x1f\x8b"
             with gzip.open(self.path) if zipped else self.path.open("rb") as file:
-                while line := file.readline(LONGEST_LINE + 1):
+                while line := file.readline(MAX_LINE_LENGTH + 1):
                     number += 1
                     line = line.removeprefix(MARK) if number == 1 else line
-                    too_long = len(line) > LONGEST_LINE
-                    while len(line) > LONGEST_LINE and not line.endswith(b"\n"):
-                        line = file.readline(LONGEST_LINE + 1)
+                    too_long = len(line) > MAX_LINE_LENGTH
+                    while len(line) > MAX_LINE_LENGTH and not line.endswith(b"\n"):
+                        line = file.readline(MAX_LINE_LENGTH + 1)
                     word = b"" if too_long else line.partition(b"#")[0].strip()
                     if is_account(word):
                         self.good += 1
@@ -149,7 +149,7 @@ class SeedLines:
 
 def is_account(word: bytes) -> bool:
     """Whether a word is an account's id: a number from 1 to 2^63 - 1, written as the service writes it."""
-    return word.isdigit() and word[:1] != b"0" and len(word) < 20 and int(word) <= LARGEST_ID
+    return word[:1] != b"0" and whole_number(word, MAX_INT64) is not None
 
 
 def targets(accounts: Iterable[str], traversal: Traversal, family: str) -> Iterator[Transition]:

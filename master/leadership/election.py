@@ -32,7 +32,7 @@ LATE_S = 0.25
 PATIENCE_S = 5.0
 YIELD_S = 1.0
 PEER_SILENCE_S = 0.3
-MOST_EPOCHS_AHEAD = 1_000_000
+MAX_EPOCHS_AHEAD = 1_000_000
 """How far the word of a peer can raise the epoch: numbers must not run out for a stranger's word."""
 CUT_OFF_S = 3.0
 """How long a leader whom no worker reaches waits, while workers reach its peer."""
@@ -49,7 +49,7 @@ class Role(Enum):
     OVER = "over"
 
 
-class Event(Enum):
+class ElectionEvent(Enum):
     """What happened to it."""
 
     BEAT = "the lead is held, and may be alive"
@@ -78,39 +78,39 @@ class Act(Enum):
     COMPLAIN = "say that another leads, and stop"
 
 
-TABLE: dict[tuple[Role, Event], tuple[Role, Act]] = {
-    (Role.STANDBY, Event.BEAT): (Role.STANDBY, Act.WAIT),
-    (Role.STANDBY, Event.AWAY): (Role.STANDBY, Act.WAIT),
-    (Role.STANDBY, Event.FREE): (Role.TAKING, Act.TAKE),
-    (Role.STANDBY, Event.LAPSED): (Role.TAKING, Act.TAKE),
-    (Role.STANDBY, Event.ENDED): (Role.OVER, Act.STOP),
-    (Role.STANDBY, Event.KEPT): (Role.OVER, Act.COMPLAIN),
-    (Role.STANDBY, Event.OUTRANKED): (Role.STANDBY, Act.WAIT),
-    (Role.STANDBY, Event.GIVE_WAY): (Role.STANDBY, Act.WAIT),
-    (Role.STANDBY, Event.LEAVE): (Role.OVER, Act.STOP),
-    (Role.TAKING, Event.TAKEN): (Role.LEADING, Act.LEAD),
-    (Role.TAKING, Event.REFUSED): (Role.STANDBY, Act.WAIT),
-    (Role.TAKING, Event.AWAY): (Role.STANDBY, Act.WAIT),
-    (Role.TAKING, Event.OUTRANKED): (Role.TAKING, Act.WAIT),
-    (Role.TAKING, Event.GIVE_WAY): (Role.TAKING, Act.WAIT),
-    (Role.TAKING, Event.LEAVE): (Role.TAKING, Act.WAIT),
-    (Role.LEADING, Event.REFUSED): (Role.STANDBY, Act.STEP_DOWN),
-    (Role.LEADING, Event.AWAY): (Role.STANDBY, Act.STEP_DOWN),
-    (Role.LEADING, Event.OUTRANKED): (Role.STANDBY, Act.STEP_DOWN),
-    (Role.LEADING, Event.GIVE_WAY): (Role.YIELDING, Act.GIVE_BACK),
-    (Role.LEADING, Event.LEAVE): (Role.LEAVING, Act.GIVE_BACK),
-    (Role.YIELDING, Event.GIVEN_BACK): (Role.STANDBY, Act.STEP_DOWN),
-    (Role.YIELDING, Event.REFUSED): (Role.STANDBY, Act.STEP_DOWN),
-    (Role.YIELDING, Event.AWAY): (Role.STANDBY, Act.STEP_DOWN),
-    (Role.YIELDING, Event.OUTRANKED): (Role.STANDBY, Act.STEP_DOWN),
-    (Role.YIELDING, Event.GIVE_WAY): (Role.YIELDING, Act.WAIT),
-    (Role.YIELDING, Event.LEAVE): (Role.LEAVING, Act.WAIT),
-    (Role.LEAVING, Event.GIVEN_BACK): (Role.OVER, Act.STOP),
-    (Role.LEAVING, Event.REFUSED): (Role.STANDBY, Act.STEP_DOWN),
-    (Role.LEAVING, Event.AWAY): (Role.STANDBY, Act.STEP_DOWN),
-    (Role.LEAVING, Event.OUTRANKED): (Role.LEAVING, Act.WAIT),
-    (Role.LEAVING, Event.GIVE_WAY): (Role.LEAVING, Act.WAIT),
-    (Role.LEAVING, Event.LEAVE): (Role.LEAVING, Act.WAIT),
+TABLE: dict[tuple[Role, ElectionEvent], tuple[Role, Act]] = {
+    (Role.STANDBY, ElectionEvent.BEAT): (Role.STANDBY, Act.WAIT),
+    (Role.STANDBY, ElectionEvent.AWAY): (Role.STANDBY, Act.WAIT),
+    (Role.STANDBY, ElectionEvent.FREE): (Role.TAKING, Act.TAKE),
+    (Role.STANDBY, ElectionEvent.LAPSED): (Role.TAKING, Act.TAKE),
+    (Role.STANDBY, ElectionEvent.ENDED): (Role.OVER, Act.STOP),
+    (Role.STANDBY, ElectionEvent.KEPT): (Role.OVER, Act.COMPLAIN),
+    (Role.STANDBY, ElectionEvent.OUTRANKED): (Role.STANDBY, Act.WAIT),
+    (Role.STANDBY, ElectionEvent.GIVE_WAY): (Role.STANDBY, Act.WAIT),
+    (Role.STANDBY, ElectionEvent.LEAVE): (Role.OVER, Act.STOP),
+    (Role.TAKING, ElectionEvent.TAKEN): (Role.LEADING, Act.LEAD),
+    (Role.TAKING, ElectionEvent.REFUSED): (Role.STANDBY, Act.WAIT),
+    (Role.TAKING, ElectionEvent.AWAY): (Role.STANDBY, Act.WAIT),
+    (Role.TAKING, ElectionEvent.OUTRANKED): (Role.TAKING, Act.WAIT),
+    (Role.TAKING, ElectionEvent.GIVE_WAY): (Role.TAKING, Act.WAIT),
+    (Role.TAKING, ElectionEvent.LEAVE): (Role.TAKING, Act.WAIT),
+    (Role.LEADING, ElectionEvent.REFUSED): (Role.STANDBY, Act.STEP_DOWN),
+    (Role.LEADING, ElectionEvent.AWAY): (Role.STANDBY, Act.STEP_DOWN),
+    (Role.LEADING, ElectionEvent.OUTRANKED): (Role.STANDBY, Act.STEP_DOWN),
+    (Role.LEADING, ElectionEvent.GIVE_WAY): (Role.YIELDING, Act.GIVE_BACK),
+    (Role.LEADING, ElectionEvent.LEAVE): (Role.LEAVING, Act.GIVE_BACK),
+    (Role.YIELDING, ElectionEvent.GIVEN_BACK): (Role.STANDBY, Act.STEP_DOWN),
+    (Role.YIELDING, ElectionEvent.REFUSED): (Role.STANDBY, Act.STEP_DOWN),
+    (Role.YIELDING, ElectionEvent.AWAY): (Role.STANDBY, Act.STEP_DOWN),
+    (Role.YIELDING, ElectionEvent.OUTRANKED): (Role.STANDBY, Act.STEP_DOWN),
+    (Role.YIELDING, ElectionEvent.GIVE_WAY): (Role.YIELDING, Act.WAIT),
+    (Role.YIELDING, ElectionEvent.LEAVE): (Role.LEAVING, Act.WAIT),
+    (Role.LEAVING, ElectionEvent.GIVEN_BACK): (Role.OVER, Act.STOP),
+    (Role.LEAVING, ElectionEvent.REFUSED): (Role.STANDBY, Act.STEP_DOWN),
+    (Role.LEAVING, ElectionEvent.AWAY): (Role.STANDBY, Act.STEP_DOWN),
+    (Role.LEAVING, ElectionEvent.OUTRANKED): (Role.LEAVING, Act.WAIT),
+    (Role.LEAVING, ElectionEvent.GIVE_WAY): (Role.LEAVING, Act.WAIT),
+    (Role.LEAVING, ElectionEvent.LEAVE): (Role.LEAVING, Act.WAIT),
 }
 """Every pair that can come up. One that is not here is a bug, and raises KeyError."""
 
@@ -133,7 +133,7 @@ class Peer:
 
     def witness(self, epoch: int) -> int:
         """The highest epoch that it spoke of, for a ledger that speaks of this one."""
-        return min(self.epoch, epoch + MOST_EPOCHS_AHEAD)
+        return min(self.epoch, epoch + MAX_EPOCHS_AHEAD)
 
     def could_lead(self, now: float) -> bool:
         """Whether the lead can be left to it."""
@@ -158,7 +158,7 @@ class Election:
     _yields_until: float = float("-inf")
     _reached_at: float = 0.0
 
-    def step(self, now: float, event: Event, why: str = "") -> Act:
+    def step(self, now: float, event: ElectionEvent, why: str = "") -> Act:
         """Go from role to role. `why` is told to people."""
         before = self.role
         self.role, act = TABLE[before, event]
@@ -180,15 +180,15 @@ class Election:
         event = self._judge(now, lead, took_s)
         return self.step(now, event, self._reason(event))
 
-    def _judge(self, now: float, lead: Lead, took_s: float) -> Event:
+    def _judge(self, now: float, lead: Lead, took_s: float) -> ElectionEvent:
         if lead.ended and self._watched:
-            return Event.ENDED
+            return ElectionEvent.ENDED
         if not lead.incarnation:
             self.seen = lead
-            return Event.BEAT if now < self._yields_until and self.peer.could_lead(now) else Event.FREE
+            return ElectionEvent.BEAT if now < self._yields_until and self.peer.could_lead(now) else ElectionEvent.FREE
         if lead.incarnation in self._own:  # our own connection broke, or our own write came to nothing
             self.seen = lead
-            return Event.FREE
+            return ElectionEvent.FREE
         self._watched = self._watched or self.paired
         if self.seen is None or (lead.incarnation, lead.beat) != (self.seen.incarnation, self.seen.beat):
             if self.seen is not None and self._alive_since is None:
@@ -204,14 +204,18 @@ class Election:
             and now - self._alive_since > PATIENCE_S
             and still < LAPSE_S
         ):
-            return Event.KEPT
+            return ElectionEvent.KEPT
         alone = self.paired and (self.peer.silent(now) or not self.peer.leads)
-        return Event.LAPSED if self._reads >= READS and still >= (QUICK_LAPSE_S if alone else LAPSE_S) else Event.BEAT
+        return (
+            ElectionEvent.LAPSED
+            if self._reads >= READS and still >= (QUICK_LAPSE_S if alone else LAPSE_S)
+            else ElectionEvent.BEAT
+        )
 
-    def _reason(self, event: Event) -> str:
-        if event is Event.LAPSED and self.seen is not None:
+    def _reason(self, event: ElectionEvent) -> str:
+        if event is ElectionEvent.LAPSED and self.seen is not None:
             return f"the beat of {self.seen.name} stood still"
-        if event is Event.FREE and self.seen is not None:
+        if event is ElectionEvent.FREE and self.seen is not None:
             if self.seen.incarnation:
                 return "its own lead was in doubt"
             return f"{self.seen.name} gave the lead back" if self.seen.name else "nobody led"
@@ -220,7 +224,7 @@ class Election:
     def unanswered(self, now: float) -> Act:
         """The ledger did not answer: what was watched until now says nothing any more."""
         self._forget()
-        return self.step(now, Event.AWAY)
+        return self.step(now, ElectionEvent.AWAY)
 
     @property
     def seen_is_own(self) -> bool:

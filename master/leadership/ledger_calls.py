@@ -25,7 +25,7 @@ class Leadership:
 
     lead: Lead
     plan: Plan
-    loaded: Snapshot
+    snapshot: Snapshot
     beat: int
     said: list[Announcement] = field(default_factory=list)
 

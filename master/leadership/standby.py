@@ -12,9 +12,7 @@ from master.dispatch.budgets import Budgets, budget_key
 from master.policy import CrawlPolicy
 from protocol import messages as wire
 
-STRANGER = wire.Refused("who", "this master does not know you: say HELLO first")
-"""The answer to a worker that never said HELLO."""
-MOST_UNKNOWN = 100_000
+MAX_UNKNOWN = 100_000
 """Workers that are remembered; whoever comes later says HELLO again when this master leads."""
 
 
@@ -39,7 +37,7 @@ class KnownWorker:
 class StandbyState:
     """Every worker that said HELLO, by its routing id; and what the services said of their budgets."""
 
-    terms: CrawlPolicy
+    policy: CrawlPolicy
     workers: dict[bytes, KnownWorker] = field(default_factory=dict)
     budgets: Budgets = field(default_factory=Budgets)
 
@@ -49,16 +47,16 @@ class StandbyState:
         known = self.workers.get(peer)
         match message:
             case wire.Hello():
-                if known is None and len(self.workers) >= MOST_UNKNOWN:
+                if known is None and len(self.workers) >= MAX_UNKNOWN:
                     return False
                 for other in [p for p, w in self.workers.items() if w.hello.name == message.name and p != peer]:
-                    if now - self.workers[other].heard_at > 2 * self.terms.heartbeat:
+                    if now - self.workers[other].heard_at > 2 * self.policy.heartbeat:
                         del self.workers[other]  # an earlier run of it
                 self.workers[peer] = KnownWorker(message._replace(held=[], budgets=[]), now)
                 for caller in message.callers:
                     if " " not in caller.who + caller.endpoint:
                         self.budgets.of(budget_key(message.service, caller.who, caller.endpoint))
-                self.budgets.report(self.terms.service, now, message.budgets, peer)
+                self.budgets.report(self.policy.service, now, message.budgets, peer)
                 return True
             case wire.Bye():
                 self.workers.pop(peer, None)
@@ -67,18 +65,18 @@ class StandbyState:
             return False
         known.heard_at = now
         if not leads and isinstance(message, (wire.Heartbeat, wire.ProgressMade, wire.Result)):
-            self.budgets.report(self.terms.service, now, message.budgets, peer)
+            self.budgets.report(self.policy.service, now, message.budgets, peer)
         return True
 
     def tick(self, now: float) -> None:
         """Forget workers that were silent for too long."""
-        for peer in [p for p, w in self.workers.items() if now - w.heard_at > self.terms.worker_timeout]:
+        for peer in [p for p, w in self.workers.items() if now - w.heard_at > self.policy.worker_timeout]:
             del self.workers[peer]
         self.budgets.none_but(self.workers, now)
 
     def lately(self, now: float) -> int:
         """Workers that were heard in the last three heartbeats."""
-        return sum(now - known.heard_at <= 3 * self.terms.heartbeat for known in self.workers.values())
+        return sum(now - known.heard_at <= 3 * self.policy.heartbeat for known in self.workers.values())
 
     def expected(self) -> list[tuple[bytes, wire.Hello]]:
         """The workers for a new leader to welcome, the one heard last first, one a name. None has room as yet."""

@@ -10,9 +10,10 @@ from itertools import chain
 
 import msgpack
 
+from master.dispatch.announcements import announcement
 from master.dispatch.dispatcher import Dispatch
 from master.dispatch.snapshot import Snapshot
-from master.events.announcements import LogEnd, announcement
+from master.events.log_end import LogEnd
 from master.frontier.live_jobs import open_jobs
 from master.frontier.plan import SEEN, Plan, recall, resume
 from master.frontier.seed_files import ReadAhead, SeedLines, in_hand, seeds, targets, updates, widening
@@ -49,9 +50,9 @@ class Takeover:
     """One master's ways to the lead, over all its incarnations."""
 
     opened: OpenCrawl
-    wish: TakeoverRequest
+    request: TakeoverRequest
     name: str
-    terms: CrawlPolicy
+    policy: CrawlPolicy
 
     def observe(self) -> Lead:
         """The lead as it is now; our own server is brought up again if it died."""
@@ -62,7 +63,7 @@ class Takeover:
         """Take the lead if it is as it was seen, and read what it needs. Raises LedgerError, FencedError when it is
         not, UsageError when the crawl is refused."""
         ledger, dataset, seen = self.opened.ledger, self.opened.dataset, question.seen
-        ledger_id = bind_ledger(self.opened, seen.ledger_id, adopt=self.wish.adopt)
+        ledger_id = bind_ledger(self.opened, seen.ledger_id, adopt=self.request.adopt)
         witness = max(dataset.highest_epoch(), question.witness)
         lead = ledger.take(question.incarnation, seen, witness=witness, ledger_id=ledger_id, name=self.name)
         dataset.witness_epoch(lead.epoch)
@@ -70,11 +71,16 @@ class Takeover:
             dataset.set_ledger_id(self.opened.settings.crawl, lead.ledger_id)
         known = ledger.sizes().get(SEEN, (0, 0))[0] > 0
         kept = recall(ledger.remembered())
-        wish = self.wish
+        request = self.request
         plan = resume(
-            kept, wish.operations, wish.traversing, wish.depth, known=known, streaming=wish.stream is not None
+            kept,
+            request.operations,
+            request.traversing,
+            request.depth,
+            known=known,
+            streaming=request.stream is not None,
         )
-        self.wish.adopt = False
+        self.request.adopt = False
         words: list[Transition] = [["C", name, value] for name, value in plan.remembered().items()]
         if plan.updating and kept is not None and plan.round != kept.round:
             # A dead letter of an earlier round may have been requeued. Read before anything is handed out, and kept
@@ -86,19 +92,19 @@ class Takeover:
         queues = [*map(front_of, Operation), *(o.value for o in Operation)]
         reply = ledger.commit(question.incarnation, lead.beat, words, queues)
         heads = ledger.heads()
-        tip = LogEnd(reply.announced[0].sequence - 1, {topic: last for topic, last in heads.items() if topic})
-        loaded = Snapshot(ledger.held(), ledger.retry(), reply, ledger.readers(), tip)
+        log_end = LogEnd(reply.announced[0].sequence - 1, {topic: last for topic, last in heads.items() if topic})
+        snapshot = Snapshot(ledger.held(), ledger.retry(), reply, ledger.readers(), log_end)
         log.info(
             "took the lead",
-            extra=fields(epoch=lead.epoch, incarnation=lead.incarnation, held=len(loaded.held), why=question.why),
+            extra=fields(epoch=lead.epoch, incarnation=lead.incarnation, held=len(snapshot.held), why=question.why),
         )
         said = [announcement(words[told.transition], told) for told in reply.announced]
-        return Leadership(lead, plan, loaded, lead.beat + 1, said)
+        return Leadership(lead, plan, snapshot, lead.beat + 1, said)
 
     def dispatch(self, now: float, leadership: Leadership) -> Dispatch:
         """The decisions of a leadership, with what is to come in by and by."""
         plan = leadership.plan
-        dispatch = Dispatch(leadership.lead, plan.traversal, self.terms, leadership.loaded, now, random.Random())
+        dispatch = Dispatch(leadership.lead, plan.traversal, self.policy, leadership.snapshot, now, random.Random())
         dispatch.intake = ReadAhead(self._intake(plan))
         return dispatch
 
@@ -118,9 +124,9 @@ class Takeover:
         """Everything that may have to come in; what is in already is not taken twice."""
         ledger, walk = self.opened.ledger, plan.traversal
         parts: list[Iterator[Transition]] = []
-        stream, asked = self.wish.stream, self.wish.operations
-        if self.wish.seeds is not None:  # before anything can be discovered
-            parts.append(seeds(self.wish.seeds))
+        stream, asked = self.request.stream, self.request.operations
+        if self.request.seeds is not None:  # before anything can be discovered
+            parts.append(seeds(self.request.seeds))
         if plan.updating and plan.everyone:
             parts.append(updates(ledger.accounts(SEEN), walk, plan.round_family))
         if stream is not None and Operation.UPDATE in asked:

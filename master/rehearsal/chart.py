@@ -22,7 +22,7 @@ PLOT: Final = WIDTH - LEFT - RIGHT
 HEAD: Final = 104
 LANE: Final = 34
 """Height of a row of numbers above the plot."""
-MOST_LANES: Final = 6
+MAX_LANES: Final = 6
 BALL: Final = 15
 BAND: Final = 44
 GAP: Final = 44
@@ -30,9 +30,9 @@ AREA: Final = 200
 ROW: Final = 33
 LETTER: Final = 11.5
 """Width of a letter of the list, about."""
-LEAST_LABELLED: Final = 26
+MIN_LABELLED: Final = 26
 TICKS_S: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400)
-MOST_TICKS: Final = 8
+MAX_TICKS: Final = 8
 BARS: Final = " ▁▂▃▄▅▆▇█"
 NOBODY: Final = "·"
 
@@ -169,7 +169,7 @@ def _numbers(picture: Chart, top: float) -> list[str]:
     return [
         _text((left + right) / 2, top + 30, str(band.leader), "on")
         for band, left, right in ends
-        if band.leader is not None and right - left >= LEAST_LABELLED
+        if band.leader is not None and right - left >= MIN_LABELLED
     ]
 
 
@@ -189,7 +189,7 @@ def _area(picture: Chart, top: float, bottom: float) -> list[str]:
     parts.append(f'<path class="jobs" d="M{LEFT} {bottom} {drawn} L{WIDTH - RIGHT} {bottom} Z"/>')
     parts.append(f'<line class="axis" x1="{LEFT}" y1="{bottom}" x2="{WIDTH - RIGHT}" y2="{bottom}"/>')
     parts.append(_text(LEFT - 12, top - 22, "jobs/s", "word end"))
-    step = next((step for step in TICKS_S if picture.length_s / step <= MOST_TICKS), TICKS_S[-1])
+    step = next((step for step in TICKS_S if picture.length_s / step <= MAX_TICKS), TICKS_S[-1])
     for at_s in range(0, int(picture.length_s) + 1, step):
         x = picture.across(at_s)
         parts.append(f'<line class="axis" x1="{x:.1f}" y1="{bottom}" x2="{x:.1f}" y2="{bottom + 8}"/>')
@@ -231,8 +231,8 @@ def _lanes(picture: Chart) -> list[int]:
         x = picture.across(mark.at_s)
         lane = next((lane for lane, free in enumerate(free_from) if free <= x), len(free_from))
         if lane == len(free_from):
-            if lane == MOST_LANES:
-                lane = min(range(MOST_LANES), key=free_from.__getitem__)
+            if lane == MAX_LANES:
+                lane = min(range(MAX_LANES), key=free_from.__getitem__)
             else:
                 free_from.append(0.0)
         free_from[lane] = x + 2 * BALL + 4

@@ -35,7 +35,7 @@ class FaultReach:
 class InjectedFault:
     """A mishap that came: when, and whom it hit in the end. Seconds of the drill."""
 
-    mishap: Fault
+    fault: Fault
     at_s: float
     whom: str
 
@@ -46,12 +46,12 @@ class FaultInjector:
 
     plan: Sequence[Fault]
     reach: FaultReach
-    struck: list[InjectedFault] = field(default_factory=list)
+    injected: list[InjectedFault] = field(default_factory=list)
     _to_come: list[Fault] = field(init=False)
     _to_mend: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._to_come = sorted(self.plan, key=lambda mishap: mishap.at_s)
+        self._to_come = sorted(self.plan, key=lambda fault: fault.at_s)
 
     @property
     def next(self) -> Fault | None:
@@ -74,14 +74,14 @@ class FaultInjector:
             self._to_mend.remove(due)
             due[1]()
         came = []
-        for mishap in [mishap for mishap in self._to_come if mishap.at_s <= at_s]:
-            done = self._strike(mishap)
+        for fault in [fault for fault in self._to_come if fault.at_s <= at_s]:
+            done = self._strike(fault)
             if done is not None:
                 whom, mend = done
-                self._to_come.remove(mishap)
-                self._to_mend += [(at_s + mishap.lasts_s, mend)] if mend is not None else []
-                came.append(InjectedFault(mishap, at_s, whom))
-        self.struck += came
+                self._to_come.remove(fault)
+                self._to_mend += [(at_s + fault.lasts_s, mend)] if mend is not None else []
+                came.append(InjectedFault(fault, at_s, whom))
+        self.injected += came
         return came
 
     def mend_all(self) -> None:
@@ -90,47 +90,47 @@ class FaultInjector:
             mend()
         self._to_mend = []
 
-    def _strike(self, mishap: Fault) -> tuple[str, Callable[[], None] | None] | None:
+    def _strike(self, fault: Fault) -> tuple[str, Callable[[], None] | None] | None:
         """Whom it hit and how to mend it; None while there is nobody to hit."""
-        if mishap.verb is FaultKind.CUT:
-            return self._cut(mishap)
-        whom, pid = self._find(mishap)
+        if fault.kind is FaultKind.CUT:
+            return self._cut(fault)
+        whom, pid = self._find(fault)
         if pid is None:
             return None
-        if mishap.verb is FaultKind.KILL:
-            self.reach.before_kill(mishap.victim)
+        if fault.kind is FaultKind.KILL:
+            self.reach.before_kill(fault.target)
             os.kill(pid, signal.SIGKILL)
             return whom, None
         os.kill(pid, signal.SIGSTOP)
         return whom, lambda: _go_on(pid)
 
-    def _find(self, mishap: Fault) -> tuple[str, int | None]:
+    def _find(self, fault: Fault) -> tuple[str, int | None]:
         """The name and the process of a victim, if it lives."""
         reach = self.reach
-        if mishap.victim is FaultTarget.REDIS:
+        if fault.target is FaultTarget.REDIS:
             server = reach.server
             return "the ledger's server", server.pid if server is not None and server.alive() else None
-        if mishap.victim is FaultTarget.MASTER:
-            kept = reach.masters[reach.leader() if mishap.number is None else mishap.number]
-        elif mishap.victim is FaultTarget.WORKER:
-            kept = reach.workers[(mishap.number or 1) - 1]
+        if fault.target is FaultTarget.MASTER:
+            kept = reach.masters[reach.leader() if fault.number is None else fault.number]
+        elif fault.target is FaultTarget.WORKER:
+            kept = reach.workers[(fault.number or 1) - 1]
         else:
             kept = reach.emulators[0]
         alive = kept.process is not None and kept.process.poll() is None
         return kept.name, kept.process.pid if kept.process is not None and alive else None
 
-    def _cut(self, mishap: Fault) -> tuple[str, Callable[[], None]]:
-        names = links_of(mishap, len(self.reach.masters))
+    def _cut(self, fault: Fault) -> tuple[str, Callable[[], None]]:
+        names = links_of(fault, len(self.reach.masters))
         for name in names:
             self.reach.links.cut(name)
-        if mishap.victim is FaultTarget.PEER:
+        if fault.target is FaultTarget.PEER:
             whom = "the masters from each other"
-        elif mishap.victim is FaultTarget.WORKER:
-            whom = f"worker {mishap.number or 1} from every master"
-        elif mishap.number is None and len(names) > 1:
+        elif fault.target is FaultTarget.WORKER:
+            whom = f"worker {fault.number or 1} from every master"
+        elif fault.number is None and len(names) > 1:
             whom = "both masters from the ledger"
         else:
-            whom = f"master {mishap.number or 0} from the ledger"
+            whom = f"master {fault.number or 0} from the ledger"
 
         def mend() -> None:
             for name in names:
@@ -139,13 +139,13 @@ class FaultInjector:
         return whom, mend
 
 
-def links_of(mishap: Fault, masters: int) -> list[str]:
+def links_of(fault: Fault, masters: int) -> list[str]:
     """The names of the links that a cut cuts."""
-    if mishap.victim is FaultTarget.WORKER:
-        return [f"worker-{mishap.number or 1}-{n}" for n in range(masters)]
-    if mishap.victim is FaultTarget.REDIS and mishap.number is not None:
-        return [f"redis-{mishap.number}"]
-    return [f"{mishap.victim.value}-{n}" for n in range(masters)]
+    if fault.target is FaultTarget.WORKER:
+        return [f"worker-{fault.number or 1}-{n}" for n in range(masters)]
+    if fault.target is FaultTarget.REDIS and fault.number is not None:
+        return [f"redis-{fault.number}"]
+    return [f"{fault.target.value}-{n}" for n in range(masters)]
 
 
 def _go_on(pid: int) -> None:

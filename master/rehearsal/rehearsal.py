@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import BinaryIO, Final
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
-from master.commands.crawl import STOP_S, Crawl, CrawlRequest
+from master.crawl.crawl import STOP_S, Crawl, CrawlRequest
 from master.crawl.supervision import SupervisedProcess, stop_all
 from master.rehearsal.fault_plan import Fault, FaultKind, FaultTarget, pages_allowed
 from master.rehearsal.fault_proxy import FaultProxies, Place
@@ -84,7 +84,7 @@ class Rehearsal(Crawl):
         self.told, self.shown = told, shown
         self.links, self.fetched = FaultProxies(), Fetched()
         self.watch: LedgerSampler | None = None
-        self.mishaps: FaultInjector | None = None
+        self.faults: FaultInjector | None = None
         self.began_s: float | None = None
         self.ended_s = 0.0
         self.over = False
@@ -122,7 +122,7 @@ class Rehearsal(Crawl):
                 lambda: leader() or 0,
                 self._before_kill,
             )
-            self.mishaps = FaultInjector(self.plan, reach)
+            self.faults = FaultInjector(self.plan, reach)
         self.watch.port = self.port
         last = self.watch.last
         if self.began_s is None:
@@ -132,11 +132,11 @@ class Rehearsal(Crawl):
                 raise TmaticError(f"no work was done within {BEGIN_S:g} s: read {self.words.name}")
             return
         at_s = now - self.began_s
-        assert self.mishaps is not None
-        for struck in self.mishaps.turn(at_s):
-            self.told(struck)
+        assert self.faults is not None
+        for injected in self.faults.turn(at_s):
+            self.told(injected)
         self.shown(self, at_s)
-        if at_s >= self.length_s and not self.mishaps.busy:
+        if at_s >= self.length_s and not self.faults.busy:
             self.over = self.stopping = True
 
     def own(self) -> list[int]:
@@ -153,8 +153,8 @@ class Rehearsal(Crawl):
     def stop(self) -> None:
         """As for a crawl; what was asked of the emulator is read before it ends."""
         self.ended_s = time.monotonic()
-        if self.mishaps is not None:
-            self.mishaps.mend_all()
+        if self.faults is not None:
+            self.faults.mend_all()
         for some in (self.workers, self.masters):
             stop_all(some, STOP_S)
         if self.watch is not None:
@@ -167,11 +167,11 @@ class Rehearsal(Crawl):
     def allowed(self) -> int:
         """How many pages what came may have cost."""
         workers, each = self.asked.workers, self.settings.concurrency
-        struck = self.mishaps.struck if self.mishaps is not None else []
-        return sum(pages_allowed(one.mishap, workers, each) for one in struck)
+        injected = self.faults.injected if self.faults is not None else []
+        return sum(pages_allowed(one.fault, workers, each) for one in injected)
 
-    def _before_kill(self, victim: FaultTarget) -> None:
-        if victim is FaultTarget.EMULATOR:
+    def _before_kill(self, target: FaultTarget) -> None:
+        if target is FaultTarget.EMULATOR:
             self.fetched.add(self.base_url)
 
     # What each process is told.
@@ -192,9 +192,9 @@ class Rehearsal(Crawl):
 
     def _lay_links(self) -> None:
         """A relay for each link that the plan cuts, and for no other."""
-        cuts = [mishap for mishap in self.plan if mishap.verb is FaultKind.CUT]
+        cuts = [fault for fault in self.plan if fault.kind is FaultKind.CUT]
         masters = 2 if self.asked.pair else 1
-        for name in sorted({name for mishap in cuts for name in links_of(mishap, masters)}):
+        for name in sorted({name for fault in cuts for name in links_of(fault, masters)}):
             what, _, rest = name.partition("-")
             number = int(rest.rpartition("-")[2])
             if what == FaultTarget.REDIS.value:

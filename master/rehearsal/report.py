@@ -14,7 +14,7 @@ from master.rehearsal.rehearsal import Rehearsal
 from master.rehearsal.timeline import AFTER_S, LeadershipSpan, bands, held_up, rates, since
 
 STEP_S = 1.0
-MOST_STEPS = 200
+MAX_STEPS = 200
 NAMED = 20
 """Findings of the audit that are printed; the JSON has more."""
 
@@ -23,7 +23,7 @@ NAMED = 20
 class FaultRow:
     """One mishap that came. `held_up_s` is how long after it the work went on; None: it did not."""
 
-    struck: InjectedFault
+    injected: InjectedFault
     held_up_s: float | None
 
     @property
@@ -93,10 +93,10 @@ class RehearsalReport:
             "complete": self.complete,
             "mishaps": [
                 {
-                    "what": row.struck.mishap.name,
-                    "whom": row.struck.whom,
-                    "at_s": round(row.struck.at_s, 3),
-                    "lasts_s": row.struck.mishap.lasts_s,
+                    "what": row.injected.fault.name,
+                    "whom": row.injected.whom,
+                    "at_s": round(row.injected.at_s, 3),
+                    "lasts_s": row.injected.fault.lasts_s,
                     "held_up_s": row.held_up_s,
                 }
                 for row in self.rows
@@ -116,19 +116,19 @@ class RehearsalReport:
 
 def report_of(drill: Rehearsal, result: Audit, seed: int | None) -> RehearsalReport:
     """The report of a drill that is over."""
-    assert drill.watch is not None and drill.mishaps is not None
+    assert drill.watch is not None and drill.faults is not None
     began_s = drill.began_s if drill.began_s is not None else drill.ended_s
     length_s = max(0.1, drill.ended_s - began_s)
     samples = since(drill.watch.samples, began_s, drill.ended_s)
-    complete, struck = not drill.over, drill.mishaps.struck
+    complete, injected = not drill.over, drill.faults.injected
     rows = []
-    for number, one in enumerate(struck):
-        until_s = one.at_s + one.mishap.lasts_s + AFTER_S
-        if number + 1 < len(struck):
-            until_s = min(until_s, struck[number + 1].at_s)
+    for number, one in enumerate(injected):
+        until_s = one.at_s + one.fault.lasts_s + AFTER_S
+        if number + 1 < len(injected):
+            until_s = min(until_s, injected[number + 1].at_s)
         rows.append(FaultRow(one, held_up(samples, one.at_s, until_s, over=complete)))
     led = bands(samples, length_s)
-    step_s = max(STEP_S, length_s / MOST_STEPS)
+    step_s = max(STEP_S, length_s / MAX_STEPS)
     picture = Chart(
         time.strftime("Rehearsal of %Y-%m-%d, %H:%M UTC", time.gmtime()),
         verdict(result),
@@ -136,11 +136,11 @@ def report_of(drill: Rehearsal, result: Audit, seed: int | None) -> RehearsalRep
         led,
         rates(samples, length_s, step_s),
         step_s,
-        [ChartMark(row.struck.at_s, row.struck.mishap.lasts_s, _label(row)) for row in rows],
+        [ChartMark(row.injected.at_s, row.injected.fault.lasts_s, _label(row)) for row in rows],
     )
     return RehearsalReport(
         rows,
-        [f"{mishap.name} at {mishap.at_s:g} s" for mishap in drill.mishaps.to_come],
+        [f"{fault.name} at {fault.at_s:g} s" for fault in drill.faults.to_come],
         led,
         samples[-1].jobs if samples else 0,
         complete,
@@ -163,19 +163,19 @@ def verdict(result: Audit) -> str:
 
 def table(report: RehearsalReport) -> str:
     """One row a mishap."""
-    names = [(f"{number}. {row.struck.mishap.name}", row) for number, row in enumerate(report.rows, 1)]
+    names = [(f"{number}. {row.injected.fault.name}", row) for number, row in enumerate(report.rows, 1)]
     wide = max([len(name) for name, _ in names], default=0)
-    whom = max([len(row.struck.whom) for row in report.rows], default=0)
+    whom = max([len(row.injected.whom) for row in report.rows], default=0)
     return "\n".join(
-        f"{name:<{wide}}  {row.struck.at_s:6.1f} s  {row.struck.whom:<{whom}}  {_lasts(row):>8}  {row.cost}"
+        f"{name:<{wide}}  {row.injected.at_s:6.1f} s  {row.injected.whom:<{whom}}  {_lasts(row):>8}  {row.cost}"
         for name, row in names
     )
 
 
 def _lasts(row: FaultRow) -> str:
-    return f"{row.struck.mishap.lasts_s:g} s" if row.struck.mishap.lasts_s else ""
+    return f"{row.injected.fault.lasts_s:g} s" if row.injected.fault.lasts_s else ""
 
 
 def _label(row: FaultRow) -> str:
-    lasts = f" for {_lasts(row)}" if row.struck.mishap.lasts_s else ""
-    return f"{row.struck.mishap.name}{lasts} ({row.struck.whom}): {row.cost}"
+    lasts = f" for {_lasts(row)}" if row.injected.fault.lasts_s else ""
+    return f"{row.injected.fault.name}{lasts} ({row.injected.whom}): {row.cost}"

@@ -16,6 +16,7 @@ from typing import Final
 
 from protocol.errors import LedgerError
 from protocol.jobs import Operation
+from protocol.numbers import MAX_PORT, whole_number
 from storage.ledger.ledger import Lead, Ledger
 
 LOOK_S: Final = 0.2
@@ -30,7 +31,7 @@ AFTER_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class LedgerSample:
     """One look. `beat_s` is when a leader's beat was last seen to move. `jobs` are those that ended; `work` also counts
     pages."""
 
@@ -66,8 +67,8 @@ class LeaderDetector:
             self._beat, self.moved_at = (lead.incarnation, lead.beat), at_s
         if at_s - self.moved_at > STILL_S:
             return None
-        port = lead.name.rpartition(":")[2]
-        return int(port) - self.port if port.isdigit() else None
+        port = whole_number(lead.name.rpartition(":")[2], MAX_PORT)
+        return None if port is None else port - self.port
 
 
 @dataclass(slots=True)
@@ -77,7 +78,7 @@ class LedgerSampler:
     ledger: Ledger
     port: int
     """The first master's; another one when the masters had to take others."""
-    samples: list[Sample] = field(default_factory=list)
+    samples: list[LedgerSample] = field(default_factory=list)
     _over: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -93,7 +94,7 @@ class LedgerSampler:
             self._thread.join()
 
     @property
-    def last(self) -> Sample | None:
+    def last(self) -> LedgerSample | None:
         """The newest sample."""
         return self.samples[-1] if self.samples else None
 
@@ -113,20 +114,20 @@ class LedgerSampler:
                 work = jobs + sum(totals.get(f"{one.value}.steps", 0) for one in Operation)
             now = time.monotonic()
             leader = pulse.see(now, lead)
-            self.samples.append(Sample(now, leader, pulse.moved_at, jobs, work))
+            self.samples.append(LedgerSample(now, leader, pulse.moved_at, jobs, work))
             self._over.wait(LOOK_S)
 
 
-def since(samples: Sequence[Sample], start_s: float, end_s: float) -> list[Sample]:
+def since(samples: Sequence[LedgerSample], start_s: float, end_s: float) -> list[LedgerSample]:
     """The samples of the drill itself, whose clock begins at `start_s`."""
     return [
-        Sample(round(one.at_s - start_s, 3), one.leader, one.beat_s - start_s, one.jobs, one.work)
+        LedgerSample(round(one.at_s - start_s, 3), one.leader, one.beat_s - start_s, one.jobs, one.work)
         for one in samples
         if start_s <= one.at_s <= end_s
     ]
 
 
-def bands(samples: Sequence[Sample], end_s: float) -> list[LeadershipSpan]:
+def bands(samples: Sequence[LedgerSample], end_s: float) -> list[LeadershipSpan]:
     """Who led when, from the first look to the end, without a gap."""
     found: list[LeadershipSpan] = []
     for sample in samples:
@@ -142,7 +143,7 @@ def bands(samples: Sequence[Sample], end_s: float) -> list[LeadershipSpan]:
     return found
 
 
-def rates(samples: Sequence[Sample], end_s: float, step_s: float) -> list[float]:
+def rates(samples: Sequence[LedgerSample], end_s: float, step_s: float) -> list[float]:
     """Jobs a second in each step of the drill. What was done while nobody could look is spread over that time."""
     steps = max(1, round(end_s / step_s))
     amounts = [0.0] * steps
@@ -156,7 +157,7 @@ def rates(samples: Sequence[Sample], end_s: float, step_s: float) -> list[float]
     return [amount / step_s for amount in amounts]
 
 
-def held_up(samples: Sequence[Sample], struck_s: float, until_s: float, *, over: bool) -> float | None:
+def held_up(samples: Sequence[LedgerSample], struck_s: float, until_s: float, *, over: bool) -> float | None:
     """How long after a mishap the work went on: to the end of the longest pause that began between `struck_s` and
     `until_s`, and was one by then. 0.0 when there was none, None when the work did not go on. `over` says that all was
     done in the end."""

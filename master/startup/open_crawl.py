@@ -34,7 +34,7 @@ PAIR_TIMEOUT_S = 2.0
 WATCH_TIMEOUT_S = 0.5
 """How long a master of a pair waits when it looks who leads."""
 CONNECT_TIMEOUT_S = 2.0
-MOST_REPLICAS = 16
+MAX_REPLICAS = 16
 REPLICA_TIMEOUT_S = 0.5
 """How long a replica is asked about its configuration. It is not for the ledger to wait for."""
 LOADING_LOOK_S = 0.2
@@ -177,7 +177,7 @@ def check_server(url: str, settings: Settings, *, begun: bool = False) -> None:
             )
     address = sentinel_address(url)
     if address is not None and said is not None and settings.durability != "memory":
-        replicas = [info[f"slave{number}"] for number in range(MOST_REPLICAS) if f"slave{number}" in info]
+        replicas = [info[f"slave{number}"] for number in range(MAX_REPLICAS) if f"slave{number}" in info]
         _warn_of_failovers(address, said, replicas, settings)
 
 

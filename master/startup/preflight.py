@@ -6,10 +6,9 @@ import os
 import subprocess
 from pathlib import Path
 
-from master.crawl.supervision import end_with
 from master.frontier.plan import check_operations
 from master.frontier.seed_files import SeedLines
-from protocol.child_commands import child
+from protocol.child_commands import child, end_with
 from protocol.errors import UsageError
 from protocol.jobs import Operation
 from protocol.settings.settings import Settings

@@ -12,7 +12,7 @@ PATH = click.Path(readable=False)
 """Any text, completed by the names of files."""
 
 
-class OneOf(click.ParamType[Any]):
+class ChoiceOf(click.ParamType[Any]):
     """Any text, completed by some words."""
 
     name = "text"

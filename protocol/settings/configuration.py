@@ -18,14 +18,14 @@ from typing import Any, Final, TypeVar
 import click
 
 from protocol.errors import UsageError
-from protocol.settings.completion import PATH, OneOf
+from protocol.settings.completion import PATH, ChoiceOf
 from protocol.settings.service_links import is_service_link
-from protocol.settings.setting import LONGEST_TEXT, PREFIX, SettingRow
+from protocol.settings.setting import MAX_TEXT_LENGTH, PREFIX, SettingRow
 from protocol.settings.settings import TABLE, Settings
 from protocol.transport.http_routes import holds_password
 
 FILE: Final = "tmatic.toml"
-LARGEST_FILE: Final = 1 << 20
+MAX_FILE_BYTES: Final = 1 << 20
 """Bytes."""
 MARK: Final = "\ufeff"
 """The byte order mark that some editors put before a text."""
@@ -61,7 +61,7 @@ def configured(
         if values.get("bearer_token"):
             raise UsageError("bearer_token and bearer_token_file are both set: keep one")
         values["bearer_token"] = _parsed(
-            TABLE["bearer_token"], _text(token_file, LONGEST_TEXT), f"what {token_file} holds"
+            TABLE["bearer_token"], _text(token_file, MAX_TEXT_LENGTH), f"what {token_file} holds"
         )
     return Settings(**values)
 
@@ -127,7 +127,7 @@ def _option(row: SettingRow) -> Callable[[Callable[..., Any]], Callable[..., Any
     kind: click.ParamType[Any] = click.UNPROCESSED
     metavar = {int: "N", float: "N"}.get(row.kind, "TEXT")
     if row.choices:
-        kind, metavar = OneOf(row.choices), "|".join(row.choices)
+        kind, metavar = ChoiceOf(row.choices), "|".join(row.choices)
     elif row.kind in (Path, Path | None):
         kind, metavar = PATH, "PATH"
     return click.option(row.flag, row.name, metavar=metavar, multiple=row.kind == tuple[str, ...], type=kind, help=text)
@@ -138,7 +138,7 @@ def _from_file(config: Path | None) -> dict[str, Any]:
     if config is None and not os.path.lexists(path):  # a link to nothing is there, and a mistake
         return {}
     try:
-        said = tomllib.loads(_text(path, LARGEST_FILE))
+        said = tomllib.loads(_text(path, MAX_FILE_BYTES))
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is not TOML: {error}") from error
     except RecursionError as error:

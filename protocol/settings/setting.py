@@ -21,7 +21,7 @@ BOOLEANS: Final[dict[object, bool]] = dict.fromkeys((True, "yes", "true", "on", 
 
 PREFIX: Final = "TMATIC_"
 """How the name of every setting begins in the environment."""
-LONGEST_TEXT: Final = 4096
+MAX_TEXT_LENGTH: Final = 4096
 """Characters in one value; also bytes in a file that holds a secret."""
 
 
@@ -157,7 +157,7 @@ def _typed(raw: object, kind: type[T]) -> T:
 
 def _text(raw: object) -> str:
     text = _typed(raw, str)
-    if len(text) > LONGEST_TEXT or not text.isprintable():
+    if len(text) > MAX_TEXT_LENGTH or not text.isprintable():
         raise ValueError
     return text
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Final
 from urllib.parse import urlsplit
 
-MOST_PORTS: Final = 1 << 16
-"""Ports are smaller than that; 0 is none to connect to."""
+from protocol.numbers import MAX_PORT, whole_number
 
 
 def is_place(text: str) -> bool:
     """Whether it is HOST:PORT, an IPv6 address in brackets."""
     host, colon, port = text.rpartition(":")
-    if not (colon and port.isascii() and port.isdecimal() and len(port) <= 5 and 0 < int(port) < MOST_PORTS):
+    if not (colon and whole_number(port, MAX_PORT)):  # 0 is none to connect to
         return False
     if host.startswith("["):
         return host.endswith("]") and _is_ipv6(host[1:-1])

@@ -18,7 +18,7 @@ from zmq.auth.thread import ThreadAuthenticator
 
 from protocol.errors import UsageError
 from protocol.logs import fields
-from protocol.transport.keys import Keys, PublicKey, Role, State, Version
+from protocol.transport.keys import KeyRole, Keys, KeyState, PublicKey, Version
 from protocol.transport.sockets import EVENTS_DOMAIN, JOBS_DOMAIN
 
 log = logging.getLogger(__name__)
@@ -27,12 +27,12 @@ LOOK_S: Final = 1.0
 """How often the folder is looked at: how late a revoked key is cut."""
 LOOK_AGAIN_S: Final = 0.1
 """How soon an unknown key may make us look: it may have been made a moment ago."""
-MOST_TOLD: Final = 1000
+MAX_TOLD: Final = 1000
 """Keys that were refused and told of. More would let a stranger fill the log."""
 
 MAY_CONNECT: Final = {
-    JOBS_DOMAIN: frozenset(Role),
-    EVENTS_DOMAIN: frozenset({Role.SUBSCRIBER, Role.PEER}),
+    JOBS_DOMAIN: frozenset(KeyRole),
+    EVENTS_DOMAIN: frozenset({KeyRole.SUBSCRIBER, KeyRole.PEER}),
 }
 """Who may connect to which kind of socket."""
 
@@ -45,16 +45,16 @@ class Authorised:
         self._keys = keys
         self._lock = threading.Lock()
         self._master = keys.master().public
-        self._roles: dict[str, Role] = {}
+        self._roles: dict[str, KeyRole] = {}
         self._names: dict[str, str] = {}
-        self._files: dict[tuple[State, str], tuple[Version, PublicKey | None]] = {}
+        self._files: dict[tuple[KeyState, str], tuple[Version, PublicKey | None]] = {}
         self._looked_at = 0.0
         self._trouble = ""
         self.changes = 0
         """How often who may call has changed."""
         self.look()
 
-    def role_of(self, public: str) -> Role | None:
+    def role_of(self, public: str) -> KeyRole | None:
         """What the owner of a public key may do; None for nothing at all."""
         return self._roles.get(public)
 
@@ -81,27 +81,27 @@ class Authorised:
             self._looked_at = time.monotonic()
 
     def _read(self) -> None:
-        there = {(state, name): at for state in State for name, at in self._keys.versions(state).items()}
+        there = {(state, name): at for state in KeyState for name, at in self._keys.versions(state).items()}
         if there == {file: version for file, (version, _) in self._files.items()}:
             return
         before = self._files
         self._files = {file: self._once(file, version, before) for file, version in there.items()}
         found = [key for _, key in self._files.values() if key is not None]
         # By its name too: a revocation whose file is damaged is one all the same.
-        names = {name for state, name in there if state is State.REVOKED}
-        publics = {key.public for key in found if key.state is State.REVOKED}
+        names = {name for state, name in there if state is KeyState.REVOKED}
+        publics = {key.public for key in found if key.state is KeyState.REVOKED}
         roles = {key.public: key.role for key in found if key.name not in names and key.public not in publics}
         self._names = {key.public: key.name for key in found}
-        roles[self._master] = Role.PEER
+        roles[self._master] = KeyRole.PEER
         if roles != self._roles:
             self._roles = roles
             self.changes += 1
 
     def _once(
         self,
-        file: tuple[State, str],
+        file: tuple[KeyState, str],
         version: Version,
-        before: dict[tuple[State, str], tuple[Version, PublicKey | None]],
+        before: dict[tuple[KeyState, str], tuple[Version, PublicKey | None]],
     ) -> tuple[Version, PublicKey | None]:
         known = before.get(file)
         if known is not None and known[0] == version:
@@ -116,7 +116,7 @@ class Authorised:
 class _Judge:
     """Judges one kind of socket's handshakes, for pyzmq. It raises nothing, since that would end pyzmq's thread."""
 
-    def __init__(self, authorised: Authorised, roles: frozenset[Role], told: set[tuple[str, str]]) -> None:
+    def __init__(self, authorised: Authorised, roles: frozenset[KeyRole], told: set[tuple[str, str]]) -> None:
         self._authorised, self._roles, self._told = authorised, roles, told
 
     def callback(self, _domain: str, key: bytes) -> bool:
@@ -129,7 +129,7 @@ class _Judge:
         if role in self._roles:
             return True
         whose = self._authorised.name_of(public) or "a stranger"
-        if (public, whose) not in self._told and len(self._told) < MOST_TOLD:
+        if (public, whose) not in self._told and len(self._told) < MAX_TOLD:
             self._told.add((public, whose))
             why = "is not authorised" if role is None else f"is for a {role.value}, which has no business here"
             log.warning(f"a connection was refused: the key of {whose} {why}", extra=fields(public=public[:8]))

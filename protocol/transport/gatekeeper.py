@@ -14,7 +14,7 @@ import zmq
 
 from protocol import messages as wire
 from protocol.transport.authentication import Authorised
-from protocol.transport.keys import Role
+from protocol.transport.keys import KeyRole
 
 REMEMBERED: Final = 200_000
 """Routing ids with their keys: twice the workers that a master may take, since tools come and go."""
@@ -27,14 +27,14 @@ WORKERS_SAY: Final = (wire.Hello, wire.ProgressMade, wire.Result, wire.Heartbeat
 SUBSCRIBERS_ASK: Final = ("status", "where", "dead")
 
 
-def may_say(role: Role, message: wire.Message) -> bool:
+def may_say(role: KeyRole, message: wire.Message) -> bool:
     """Whether a message is one for such a sender to send. Whoever has the masters' key may say everything."""
     match role:
-        case Role.PEER:
+        case KeyRole.PEER:
             return True
-        case Role.WORKER:
+        case KeyRole.WORKER:
             return isinstance(message, WORKERS_SAY)
-        case Role.SUBSCRIBER:
+        case KeyRole.SUBSCRIBER:
             if isinstance(message, wire.Status):
                 return message.question.partition(" ")[0] in SUBSCRIBERS_ASK
             return isinstance(message, (wire.Replay, wire.Passed))
@@ -52,7 +52,7 @@ class Gatekeeper:
         self.addresses: dict[bytes, str] = {}
         """By routing id, the address that each HELLO came from."""
 
-    def receive(self, router: zmq.Socket[bytes]) -> tuple[bytes, Role | None, list[bytes]]:
+    def receive(self, router: zmq.Socket[bytes]) -> tuple[bytes, KeyRole | None, list[bytes]]:
         """The next message: its routing id, what its sender may do (None: nothing, drop it), its frames.
 
         Raises zmq.Again when there is none.
@@ -64,7 +64,7 @@ class Gatekeeper:
         if len(frames) > 1 and frames[1] == HELLO:
             self._remember(self.addresses, peer, _property(sender, "Peer-Address").removeprefix(MAPPED))
         if self._authorised is None:
-            return peer, Role.PEER, frames
+            return peer, KeyRole.PEER, frames
         public = _property(sender, "User-Id")
         role = self._authorised.role_of(public) if public else None
         if role is None:

@@ -35,9 +35,9 @@ from zmq.utils import z85
 from protocol.errors import UsageError
 from protocol.settings.settings import NAME
 
-LARGEST: Final = 4096
+MAX_KEY_BYTES: Final = 4096
 """Bytes of a key file."""
-MOST_KEYS: Final = 2_000
+MAX_KEYS: Final = 2_000
 """Files in `authorised/`; looking at them once a second must cost nothing. Workers may share one."""
 MASTER: Final = "master"
 """The name that is nobody else's."""
@@ -46,7 +46,7 @@ _NAME: Final = re.compile(NAME.pattern, re.ASCII)
 _KEY: Final = re.compile(r"[0-9A-Za-z.:+=^!/*?&<>()\[\]{}@%$#-]{40}", re.ASCII)
 
 
-class Role(Enum):
+class KeyRole(Enum):
     """What a key is for. Only master.key is a peer's: a master calls the other with it, and tools their master."""
 
     WORKER = "worker"
@@ -54,11 +54,11 @@ class Role(Enum):
     PEER = "peer"
 
 
-GIVEN: Final = (Role.WORKER, Role.SUBSCRIBER)
+GIVEN: Final = (KeyRole.WORKER, KeyRole.SUBSCRIBER)
 """The roles for which keys are made."""
 
 
-class State(Enum):
+class KeyState(Enum):
     """Whether a key counts."""
 
     AUTHORISED = "authorised"
@@ -70,7 +70,7 @@ class Certificate:
     """Who calls, or is called: a pair of keys, and the public key of the masters."""
 
     name: str
-    role: Role
+    role: KeyRole
     public: str
     secret: str = field(repr=False)
     master: str
@@ -81,10 +81,10 @@ class PublicKey:
     """One key that was made, without its secret."""
 
     name: str
-    role: Role
+    role: KeyRole
     public: str
     made: datetime
-    state: State
+    state: KeyState
 
 
 Version = tuple[int, int, int]
@@ -95,9 +95,9 @@ def read_certificate(path: Path) -> Certificate:
     """The certificate in a file. Raises UsageError when it is damaged, or when others than its owner may read it."""
     said = _read(path, private=True)
     try:
-        role = Role(said.get("role"))
+        role = KeyRole(said.get("role"))
         name, public, secret, master = (_text(said, word) for word in ("name", "public", "secret", "master"))
-        sound = zmq.curve_public(secret.encode()).decode() == public and (role is not Role.PEER or public == master)
+        sound = zmq.curve_public(secret.encode()).decode() == public and (role is not KeyRole.PEER or public == master)
     except (ValueError, zmq.ZMQError):
         sound = False
     if not sound:
@@ -122,16 +122,16 @@ class Keys:
         """The masters' own certificate. Raises UsageError: there is none, it is damaged, or others may change keys."""
         if not self.made:
             raise UsageError(f"there are no keys in {self.folder}: make some with `tmatic-master keys new NAME`")
-        for folder in (self.folder, *(self._of(state) for state in State)):
+        for folder in (self.folder, *(self._of(state) for state in KeyState)):
             with _told(folder), contextlib.suppress(FileNotFoundError):
                 if folder.stat().st_mode & 0o022:
                     raise UsageError(f"{folder} says who may call, and others may change it: say chmod 700 {folder}")
         certificate = read_certificate(self._master)
-        if certificate.role is not Role.PEER:
+        if certificate.role is not KeyRole.PEER:
             raise UsageError(f"{self._master} is not the key of a master but that of {certificate.name}")
         return certificate
 
-    def new(self, name: str, role: Role) -> Path:
+    def new(self, name: str, role: KeyRole) -> Path:
         """Make the key of NAME, authorise it, and return its file. The first one makes the masters' key too.
 
         Raises UsageError when the name is used, or is no name, or the folder cannot be written.
@@ -144,14 +144,14 @@ class Keys:
             raise UsageError("this build of ZeroMQ cannot encrypt: install pyzmq from its wheel")
         path = self.folder / f"{name}.key"
         with _told(self.folder):
-            for folder in (self.folder, *(self._of(state) for state in State)):
+            for folder in (self.folder, *(self._of(state) for state in KeyState)):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if path.exists() or any((self._of(state) / f"{name}.pub").exists() for state in State):
+            if path.exists() or any((self._of(state) / f"{name}.pub").exists() for state in KeyState):
                 raise self._used(name)
             if not self.made:
                 self._make_master()
-            if len(self.versions(State.AUTHORISED)) >= MOST_KEYS:
-                raise UsageError(f"there are {MOST_KEYS} keys in {self.folder} already: revoke some, or share one")
+            if len(self.versions(KeyState.AUTHORISED)) >= MAX_KEYS:
+                raise UsageError(f"there are {MAX_KEYS} keys in {self.folder} already: revoke some, or share one")
             public, secret = (half.decode() for half in zmq.curve_keypair())
             certificate = Certificate(name, role, public, secret, self.master().public)
             now = datetime.now(UTC).replace(microsecond=0)
@@ -160,7 +160,7 @@ class Keys:
                 _create(path, _private_text(certificate))
             except FileExistsError:
                 raise self._used(name) from None
-            _create(self._of(State.AUTHORISED) / f"{name}.pub", _toml(words) + f"made = {now.isoformat()}\n")
+            _create(self._of(KeyState.AUTHORISED) / f"{name}.pub", _toml(words) + f"made = {now.isoformat()}\n")
         return path
 
     def revoke(self, name: str) -> bool:
@@ -168,7 +168,7 @@ class Keys:
 
         Raises UsageError when there is no such key.
         """
-        before, after = (self._of(state) / f"{name}.pub" for state in State)
+        before, after = (self._of(state) / f"{name}.pub" for state in KeyState)
         with _told(self.folder):
             if not _NAME.fullmatch(name) or not (before.exists() or after.exists()):
                 raise UsageError(f"there is no key with the name {name[:80]!r} in {self.folder}; `keys list` shows all")
@@ -182,12 +182,12 @@ class Keys:
 
     def every_key(self) -> list[PublicKey]:
         """Every key that was made here, those that count first. Raises UsageError for a damaged file."""
-        revoked = self.versions(State.REVOKED)
-        counting = [name for name in self.versions(State.AUTHORISED) if name not in revoked]
-        found = [self.read(State.AUTHORISED, name) for name in sorted(counting)]
-        return found + [self.read(State.REVOKED, name) for name in sorted(revoked)]
+        revoked = self.versions(KeyState.REVOKED)
+        counting = [name for name in self.versions(KeyState.AUTHORISED) if name not in revoked]
+        found = [self.read(KeyState.AUTHORISED, name) for name in sorted(counting)]
+        return found + [self.read(KeyState.REVOKED, name) for name in sorted(revoked)]
 
-    def versions(self, state: State) -> dict[str, Version]:
+    def versions(self, state: KeyState) -> dict[str, Version]:
         """The names of the keys in this state, and which version of each file is there.
 
         Raises UsageError when the folder cannot be read; one that is missing is empty.
@@ -204,12 +204,12 @@ class Keys:
                     found[name] = (about.st_mtime_ns, about.st_size, about.st_ino)
         return found
 
-    def read(self, state: State, name: str) -> PublicKey:
+    def read(self, state: KeyState, name: str) -> PublicKey:
         """One key. Raises UsageError when its file is damaged or gone."""
         path = self._of(state) / f"{name}.pub"
         said = _read(path, private=False)
         try:
-            role, made, public = Role(said.get("role")), said.get("made"), _text(said, "public")
+            role, made, public = KeyRole(said.get("role")), said.get("made"), _text(said, "public")
             sound = _text(said, "name") == name and role in GIVEN
         except ValueError:
             raise _damaged(path) from None
@@ -217,7 +217,7 @@ class Keys:
             raise _damaged(path)
         return PublicKey(name, role, public, made, state)
 
-    def _of(self, state: State) -> Path:
+    def _of(self, state: KeyState) -> Path:
         return self.folder / state.value
 
     def _used(self, name: str) -> UsageError:
@@ -226,17 +226,17 @@ class Keys:
     def _make_master(self) -> None:
         """Workers know the masters by this key, so that a second one beside them would be a stranger to all."""
         # Asked again: another `keys new` may be making it at this moment.
-        if any(self.versions(state) for state in State) and not self.made:
+        if any(self.versions(state) for state in KeyState) and not self.made:
             raise UsageError(
                 f"{self._master} is gone, and the keys in {self.folder} are of no use without it: restore it"
             )
         public, secret = (half.decode() for half in zmq.curve_keypair())
         with contextlib.suppress(FileExistsError):
-            _create(self._master, _private_text(Certificate(MASTER, Role.PEER, public, secret, public)))
+            _create(self._master, _private_text(Certificate(MASTER, KeyRole.PEER, public, secret, public)))
 
 
 def _private_text(of: Certificate) -> str:
-    owner = "the masters of this crawl" if of.role is Role.PEER else f"{of.role.value} {of.name}"
+    owner = "the masters of this crawl" if of.role is KeyRole.PEER else f"{of.role.value} {of.name}"
     words = {"name": of.name, "role": of.role.value, "public": of.public, "secret": of.secret, "master": of.master}
     return f"# The secret key of {owner}, for nobody else: mode 0600.\n" + _toml(words)
 
@@ -275,9 +275,9 @@ def _read(path: Path, *, private: bool) -> dict[str, Any]:
                 raise UsageError(f"{path} is not a file")
             if private and about.st_mode & 0o077:
                 raise UsageError(f"{path} is secret, and others may read it: say chmod 600 {path}")
-            content = file.read(LARGEST + 1)
+            content = file.read(MAX_KEY_BYTES + 1)
     try:
-        if len(content) > LARGEST:
+        if len(content) > MAX_KEY_BYTES:
             raise ValueError
         return tomllib.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError):

@@ -10,7 +10,7 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from protocol.transport.keys import Certificate
-from protocol.transport.sockets import RECONNECT_MOST_MS, connect, idle_dealer
+from protocol.transport.sockets import RECONNECT_MAX_MS, connect, idle_dealer
 
 _WATCHED = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 
@@ -48,7 +48,7 @@ class Refusals:
             happened = recv_monitor_message(self._monitor)
             words = self._words(happened["event"], happened["value"])
             if happened["event"] != zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
-                self._call_at = now + RECONNECT_MOST_MS / 1000
+                self._call_at = now + RECONNECT_MAX_MS / 1000
         if self._call_at is not None and now >= self._call_at:
             self._call_at = None
             # A dealer that is told to connect to an address that it knows does nothing.

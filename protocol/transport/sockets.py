@@ -26,7 +26,7 @@ QUEUED_EVENTS = 1_500
 QUEUED_HERE = 10_000
 """Events that a subscriber keeps before it has looked at them."""
 RECONNECT_MS = 100
-RECONNECT_MOST_MS = 2_000
+RECONNECT_MAX_MS = 2_000
 LINGER_MS = 500
 """How long a process that ends waits for its last words to leave."""
 HANDSHAKE_MS = 10_000
@@ -119,7 +119,7 @@ def subscriber(
     socket.setsockopt(zmq.MAXMSGSIZE, MAX_EVENT_BYTES)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
-    socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MOST_MS)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
     if certificate is not None:
         call_with(socket, certificate)
     for topic in topics:
@@ -171,7 +171,7 @@ def idle_dealer(
     socket.setsockopt(zmq.ROUTING_ID, routing_id)
     socket.setsockopt(zmq.IMMEDIATE, 0 if queueing else 1)
     socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
-    socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MOST_MS)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
     if certificate is not None:
         call_with(socket, certificate)
     return socket

@@ -16,7 +16,7 @@ from services.emulator.api.limits import parse_limits
 from services.emulator.api.tally import REMEMBERED
 from services.emulator.worlds.dataset_world import DatasetWorld
 from services.emulator.worlds.graph_file import GraphWorld
-from services.emulator.worlds.synthetic import LEAST_USERS, MOST_USERS, SyntheticWorld
+from services.emulator.worlds.synthetic import MAX_USERS, MIN_USERS, SyntheticWorld
 from services.emulator.worlds.world import VISIBLE_POSTS, World
 
 DEFAULT_USERS = 100_000
@@ -26,7 +26,7 @@ _FILE = click.Path(path_type=Path)
 @click.command()
 @click.option(
     "--users",
-    type=click.IntRange(LEAST_USERS, MOST_USERS),
+    type=click.IntRange(MIN_USERS, MAX_USERS),
     default=DEFAULT_USERS,
     show_default=True,
     help="Accounts of the synthetic world.",

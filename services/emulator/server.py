@@ -22,16 +22,16 @@ import httptools
 import uvloop
 
 from protocol.errors import TmaticError, UsageError
-from protocol.stopping import stop_signals
-from services.emulator.api.answers import Answer, CallRefused, Cut, Request
+from protocol.stopping import set_up
+from services.emulator.api.answers import ApiAnswer, CallRefused, Cut, Request
 from services.emulator.api.calls import Service
 from services.emulator.api.truth import TruthCalls
 
-MOST_HEAD_BYTES = 64 * 1024
-MOST_BODY_BYTES = 1024 * 1024
-MOST_CONNECTIONS = 8192
-_MOST_FIELDS = 1000
-_MOST_WAITING = 64
+MAX_HEAD_BYTES = 64 * 1024
+MAX_BODY_BYTES = 1024 * 1024
+MAX_CONNECTIONS = 8192
+_MAX_FIELDS = 1000
+_MAX_WAITING = 64
 _LAST_ANSWERS_S = 2.0
 _CUT_AFTER_S = 0.005
 _FORM = "application/x-www-form-urlencoded"
@@ -44,11 +44,11 @@ class Emulator:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._truth = TruthCalls(service)
-        self.connections: set[Connection] = set()
+        self.connections: set[ApiConnection] = set()
         self.stopping = False
         self._date = (0, "")
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request) -> ApiAnswer:
         """The answer to a request that has arrived whole."""
         return self._truth.answer(request) or self._service.answer(request, time.time())
 
@@ -63,14 +63,13 @@ class Emulator:
         """Listen until SIGTERM, SIGINT or SIGHUP, then let answers under way end. Raises `TmaticError` if it cannot."""
         loop = asyncio.get_running_loop()
         try:
-            server = await loop.create_server(lambda: Connection(self), host, port, backlog=1024)
+            server = await loop.create_server(lambda: ApiConnection(self), host, port, backlog=1024)
         except OSError as error:
             raise TmaticError(_why_not(host, port, error)) from error
         except UnicodeError as error:
             raise UsageError(f"--host {host[:80]!r} is no name of a host") from error
         stop = asyncio.Event()
-        for number in stop_signals():
-            loop.add_signal_handler(number, stop.set)
+        set_up(loop.add_signal_handler, stop.set)
         ready(host, server.sockets[0].getsockname()[1])
         await stop.wait()
         self.stopping = True
@@ -96,14 +95,14 @@ def _why_not(host: str, port: int, error: OSError) -> str:
     return f"cannot listen on {host}, port {port}: {error.strerror or error}."
 
 
-class Connection(asyncio.Protocol):
+class ApiConnection(asyncio.Protocol):
     """One connection: requests are parsed as they come and answered one after the other."""
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
-        self._waiting: deque[tuple[Request | Answer, bool]] = deque()
+        self._waiting: deque[tuple[Request | ApiAnswer, bool]] = deque()
         self._held: asyncio.TimerHandle | None = None
         self._writable = True
         self._ending = False
@@ -121,7 +120,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's own class is none of asyncio's
         self._address = str(transport.get_extra_info("peername")[0])
-        if len(self._emulator.connections) >= MOST_CONNECTIONS:
+        if len(self._emulator.connections) >= MAX_CONNECTIONS:
             self.abort()
         self._emulator.connections.add(self)
 
@@ -153,11 +152,11 @@ class Connection(asyncio.Protocol):
             self._ending = True
         except httptools.HttpParserError:
             self._refuse(400, "The request is not HTTP/1.1.")
-        if self._in_head and self._head_bytes > MOST_HEAD_BYTES:
-            self._refuse(431, f"The head of the request is larger than {MOST_HEAD_BYTES} bytes.")
+        if self._in_head and self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse(431, f"The head of the request is larger than {MAX_HEAD_BYTES} bytes.")
         elif self._too_large:
-            self._refuse(self._too_large, f"The body of the request is larger than {MOST_BODY_BYTES} bytes.")
-        if len(self._waiting) > _MOST_WAITING:
+            self._refuse(self._too_large, f"The body of the request is larger than {MAX_BODY_BYTES} bytes.")
+        if len(self._waiting) > _MAX_WAITING:
             self._transport.pause_reading()
         self._pump()
 
@@ -180,7 +179,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
-        if len(self._body) + len(body) > MOST_BODY_BYTES:
+        if len(self._body) + len(body) > MAX_BODY_BYTES:
             self._too_large = 413
         else:
             self._body += body
@@ -192,15 +191,15 @@ class Connection(asyncio.Protocol):
         try:
             self._waiting.append((self._request(), keep))
         except CallRefused as refused:
-            self._waiting.append((Answer(refused.status, refused.body), keep))
+            self._waiting.append((ApiAnswer(refused.status, refused.body), keep))
 
     def _request(self) -> Request:
         try:
             url = httptools.parse_url(self._url)
-            pairs = parse_qsl((url.query or b"").decode("latin-1"), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+            pairs = parse_qsl((url.query or b"").decode("latin-1"), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
             if self._body and self._headers.get("content-type", "").partition(";")[0].strip().lower() == _FORM:
                 form = self._body.decode("latin-1")
-                pairs += parse_qsl(form, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+                pairs += parse_qsl(form, keep_blank_values=True, max_num_fields=_MAX_FIELDS)
         except (httptools.HttpParserInvalidURLError, ValueError):
             raise CallRefused(400, 195, "Missing or invalid url parameter.") from None
         path = (url.path or b"/").decode("latin-1")
@@ -208,7 +207,7 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, status: int, message: str) -> None:
         """Answer what cannot be read any further, and close after it."""
-        self._waiting.append((Answer(status, CallRefused(status, 0, message).body), False))
+        self._waiting.append((ApiAnswer(status, CallRefused(status, 0, message).body), False))
         self._ending = True
 
     def _pump(self) -> None:
@@ -218,7 +217,7 @@ class Connection(asyncio.Protocol):
         self._pumping = True
         while self._waiting and self._writable and self._held is None and not self._transport.is_closing():
             asked, keep = self._waiting.popleft()
-            if isinstance(asked, Answer):
+            if isinstance(asked, ApiAnswer):
                 answer, with_body = asked, True
             else:
                 answer, with_body = self._emulator.answer(asked), asked.method != "HEAD"
@@ -227,17 +226,17 @@ class Connection(asyncio.Protocol):
             else:
                 self._write(answer, keep, with_body)
         self._pumping = False
-        if len(self._waiting) <= _MOST_WAITING // 4 and not self._transport.is_closing():
+        if len(self._waiting) <= _MAX_WAITING // 4 and not self._transport.is_closing():
             self._transport.resume_reading()
         if self._ending and not self._waiting and self._held is None:
             self._transport.close()
 
-    def _release(self, answer: Answer, keep: bool, with_body: bool) -> None:
+    def _release(self, answer: ApiAnswer, keep: bool, with_body: bool) -> None:
         self._held = None
         self._write(answer, keep, with_body)
         self._pump()
 
-    def _write(self, answer: Answer, keep: bool, with_body: bool) -> None:
+    def _write(self, answer: ApiAnswer, keep: bool, with_body: bool) -> None:
         keep = keep and not self._emulator.stopping and answer.cut is None
         body = answer.body if with_body else b""
         lines = [

@@ -19,13 +19,14 @@ from gevent import socket
 from gevent.pywsgi import OldMessage, WSGIHandler
 
 from protocol.logs import fields
+from protocol.numbers import whole_number
 from services.http.answers import reason, words_of_failure
 from services.http.guard import HEADERS, Broken
 from services.http.limits import Limits
 
 log = logging.getLogger(__name__)
 
-_LONGEST_LINE: Final = 8_192
+_MAX_LINE_LENGTH: Final = 8_192
 """Bytes of a request line or one header: gevent's own limit for the first."""
 
 _LINGER_S: Final = 1.0
@@ -54,7 +55,7 @@ class _Head:
         self._left = left
 
     def readline(self, _: int = -1) -> bytes:
-        most = min(_LONGEST_LINE, self._left) + 1
+        most = min(_MAX_LINE_LENGTH, self._left) + 1
         line = self._source.readline(most)
         self._left -= len(line)
         if len(line) == most:
@@ -124,11 +125,11 @@ class Connection(WSGIHandler):
 
     def read_requestline(self) -> str:
         """The request line; raises _HeadError when it is too long."""
-        line = self.rfile.readline(_LONGEST_LINE)
+        line = self.rfile.readline(_MAX_LINE_LENGTH)
         if line in (b"\r\n", b"\n"):  # some clients send an empty line too many after a body
-            line = self.rfile.readline(_LONGEST_LINE)
-        if len(line) == _LONGEST_LINE:
-            raise _HeadError(414, f"the address is longer than {_LONGEST_LINE:,} bytes, which is the most")
+            line = self.rfile.readline(_MAX_LINE_LENGTH)
+        if len(line) == _MAX_LINE_LENGTH:
+            raise _HeadError(414, f"the address is longer than {_MAX_LINE_LENGTH:,} bytes, which is the most")
         return line.decode("latin-1")
 
     def MessageClass(self, *of: Any) -> OldMessage:
@@ -136,7 +137,7 @@ class Connection(WSGIHandler):
         message: OldMessage = super().MessageClass(cast(BufferedIOBase, _Head(of[0], self.limits.head_bytes)))
         lengths = message.get_all("content-length", [])
         coding = message.get_all("transfer-encoding", [])
-        if len(lengths) > 1 or any(not (one.isascii() and one.isdecimal() and len(one) <= 18) for one in lengths):
+        if len(lengths) > 1 or any(whole_number(one, 10**18 - 1) is None for one in lengths):
             raise _HeadError(400, "Content-Length must be one number")
         if coding and (lengths or [one.strip().lower() for one in coding] != ["chunked"]):
             raise _HeadError(501, "a body comes with Content-Length, or with Transfer-Encoding: chunked")

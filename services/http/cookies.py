@@ -10,15 +10,15 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any, Final
 
-MOST_OF_A_NAME: Final = 8
+MAX_OF_A_NAME: Final = 8
 """Cookies of one name that are looked at: they may differ in their paths."""
 
-LONGEST: Final = 4_096
+MAX_VALUE_LENGTH: Final = 4_096
 """Characters of a value, as many as browsers keep."""
 
 
 def cookies(environ: Mapping[str, Any], name: str) -> list[str]:
     """The values that came under exactly this name, as they stand there, in their order."""
     pairs = (pair.strip(" \t").partition("=") for pair in str(environ.get("HTTP_COOKIE", "")).split(";"))
-    values = (value for key, equals, value in pairs if key == name and equals and len(value) <= LONGEST)
-    return list(islice(values, MOST_OF_A_NAME))
+    values = (value for key, equals, value in pairs if key == name and equals and len(value) <= MAX_VALUE_LENGTH)
+    return list(islice(values, MAX_OF_A_NAME))

@@ -15,6 +15,7 @@ from collections.abc import Collection
 from typing import Final
 from urllib.parse import urlsplit
 
+from protocol.numbers import MAX_PORT, whole_number
 from protocol.transport.exposure import is_loopback
 
 _EVERY: Final = frozenset({"", "0.0.0.0", "::", "*"})
@@ -69,8 +70,8 @@ def host_of(header: str) -> tuple[str, int | None] | None:
     else:
         host, _, port = header.partition(":")
     host = host.removesuffix(".")
-    is_port = port == "" or (port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) < 1 << 16)
-    return (host, int(port) if port else None) if host and is_port else None
+    number = whole_number(port, MAX_PORT)
+    return (host, number) if host and (number is not None or not port) else None
 
 
 def _bare(name: str) -> str:

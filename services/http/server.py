@@ -25,7 +25,7 @@ from gevent.pywsgi import WSGIServer
 from gevent.socket import socket as GeventSocket
 
 from protocol.errors import TmaticError, UsageError
-from protocol.stopping import stop_signals
+from protocol.stopping import set_up
 from protocol.transport.endpoints import reached
 from protocol.transport.exposure import is_loopback
 from services.http.connections import Connection
@@ -175,7 +175,7 @@ def serve(
         finally:
             server.stop()
 
-    signals = [gevent.signal_handler(number, server.stop) for number in stop_signals()]
+    signals = set_up(gevent.signal_handler, server.stop)
     threads = [
         threading.Thread(target=run_beside, args=(function,), name=f"{name}-beside", daemon=True) for function in beside
     ]
@@ -188,7 +188,7 @@ def serve(
         server.run(ending)
         blocking(_joined, threads, ENDING_S)
     finally:
-        for watcher in signals:
+        for watcher in signals.values():
             watcher.cancel()
     if failed:
         raise failed[0]

@@ -8,7 +8,7 @@ from itertools import chain
 
 from protocol.errors import DatasetError, MalformedError
 from protocol.logs import fields
-from services.indexer.index import Writer, bounded
+from services.indexer.index import IndexWriter, bounded
 from services.indexer.posts import Document, document
 from storage.dataset.files.dataset import FileDataset
 from storage.dataset.files.naming import unescaped
@@ -76,7 +76,7 @@ class AccountReading:
 
 
 def compared(
-    dataset: FileDataset, index: Writer, account: str, coming: AbstractSet[str] = frozenset()
+    dataset: FileDataset, index: IndexWriter, account: str, coming: AbstractSet[str] = frozenset()
 ) -> Iterator[tuple[str, Document | None]]:
     """The changes that make the index hold what the account's file holds, no more and no less.
 
@@ -90,12 +90,12 @@ def compared(
             yield identifier, None
 
 
-def fill(dataset: FileDataset, index: Writer, mark: str, told: Told | None = None) -> int:
+def fill(dataset: FileDataset, index: IndexWriter, mark: str, told: Told | None = None) -> int:
     """Store all posts on file in an empty index, and last the mark. Returns how many posts were stored."""
     return _stored(index, (_all(dataset, one) for one in accounts(dataset)), mark, told)
 
 
-def strays(dataset: FileDataset, index: Writer) -> dict[str, int]:
+def strays(dataset: FileDataset, index: IndexWriter) -> dict[str, int]:
     """The accounts that have no timeline on file, and how many posts of each are in the index all the same."""
     dataset.require_there()
     found = {}
@@ -107,7 +107,9 @@ def strays(dataset: FileDataset, index: Writer) -> dict[str, int]:
     return found
 
 
-def again(dataset: FileDataset, index: Writer, extra: AbstractSet[str], mark: str, told: Told | None = None) -> int:
+def again(
+    dataset: FileDataset, index: IndexWriter, extra: AbstractSet[str], mark: str, told: Told | None = None
+) -> int:
     """Compare every account that has a file, and those of `extra`, with the index; last store the mark."""
     dataset.require_there()
     both = chain(accounts(dataset), sorted(extra))
@@ -119,7 +121,7 @@ def _all(dataset: FileDataset, account: str) -> Iterator[tuple[str, Document | N
 
 
 def _stored(
-    index: Writer,
+    index: IndexWriter,
     changes: Iterable[Iterator[tuple[str, Document | None]]],
     mark: str,
     told: Told | None,

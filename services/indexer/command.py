@@ -22,7 +22,7 @@ from protocol.streams import is_screen
 from services.indexer.consumer import Indexer
 from services.indexer.engines.index_location import engine_of, home_of
 from services.indexer.posts import Document
-from services.indexer.query import MOST_HITS
+from services.indexer.query import MAX_HITS
 from services.indexer.rebuild import another, opened, rebuild
 from services.indexer.search import Search
 from storage.dataset.files.dataset import FileDataset
@@ -149,7 +149,7 @@ def rebuild_command(settings: Settings, delete: bool) -> None:
 @commands.command("query")
 @click.argument("words", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: total, and hits.")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(0, MOST_HITS), help="How many posts.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(0, MAX_HITS), help="How many posts.")
 @settings_options(*_WHERE)
 def query_command(settings: Settings, words: tuple[str, ...], as_json: bool, limit: int) -> None:
     """Print the posts that have all WORDS, newest first.

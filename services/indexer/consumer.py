@@ -16,16 +16,16 @@ from typing import Any
 from protocol.errors import MalformedError
 from protocol.logs import fields
 from services.indexer.backfill import again, compared, documents, strays
-from services.indexer.index import Writer, bounded
+from services.indexer.index import IndexWriter, bounded
 from services.indexer.posts import Document
-from services.indexer.progress import IndexAction, Progress, step
+from services.indexer.progress import IndexAction, IndexProgress, step
 from services.subscriber.consumer import Event, Position
 from services.subscriber.payloads import lines_of
 from storage.dataset.files.dataset import FileDataset
 
 log = logging.getLogger(__name__)
 
-Anew = Callable[[Position], Writer]
+Anew = Callable[[Position], IndexWriter]
 """Builds another index from the dataset, under a position, in the place of the present one, which is kept."""
 
 Lasting = Callable[[], contextlib.AbstractContextManager[None]]
@@ -38,7 +38,7 @@ class Indexer:
 
     def __init__(
         self,
-        index: Writer,
+        index: IndexWriter,
         dataset: FileDataset,
         name: str = "indexer",
         *,
@@ -52,7 +52,7 @@ class Indexer:
         self._index = index
         self._dataset = dataset
         self._anew = anew
-        self._progress = Progress.unpacked(index.mark())
+        self._progress = IndexProgress.unpacked(index.mark())
         self._lasting = lasting
 
     def position(self) -> Position | None:
@@ -91,7 +91,7 @@ class Indexer:
         begun = self._progress.accounts()
         found = strays(self._dataset, self._index)
         others = {account: posts for account, posts in found.items() if account not in begun}
-        before, progress = self._progress.position, Progress(position)
+        before, progress = self._progress.position, IndexProgress(position)
         if self._anew is not None and others and (before is None or before.ledger != position.ledger):
             log.warning(
                 "the index is of another crawl, and is kept; another one is built from the dataset",
@@ -119,7 +119,7 @@ class Indexer:
     def hear(self, topic: str, body: Any) -> None:
         """Gauges and lines of logs are nothing that is searched here."""
 
-    def _changes(self, events: Sequence[Event], progress: Progress) -> Iterator[tuple[str, Document | None]]:
+    def _changes(self, events: Sequence[Event], progress: IndexProgress) -> Iterator[tuple[str, Document | None]]:
         coming: dict[str, set[str]] = {}
         for event in events:
             lines = None if event.payload is None else _lines(event)

@@ -21,10 +21,10 @@ from protocol.errors import TmaticError
 from services.indexer.posts import Document
 from services.indexer.query import Query, Unit
 
-MOST_DOCUMENTS: Final = 10_000
+MAX_DOCUMENTS: Final = 10_000
 """Posts of one commit."""
 
-MOST_BYTES: Final = 32 << 20
+MAX_BYTES: Final = 32 << 20
 """Bytes of the posts of one commit."""
 
 HOUR_S: Final = 3_600
@@ -43,7 +43,7 @@ class TornError(IndexingError):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SearchAnswer:
     """What was found. `total` counts all posts that match, `hits` are those of the page that was asked for.
 
     `histogram` has the first second of each hour, day or month that has posts, and how many; `hashtags` the most
@@ -56,13 +56,13 @@ class Answer:
     hashtags: tuple[tuple[str, int], ...] = ()
 
 
-class Reader(Protocol):
+class IndexReader(Protocol):
     """An index that is asked. All raise IndexingError in words."""
 
     def mark(self) -> str | None:
         """What the last commit left beside the posts; None before the first."""
 
-    def search(self, query: Query) -> Answer:
+    def search(self, query: Query) -> SearchAnswer:
         """What matches."""
 
     def post(self, identifier: str) -> Document | None:
@@ -75,7 +75,7 @@ class Reader(Protocol):
         """Let go of files and connections."""
 
 
-class Writer(Reader, Protocol):
+class IndexWriter(IndexReader, Protocol):
     """An index that is written to, by one process alone."""
 
     def commit(self, changes: Changes, mark: str | None) -> None:
@@ -95,7 +95,7 @@ def bounded(changes: Iterable[tuple[str, Document | None]]) -> Iterator[dict[str
     for identifier, document in changes:
         part[identifier] = document
         size += document.size if document else len(identifier)
-        if len(part) >= MOST_DOCUMENTS or size >= MOST_BYTES:
+        if len(part) >= MAX_DOCUMENTS or size >= MAX_BYTES:
             yield part
             part, size = {}, 0
     if part:

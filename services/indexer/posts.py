@@ -29,13 +29,14 @@ from typing import Any, Final
 import orjson
 
 from protocol.errors import MalformedError
+from protocol.numbers import whole_number
 from services.indexer.words import keyword, words_of
 from storage.dataset.interface import MAX_ID_CHARACTERS, RecordKind, record_id
 
-LONGEST_TEXT: Final = 20_000
+MAX_TEXT_LENGTH: Final = 20_000
 """Characters of a text that are kept and searched."""
 
-MOST_TAGS: Final = 100
+MAX_TAGS: Final = 100
 """Hashtags of one post."""
 
 READING: Final = 2
@@ -140,7 +141,7 @@ def document(line: bytes, account: str) -> Document:
     return Document(
         id=identifier,
         account=account,
-        text=_whole_text(post, original, quoted)[:LONGEST_TEXT],
+        text=_whole_text(post, original, quoted)[:MAX_TEXT_LENGTH],
         screen_name=_name(author),
         user_id=_first(author, "id_str", "id", "did") or _first(post, "author_id") or account,
         created_at=_time(_first(post, "created_at") or _first(record, "createdAt")),
@@ -226,17 +227,17 @@ def _tags(*posts: Mapping[str, Any]) -> list[str]:
     """The hashtags of a post and of what it reposts or quotes, each once."""
     found: dict[str, None] = {}
     for place in (place for post in posts for place in _places(post)):
-        for entry in _entries(place)[: 4 * MOST_TAGS]:
+        for entry in _entries(place)[: 4 * MAX_TAGS]:
             name = entry if isinstance(entry, str) else _first(_object(entry), "text", "tag", "name")
             tag = keyword(name.removeprefix("#"))
-            if tag and len(found) < MOST_TAGS:
+            if tag and len(found) < MAX_TAGS:
                 found[tag] = None
     return list(found)
 
 
 def _entries(place: Mapping[str, Any]) -> list[Any]:
     """What a post lists as its hashtags: v1.1 and v2 below `entities`, Mastodon as `tags`, Bluesky within `facets`."""
-    facets = (_object(facet).get("features") for facet in _list(place.get("facets"))[: 4 * MOST_TAGS])
+    facets = (_object(facet).get("features") for facet in _list(place.get("facets"))[: 4 * MAX_TAGS])
     return (
         _list(_object(place.get("entities")).get("hashtags"))
         or _list(place.get("tags"))
@@ -284,8 +285,8 @@ def _day(year: int, month: int, day: int) -> int:
 
 def _within_second(identifier: str) -> int:
     """32 bits that put posts of one second in order: by the id for Twitter's, by chance for others."""
-    if identifier.isascii() and identifier.isdigit() and len(identifier) < 20:
-        number = int(identifier)
+    number = whole_number(identifier, 10**19 - 1)
+    if number is not None:
         if number >> 22:
             return ((number >> 22) + _SNOWFLAKE_EPOCH_MS) % 1000 << 22 | number & 0x3FFFFF
         return number & 0xFFFFFFFF

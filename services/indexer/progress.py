@@ -26,7 +26,7 @@ from protocol.jobs import Operation, Outcome
 from services.indexer.posts import READING
 from services.subscriber.consumer import Position
 
-MOST_OPEN: Final = 65_536
+MAX_OPEN: Final = 65_536
 """Jobs that are followed at once; of further ones only the end is heeded, and their files are read then."""
 
 _BROKEN: Final = -1
@@ -42,7 +42,7 @@ class IndexAction(Enum):
 
 
 @dataclass(slots=True)
-class Progress:
+class IndexProgress:
     """How far the events have been followed, and how far each job whose pages are in the index.
 
     `open` has, by operation and account, the number of records that were taken of the job; below zero when some are
@@ -59,7 +59,7 @@ class Progress:
         return orjson.dumps({"position": position, "open": self.open, "reading": self.reading}).decode()
 
     @classmethod
-    def unpacked(cls, mark: str | None) -> Progress:
+    def unpacked(cls, mark: str | None) -> IndexProgress:
         """What `packed` wrote; the beginning when there is none. Raises MalformedError."""
         if mark is None:
             return cls()
@@ -71,11 +71,11 @@ class Progress:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise MalformedError(f"the index does not say how far it is: {error}") from error
 
-    def with_all_broken(self) -> Progress:
+    def with_all_broken(self) -> IndexProgress:
         """The same, but of no open job are all pages here: the end of each will be read from its file."""
         return replace(self, open=dict.fromkeys(self.open, _BROKEN))
 
-    def at(self, position: Position) -> Progress:
+    def at(self, position: Position) -> IndexProgress:
         """The same at another position, to be led on from there."""
         return replace(self, position=position, open=dict(self.open))
 
@@ -88,7 +88,7 @@ class Progress:
         if operation not in _TIMELINES:
             return IndexAction.NOTHING
         key = operation + user
-        if key not in self.open and len(self.open) >= MOST_OPEN:
+        if key not in self.open and len(self.open) >= MAX_OPEN:
             return IndexAction.NOTHING
         whole = came is not None and self.open.get(key, 0) == records - came
         self.open[key] = records if whole else _BROKEN
@@ -119,7 +119,7 @@ class Progress:
         return IndexAction.COMPARE
 
 
-def step(progress: Progress, topic: str, record: list[Any], came: int | None) -> tuple[IndexAction, str]:
+def step(progress: IndexProgress, topic: str, record: list[Any], came: int | None) -> tuple[IndexAction, str]:
     """What is to be done about an event, and the account that it is about.
 
     Fields beyond those that are known are left alone. Raises MalformedError when known ones are missing.

@@ -35,22 +35,22 @@ from protocol.errors import UsageError
 from services.indexer.posts import LATEST
 from services.indexer.words import is_text, keyword, words_of
 
-LONGEST_QUERY: Final = 1_000
+MAX_QUERY_LENGTH: Final = 1_000
 """Characters."""
 
-MOST_TERMS: Final = 32
+MAX_TERMS: Final = 32
 """Words, words of phrases and fields of one query."""
 
-MOST_HITS: Final = 1_000
+MAX_HITS: Final = 1_000
 """Posts of one answer."""
 
 DEEPEST: Final = 10_000
 """Offset and limit together: what Elasticsearch serves without being told otherwise."""
 
-MOST_TAGS: Final = 100
+MAX_TAGS: Final = 100
 """Hashtags of one answer."""
 
-LONGEST_HOURS_S: Final = 400 * 86_400
+MAX_HOURS_S: Final = 400 * 86_400
 """Seconds between from: and to: within which posts can be counted by the hour."""
 
 _KM_PER_DEGREE: Final = 111.195
@@ -132,16 +132,16 @@ def parse(text: str, *, limit: int = 20, offset: int = 0, unit: Unit | None = No
     """The query that a text means. Raises UsageError, which says what is wrong with it."""
     if not is_text(text):
         raise UsageError("the query holds bytes or letters that are not UTF-8, and no post has them")
-    if len(text) > LONGEST_QUERY:
-        raise UsageError(f"the query has {len(text):,} characters, and the limit is {LONGEST_QUERY:,}")
-    if not 0 <= limit <= MOST_HITS:
-        raise UsageError(f"the limit must be from 0 to {MOST_HITS:,}, not {limit:,}")
+    if len(text) > MAX_QUERY_LENGTH:
+        raise UsageError(f"the query has {len(text):,} characters, and the limit is {MAX_QUERY_LENGTH:,}")
+    if not 0 <= limit <= MAX_HITS:
+        raise UsageError(f"the limit must be from 0 to {MAX_HITS:,}, not {limit:,}")
     if offset < 0 or offset + limit > DEEPEST:
         raise UsageError(
             f"offset and limit must not reach beyond the first {DEEPEST:,} posts; narrow the query instead"
         )
-    if not 0 <= tags <= MOST_TAGS:
-        raise UsageError(f"at most {MOST_TAGS} hashtags are counted, not {tags:,}")
+    if not 0 <= tags <= MAX_TAGS:
+        raise UsageError(f"at most {MAX_TAGS} hashtags are counted, not {tags:,}")
     reading = _Reading()
     for match in _PART.finditer(text):
         reading.take(match["field"], match["quoted"], match["bare"])
@@ -149,11 +149,11 @@ def parse(text: str, *, limit: int = 20, offset: int = 0, unit: Unit | None = No
 
 
 def _checked(reading: _Reading, text: str, query: Query) -> Query:
-    if reading.terms > MOST_TERMS:
-        raise UsageError(f"the query has {reading.terms} words and fields, and the limit is {MOST_TERMS}")
+    if reading.terms > MAX_TERMS:
+        raise UsageError(f"the query has {reading.terms} words and fields, and the limit is {MAX_TERMS}")
     if text.strip() and not query.clauses and not reading.sorted:
         raise UsageError(f"there is no word in {text.strip()[:80]!r} that posts could be found by")
-    if query.unit is Unit.HOUR and reading.until - reading.since > LONGEST_HOURS_S:
+    if query.unit is Unit.HOUR and reading.until - reading.since > MAX_HOURS_S:
         raise UsageError("counts by the hour need from: and to: with at most 400 days between them")
     return query
 

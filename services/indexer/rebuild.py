@@ -9,9 +9,9 @@ from protocol.errors import MalformedError
 from protocol.logs import fields
 from services.indexer.backfill import Told, fill
 from services.indexer.engines.index_location import IndexLocation
-from services.indexer.index import TornError, Writer
+from services.indexer.index import IndexWriter, TornError
 from services.indexer.posts import READING
-from services.indexer.progress import Progress
+from services.indexer.progress import IndexProgress
 from services.subscriber.consumer import Position
 from storage.dataset.files.dataset import FileDataset
 
@@ -22,12 +22,12 @@ log = logging.getLogger(__name__)
 class Rebuilt:
     """A new index: what it is, how many posts it has, and where the former one is, None when there was none."""
 
-    index: Writer
+    index: IndexWriter
     posts: int
     former: str | None
 
 
-def opened(home: IndexLocation, dataset: FileDataset) -> Writer:
+def opened(home: IndexLocation, dataset: FileDataset) -> IndexWriter:
     """The present index, to be written. A torn one is left where it is, and another one is built in its place. The
     first one is built of what the dataset holds already, which no event may tell of any more. The lock is held by the
     caller."""
@@ -36,7 +36,7 @@ def opened(home: IndexLocation, dataset: FileDataset) -> Writer:
     try:
         index = home.open()
         try:
-            reading = Progress.unpacked(index.mark()).reading
+            reading = IndexProgress.unpacked(index.mark()).reading
         except MalformedError as error:
             index.close()
             raise TornError(str(error)) from error
@@ -67,11 +67,11 @@ def rebuild(
     if former and position is None:
         position = _position_of(home)
     fresh = home.begin()
-    posts = fill(dataset, fresh, Progress(position).packed(), told)
+    posts = fill(dataset, fresh, IndexProgress(position).packed(), told)
     return Rebuilt(home.finish(fresh), posts, former)
 
 
-def another(home: IndexLocation, dataset: FileDataset, position: Position) -> Writer:
+def another(home: IndexLocation, dataset: FileDataset, position: Position) -> IndexWriter:
     """An index for another crawl than that of the present one, which is kept, and may still be open."""
     rebuilt = rebuild(home, dataset, position=position)
     log.info("the index of the other crawl is kept", extra=fields(kept=rebuilt.former, place=home.present()))
@@ -83,10 +83,10 @@ def _position_of(home: IndexLocation) -> Position | None:
         index = home.open()
         mark = index.mark()
         index.close()
-        return Progress.unpacked(mark).position
+        return IndexProgress.unpacked(mark).position
     except (TornError, MalformedError):
         pass
     try:
-        return Progress.unpacked(home.sealed_mark()).position
+        return IndexProgress.unpacked(home.sealed_mark()).position
     except MalformedError:
         return None

@@ -14,7 +14,7 @@ from typing import TypeVar
 from protocol.errors import MalformedError
 from protocol.settings.settings import Settings
 from services.indexer.engines.index_location import home_of
-from services.indexer.index import Answer, Reader, TornError
+from services.indexer.index import IndexReader, SearchAnswer, TornError
 from services.indexer.posts import Document
 from services.indexer.query import Unit, parse
 from services.indexer.words import is_text
@@ -36,7 +36,7 @@ def _is_post(line: bytes, identifier: str) -> bool:
 class Found:
     """An answer, and beside it the posts with a place among all that match, for a map."""
 
-    answer: Answer
+    answer: SearchAnswer
     located: tuple[Document, ...] = ()
 
 
@@ -47,7 +47,7 @@ class Search:
         self._home = home_of(settings)
         self._dataset = FileDataset(settings.output_directory)
         self._lock = threading.Lock()
-        self._reader: Reader | None = None
+        self._reader: IndexReader | None = None
 
     def search(
         self, text: str, *, limit: int = 20, offset: int = 0, unit: Unit | None = None, tags: int = 0, located: int = 0
@@ -59,7 +59,7 @@ class Search:
         asked = parse(text, limit=limit, offset=offset, unit=unit, tags=tags)
         mapped = parse(text, limit=located).located(located) if located else None
 
-        def ask(reader: Reader) -> Found:
+        def ask(reader: IndexReader) -> Found:
             answer = reader.search(asked)
             return Found(answer, reader.search(mapped).hits if mapped else ())
 
@@ -90,7 +90,7 @@ class Search:
         with self._lock:
             self._let_go()
 
-    def _ask(self, question: Callable[[Reader], T]) -> T:
+    def _ask(self, question: Callable[[IndexReader], T]) -> T:
         with self._lock:
             try:
                 return question(self._present())
@@ -99,7 +99,7 @@ class Search:
                 self._let_go()
                 return question(self._present())
 
-    def _present(self) -> Reader:
+    def _present(self) -> IndexReader:
         if self._reader is not None and not self._home.is_present(self._reader):
             self._let_go()
         if self._reader is None:

@@ -4,7 +4,7 @@ Rules:
   * text is brought to Unicode's NFKC form and its case is folded; nothing is stemmed and no word is left out;
   * a word is a run of letters, digits, marks and underscores; whatever else stands between words is dropped;
   * scripts that write without blanks (Han, Kana, Thai, Lao, Khmer, Burmese) give one word a character;
-  * a word that is longer than `LONGEST_WORD` is cut, in posts and in queries alike.
+  * a word that is longer than `MAX_WORD_LENGTH` is cut, in posts and in queries alike.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import re
 import unicodedata
 from typing import Final
 
-LONGEST_WORD: Final = 80
+MAX_WORD_LENGTH: Final = 80
 """Characters. Lucene splits what is longer than 255 UTF-16 units, Whoosh and tantivy do not: all are kept below."""
 
-LONGEST_KEYWORD: Final = 256
+MAX_KEYWORD_LENGTH: Final = 256
 """Characters of a name, a tag or a language, which are one word each."""
 
 
@@ -52,13 +52,13 @@ def words_of(text: str) -> list[str]:
     """The words of a text in their order; the same word may come again."""
     text = folded(text)
     found = (_ASCII_WORD if text.isascii() else _WORD).findall(text)
-    return [word[:LONGEST_WORD] for word in found]
+    return [word[:MAX_WORD_LENGTH] for word in found]
 
 
 def keyword(text: str) -> str:
     """A name, a tag or a language as it is compared: one word, whatever stands in it but NUL, which ends a tag in a
     column of Whoosh; it may be empty."""
-    return folded(text[: 4 * LONGEST_KEYWORD].replace("\0", "")).strip()[:LONGEST_KEYWORD]
+    return folded(text[: 4 * MAX_KEYWORD_LENGTH].replace("\0", "")).strip()[:MAX_KEYWORD_LENGTH]
 
 
 def is_text(text: str) -> bool:

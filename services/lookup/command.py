@@ -53,7 +53,7 @@ def look_up(settings: Settings, listening: Listening) -> None:
     import threading
 
     from services.http import serve
-    from services.lookup.consumer import LookupConsumer, StoppedError
+    from services.lookup.consumer import LookupConsumer, LookupStoppedError
     from services.lookup.routes import LIMITS, routes
     from services.lookup.store import Store
     from services.subscriber.subscriber import Subscriber
@@ -67,7 +67,7 @@ def look_up(settings: Settings, listening: Listening) -> None:
         subscriber = Subscriber(settings, consumer, dataset)
 
         def follow() -> None:
-            with contextlib.suppress(StoppedError):
+            with contextlib.suppress(LookupStoppedError):
                 consumer.begin()
                 subscriber.run(stopped)
 

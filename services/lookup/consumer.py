@@ -23,7 +23,7 @@ from typing import Any, Final
 from protocol.errors import MalformedError, TmaticError
 from protocol.jobs import Operation, Outcome
 from protocol.logs import fields
-from services.lookup.profiles import Profile, parsed
+from services.lookup.profiles import KnownProfile, parsed
 from services.lookup.store import Store, Writing
 from services.subscriber.consumer import Event, Position
 from services.subscriber.payloads import lines_of
@@ -37,7 +37,7 @@ _ANALYSE: Final = Operation.ANALYSE.value
 _COMPLETE: Final = Outcome.COMPLETE.value
 
 
-class StoppedError(TmaticError):
+class LookupStoppedError(TmaticError):
     """Something long was broken off, since the process is to end."""
 
 
@@ -117,10 +117,10 @@ class LookupConsumer:
         with self._heard:
             return None if self._gauges is None else (time.monotonic() - self._gauges[0], self._gauges[1])
 
-    def _until_stopped(self, profiles: Iterable[Profile]) -> Iterator[Profile]:
+    def _until_stopped(self, profiles: Iterable[KnownProfile]) -> Iterator[KnownProfile]:
         for profile in profiles:
             if self._stopped.is_set():
-                raise StoppedError("it was told to end while everything was made anew; it will begin again")
+                raise LookupStoppedError("it was told to end while everything was made anew; it will begin again")
             yield profile
 
     def _page(self, writing: Writing, user: str, received: int, payload: bytes | None) -> None:
@@ -171,7 +171,7 @@ def _lines(user: str, payload: bytes | None) -> list[bytes] | None:
         return None
 
 
-def _profiles(lines: Iterable[bytes], source: str) -> Iterator[Profile]:
+def _profiles(lines: Iterable[bytes], source: str) -> Iterator[KnownProfile]:
     """The profiles of lines. One that is none is left out, and told of once a source."""
     wrong, last = 0, ""
     for line in lines:
@@ -183,9 +183,9 @@ def _profiles(lines: Iterable[bytes], source: str) -> Iterator[Profile]:
         log.warning("left out what is no profile: %s", last, extra=fields(source=source, lines=wrong))
 
 
-def _first(profiles: Iterable[Profile]) -> Iterable[Profile]:
+def _first(profiles: Iterable[KnownProfile]) -> Iterable[KnownProfile]:
     """Each account once: as in the dataset, the first of an account counts."""
-    found: dict[str, Profile] = {}
+    found: dict[str, KnownProfile] = {}
     for profile in profiles:
         found.setdefault(profile.id, profile)
     return found.values()

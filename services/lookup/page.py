@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import orjson
 
-from services.lookup.profiles import LATEST, Profile, moment
+from services.lookup.profiles import LATEST, KnownProfile, moment
 from services.lookup.reading import Held, Overview
 
-LONGEST_SHOWN: Final = 64 << 10
+MAX_SHOWN_LENGTH: Final = 64 << 10
 """Characters of a profile in full."""
 
 HEARD_S: Final = 5.0
@@ -37,16 +37,20 @@ _ABOUT: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundProfiles:
     """What a search brought: a profile with the names of its account, and others who had the name."""
 
-    profile: Profile | None
+    profile: KnownProfile | None
     names: Sequence[Held]
     others: Sequence[Held]
 
 
 def page(
-    overview: Overview, gauges: tuple[float, dict[str, Any]] | None, asked: str, found: Found | None, base: str = ""
+    overview: Overview,
+    gauges: tuple[float, dict[str, Any]] | None,
+    asked: str,
+    found: FoundProfiles | None,
+    base: str = "",
 ) -> str:
     """The page as HTML. `asked` is what stands in the search box, `found` None when nothing was asked; `base` stands
     before each of our paths."""
@@ -79,7 +83,7 @@ def _search_box(asked: str, base: str) -> str:
     )
 
 
-def _results(asked: str, found: Found | None) -> str:
+def _results(asked: str, found: FoundProfiles | None) -> str:
     if found is None:
         return ""
     parts = []
@@ -95,7 +99,7 @@ def _results(asked: str, found: Found | None) -> str:
     return f'<section aria-label="Result">\n{"".join(parts)}</section>\n'
 
 
-def _card(profile: Profile) -> str:
+def _card(profile: KnownProfile) -> str:
     said = orjson.loads(profile.body)
     name = _text(said, ("name", "display_name", "displayName")) or profile.name or profile.id
     handle = f'<span class="handle">@{_safe(profile.name)}</span>' if profile.name else ""
@@ -115,7 +119,7 @@ def _card(profile: Profile) -> str:
     if profile.posted:
         facts.append(("last post seen", _safe(_date(profile.posted))))
     listed = "".join(f"<div><dt>{label}</dt><dd>{value}</dd></div>" for label, value in facts)
-    whole = _indented(profile.body, said)[:LONGEST_SHOWN]
+    whole = _indented(profile.body, said)[:MAX_SHOWN_LENGTH]
     return (
         '<article class="card">\n<div class="who">'
         f'<span class="avatar" aria-hidden="true">{_safe(name[:1].upper())}</span>'

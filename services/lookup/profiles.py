@@ -24,10 +24,10 @@ import orjson
 from protocol.errors import MalformedError
 from storage.dataset.interface import ID_KEYS, exactly
 
-MOST_ID_BYTES: Final = 255
+MAX_ID_BYTES: Final = 255
 """Of an id or a screen name, as everywhere in the protocol."""
 
-MOST_BODY_BYTES: Final = 256 << 10
+MAX_BODY_BYTES: Final = 256 << 10
 """Of a profile. Those of real services have one to four thousand."""
 
 LATEST: Final = 253_402_300_799
@@ -37,13 +37,13 @@ NAME_KEYS: Final = ("screen_name", "acct", "handle", "username")
 """Where the name stands under which an account is called, the first one present."""
 
 _POSTS_KEYS: Final = ("statuses_count", "postsCount")
-_LARGEST: Final = 2**53
+_MAX_COUNT: Final = 2**53
 _MONTHS: Final = {"JanFebMarAprMayJunJulAugSepOctNovDec"[3 * n : 3 * n + 3]: n + 1 for n in range(12)}
 _TWITTER_TIME: Final = re.compile(r"\w{3} (\w{3}) (\d\d) (\d\d):(\d\d):(\d\d) \+0000 (\d{4})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class KnownProfile:
     """A profile as it is stored: `body` is the JSON object, byte by byte as it came.
 
     `name` is None when it tells none. `posted` is when the account last posted, in Unix seconds, 0 when unknown;
@@ -62,11 +62,11 @@ class Profile:
         return self.posted, self.posts, self.body
 
 
-def parsed(body: bytes) -> Profile:
+def parsed(body: bytes) -> KnownProfile:
     """The profile that a line of JSON holds. Raises MalformedError when it is none, or has no id of at most 255 bytes,
     or is larger than any profile."""
-    if len(body) > MOST_BODY_BYTES:
-        raise MalformedError(f"a profile is larger than {MOST_BODY_BYTES:,} bytes: {body[:40]!r}")
+    if len(body) > MAX_BODY_BYTES:
+        raise MalformedError(f"a profile is larger than {MAX_BODY_BYTES:,} bytes: {body[:40]!r}")
     try:
         said = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -76,12 +76,12 @@ def parsed(body: bytes) -> Profile:
     identifier = _id(said, body)
     if identifier is None:
         raise MalformedError(f"a profile has no id under any of {', '.join(ID_KEYS)}: {body[:40]!r}")
-    return Profile(identifier, _name(said), _posted(said), _posts(said), body)
+    return KnownProfile(identifier, _name(said), _posted(said), _posts(said), body)
 
 
-def newest(profiles: Iterable[Profile]) -> dict[str, Profile]:
+def newest(profiles: Iterable[KnownProfile]) -> dict[str, KnownProfile]:
     """By id, the profile of each account that counts."""
-    found: dict[str, Profile] = {}
+    found: dict[str, KnownProfile] = {}
     for profile in profiles:
         there = found.get(profile.id)
         if there is None or profile.rank > there.rank:
@@ -92,7 +92,7 @@ def newest(profiles: Iterable[Profile]) -> dict[str, Profile]:
 def is_short(text: str) -> bool:
     """Whether a text is an id or a name by its length. Half a surrogate pair is no text."""
     try:
-        return 0 < len(text.encode()) <= MOST_ID_BYTES
+        return 0 < len(text.encode()) <= MAX_ID_BYTES
     except UnicodeEncodeError:
         return False
 
@@ -144,5 +144,5 @@ def _posts(said: dict[str, Any]) -> int:
     for key in _POSTS_KEYS:
         found = said.get(key)
         if isinstance(found, int) and not isinstance(found, bool):
-            return min(max(found, 0), _LARGEST)
+            return min(max(found, 0), _MAX_COUNT)
     return 0

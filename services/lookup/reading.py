@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
+from services.lookup.store import database
 from services.subscriber.consumer import Position
 
-MOST_HOLDERS: Final = 1_000
+MAX_HOLDERS: Final = 1_000
 """Lines of a history that are told; a name or an account with more is not one of people."""
 
 _RECOUNT_S: Final = 2.0
@@ -77,7 +77,7 @@ class LookupReader:
         of those the one with the largest id, which is the youngest account."""
         best: tuple[tuple[int, int, str], bytes] | None = None
         rows = self._connection.execute(
-            "SELECT DISTINCT id FROM profile WHERE name = ? LIMIT ?", (name, MOST_HOLDERS)
+            "SELECT DISTINCT id FROM profile WHERE name = ? LIMIT ?", (name, MAX_HOLDERS)
         ).fetchall()
         for (identifier,) in rows:
             row = self._connection.execute(
@@ -127,7 +127,7 @@ class LookupReader:
         )
 
     def _held(self, where: str, value: str) -> Iterator[Held]:
-        question = f"SELECT id, name, first, last, first_at, last_at FROM held WHERE {where} LIMIT {MOST_HOLDERS}"
+        question = f"SELECT id, name, first, last, first_at, last_at FROM held WHERE {where} LIMIT {MAX_HOLDERS}"
         for identifier, name, first, last, first_at, last_at in self._connection.execute(question, (value,)):
             now = self._connection.execute(
                 "SELECT name = ? FROM profile WHERE id = ?" + _BEST, (name, identifier)
@@ -139,8 +139,5 @@ class LookupReader:
         connection: sqlite3.Connection | None = getattr(self._own, "connection", None)
         if connection is None:
             # It ends with its thread, where Python closes it.
-            address = f"file:{quote(str(self._path.absolute()))}?mode=ro"
-            connection = sqlite3.connect(address, uri=True, isolation_level=None, timeout=5.0)
-            connection.execute("PRAGMA query_only = ON")
-            self._own.connection = connection
+            connection = self._own.connection = database(self._path).opened_to_read()
         return connection

@@ -17,17 +17,17 @@ from gevent.lock import BoundedSemaphore
 
 from protocol.errors import MalformedError
 from services.http import Answered, Limits, application, base_of, blocking, failure, json_answer, json_body, says_json
-from services.lookup.page import Found, page
-from services.lookup.profiles import MOST_BODY_BYTES, Profile, is_short, parsed
+from services.lookup.page import FoundProfiles, page
+from services.lookup.profiles import MAX_BODY_BYTES, KnownProfile, is_short, parsed
 from services.lookup.reading import Held, LookupReader
 from services.lookup.store import BusyError, Store
 
 log = logging.getLogger(__name__)
 
-MOST_IDS: Final = 1_000
+MAX_IDS: Final = 1_000
 """In one question."""
 
-MOST_ANSWER_BYTES: Final = 64 << 20
+MAX_ANSWER_BYTES: Final = 64 << 20
 """Of the profiles that one question brings."""
 
 LIMITS: Final = Limits(body_bytes=2 << 20)
@@ -69,8 +69,8 @@ def routes(store: Store, gauges: Gauges) -> Any:
     @app.post("/lookup/ids")  # type: ignore[untyped-decorator]
     def by_ids() -> Answered:
         found = blocking(reading.by_ids, _asked_ids(json_body()))
-        if sum(len(body or b"") for body in found.values()) > MOST_ANSWER_BYTES:
-            return failure(413, f"these profiles are larger than {MOST_ANSWER_BYTES:,} bytes: ask for fewer at once")
+        if sum(len(body or b"") for body in found.values()) > MAX_ANSWER_BYTES:
+            return failure(413, f"these profiles are larger than {MAX_ANSWER_BYTES:,} bytes: ask for fewer at once")
         pairs = (orjson.dumps(identifier) + b":" + (body or _NULL) for identifier, body in found.items())
         return json_answer(200, b"{" + b",".join(pairs) + b"}", **_FRESH)
 
@@ -115,15 +115,15 @@ def _wants_history() -> bool:
 
 
 def _asked_ids(said: Any) -> list[str]:
-    if not isinstance(said, list) or len(said) > MOST_IDS:
-        raise failure(400, f"the body must be a list of at most {MOST_IDS:,} ids")
+    if not isinstance(said, list) or len(said) > MAX_IDS:
+        raise failure(400, f"the body must be a list of at most {MAX_IDS:,} ids")
     ids = [str(one) if isinstance(one, int) and not isinstance(one, bool) else one for one in said]
     if not all(isinstance(one, str) and is_short(one) for one in ids):
         raise failure(400, "an id is a text of 1 to 255 bytes, or a number")
     return ids
 
 
-def _added() -> Profile:
+def _added() -> KnownProfile:
     """The profile that somebody wants to add, as the original took it. Raises a failure."""
     said = json_body()
     for key in ("id_str", "screen_name"):
@@ -134,10 +134,10 @@ def _added() -> Profile:
     try:
         return parsed(source.read())
     except MalformedError as error:  # all else was looked at above
-        raise failure(413, f"a profile has at most {MOST_BODY_BYTES:,} bytes") from error
+        raise failure(413, f"a profile has at most {MAX_BODY_BYTES:,} bytes") from error
 
 
-def _add(store: Store, profile: Profile) -> None:
+def _add(store: Store, profile: KnownProfile) -> None:
     with store.writing(_ADD_WAITS_S) as writing:
         writing.add(profile)
 
@@ -150,7 +150,7 @@ def _told(lines: list[Held]) -> list[dict[str, Any]]:
     return [asdict(line) for line in lines]
 
 
-def _search(reading: LookupReader, asked: str) -> Found:
+def _search(reading: LookupReader, asked: str) -> FoundProfiles:
     """What a person may have meant: an id, or a name with or without its @, now or formerly."""
     text = asked.strip()
     name = text.removeprefix("@")
@@ -160,7 +160,7 @@ def _search(reading: LookupReader, asked: str) -> Found:
     profile = None if body is None else parsed(body)
     names = [] if profile is None else reading.names(profile.id)
     holders = reading.holders(name) if is_short(name) else []
-    return Found(profile, names, [one for one in holders if profile is None or one.id != profile.id])
+    return FoundProfiles(profile, names, [one for one in holders if profile is None or one.id != profile.id])
 
 
 def _file(content: bytes, kind: str) -> Callable[[], Answered]:

@@ -18,8 +18,6 @@ a lock on `FILE.lock`; readers never wait for the writer, nor it for them.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
@@ -28,10 +26,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from protocol.errors import DatasetError, TmaticError, UsageError
-from services.lookup.profiles import Profile
+from protocol.errors import TmaticError, UsageError
+from services.lookup.profiles import KnownProfile
 from services.subscriber.consumer import Position
 from storage.durable import in_words, make_directory
+from storage.locks import locked
+from storage.sqlite import SqliteFile
 
 SETTLED: Final = 0
 ADDED: Final = -1
@@ -41,7 +41,6 @@ APPLICATION_ID: Final = 0x746D6C6B
 
 VERSION: Final = 1
 _AT_ONCE: Final = 500
-_BUSY_S: Final = 5.0
 
 _SCHEMA: Final = (
     "CREATE TABLE place (one INTEGER PRIMARY KEY CHECK (one = 1), position TEXT NOT NULL)",
@@ -55,7 +54,10 @@ _SCHEMA: Final = (
     "CREATE TABLE held (name TEXT NOT NULL COLLATE NOCASE, id TEXT NOT NULL, first INTEGER, last INTEGER,"
     " first_at INTEGER, last_at INTEGER, PRIMARY KEY (name, id)) WITHOUT ROWID",
     "CREATE INDEX held_by_id ON held (id)",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {VERSION}",
 )
+_PRAGMAS: Final = ("journal_size_limit = 67108864", "cache_size = -32768")
 
 _LARGER: Final = (
     " ON CONFLICT (id, owner) DO UPDATE SET name = excluded.name, posted = excluded.posted, posts = excluded.posts,"
@@ -109,7 +111,7 @@ class Writing:
         )
         return int(self._do("SELECT owner FROM analysis WHERE user = ?", (user,)).fetchone()[0])
 
-    def pend(self, owner: int, profiles: Iterable[Profile]) -> None:
+    def pend(self, owner: int, profiles: Iterable[KnownProfile]) -> None:
         """Keep profiles of an analysis under way. As in the dataset, the first of an account counts."""
         rows = ((p.id, owner, p.name, p.posted, p.posts, p.body) for p in profiles)
         self._do_many(_PUT + " ON CONFLICT (id, owner) DO NOTHING", rows)
@@ -134,14 +136,14 @@ class Writing:
         )
         self.drop_pages(owner)
 
-    def settle(self, profiles: Iterable[Profile], sequence: int) -> None:
+    def settle(self, profiles: Iterable[KnownProfile], sequence: int) -> None:
         """Profiles of a completed analysis, each account once."""
         source = iter(profiles)
         while some := list(islice(source, _AT_ONCE)):
             self._do_many(_PUT + _LARGER, [(p.id, SETTLED, p.name, p.posted, p.posts, p.body) for p in some])
             self._note(some, sequence)
 
-    def add(self, profile: Profile) -> None:
+    def add(self, profile: KnownProfile) -> None:
         """What somebody posted; the last one said of an account counts among these."""
         row = (profile.id, ADDED, profile.name, profile.posted, profile.posts, profile.body)
         self._do(_PUT.replace("INSERT", "INSERT OR REPLACE", 1), row)
@@ -164,7 +166,7 @@ class Writing:
         """Everything up to this position is in."""
         self._do("INSERT OR REPLACE INTO place (one, position) VALUES (1, ?)", (str(position),))
 
-    def _note(self, profiles: Iterable[Profile], sequence: int | None) -> None:
+    def _note(self, profiles: Iterable[KnownProfile], sequence: int | None) -> None:
         rows = ((p.name, p.id, sequence, sequence, p.posted or None, p.posted or None) for p in profiles if p.name)
         self._do_many(
             "INSERT INTO held (name, id, first, last, first_at, last_at) VALUES (?, ?, ?, ?, ?, ?)" + _SEEN, rows
@@ -179,31 +181,27 @@ class Store:
         self.path = path
         with in_words(f"open {path}"):
             make_directory(path.absolute().parent)
-            self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._lock)
-            raise UsageError(
-                f"{path} is in use by another tmatic-lookup: end that one, or name another file"
-            ) from error
+        lock = locked(Path(f"{path}.lock"), "the lookup's database")
+        if lock is None:
+            raise UsageError(f"{path} is in use by another tmatic-lookup: end that one, or name another file")
+        self._lock = lock
         self._turn = threading.Lock()
+        self._file = database(path)
         try:
-            with _in_words(path):
-                self._connection = _opened(path)
+            self._connection = self._file.opened(_SCHEMA, lambda base: _is_ours(path, base), pragmas=_PRAGMAS)
         except TmaticError:
-            os.close(self._lock)
+            lock.close()
             raise
 
     def close(self) -> None:
         """Let go of the file. What was written is durable already."""
-        with self._turn, _in_words(self.path):
+        with self._turn, self._file.in_words():
             self._connection.close()
-        os.close(self._lock)
+        self._lock.close()
 
     def position(self) -> Position | None:
         """What was stored with the data."""
-        with self._turn, _in_words(self.path):
+        with self._turn, self._file.in_words():
             row = self._connection.execute("SELECT position FROM place").fetchone()
         return None if row is None else Position.parse(row[0])
 
@@ -216,33 +214,15 @@ class Store:
         if not self._turn.acquire(timeout=within_s):
             raise BusyError("the database is being made anew; try again in a minute")
         try:
-            with _in_words(self.path):
-                self._connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield Writing(self._connection)
-                    self._connection.execute("COMMIT")
-                except BaseException:
-                    if self._connection.in_transaction:
-                        self._connection.execute("ROLLBACK")
-                    raise
+            with self._file.transaction(self._connection):
+                yield Writing(self._connection)
         finally:
             self._turn.release()
 
 
-def _opened(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-    try:
-        is_ours = _is_ours(path, connection)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA journal_size_limit = 67108864")
-        connection.execute("PRAGMA cache_size = -32768")
-        if not is_ours:
-            _make(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+def database(path: Path) -> SqliteFile:
+    """The lookup's database, which is not open yet."""
+    return SqliteFile(path, "the lookup's database", "all but what was added by hand is made anew from the dataset")
 
 
 def _is_ours(path: Path, connection: sqlite3.Connection) -> bool:
@@ -257,25 +237,3 @@ def _is_ours(path: Path, connection: sqlite3.Connection) -> bool:
             "was added by hand is made anew from the dataset"
         )
     return False
-
-
-def _make(connection: sqlite3.Connection) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    for statement in _SCHEMA:
-        connection.execute(statement)
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {VERSION}")
-    connection.execute("COMMIT")
-
-
-@contextlib.contextmanager
-def _in_words(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorname", "")
-        if code in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
-            raise DatasetError(
-                f"{path} is damaged or no SQLite database: move it away; all but what was added by hand is made anew"
-            ) from error
-        raise DatasetError(f"{path} cannot be used: {error}") from error

@@ -14,17 +14,17 @@ from typing import Any, Final
 from protocol.errors import MalformedError, UsageError
 from protocol.jobs import Operation
 from services.monitor.lines import shown
-from services.monitor.master import LONGEST_ACCOUNT
+from services.monitor.master import MAX_ACCOUNT_LENGTH
 from services.monitor.reading import mapping, text
 from services.monitor.store import MonitorStore
 from storage.dataset.files.dataset import FileDataset
 from storage.dataset.interface import RecordKind, record_id
 from storage.dataset.receipts import receipt_json
 
-MOST_ROWS: Final = 200
+MAX_ROWS: Final = 200
 """Posts or followers of one page."""
 LAST_ROW: Final = 5_000_000
-MOST_LED_TO: Final = 50
+MAX_LED_TO: Final = 50
 SHOWN: Final = frozenset(
     [
         "outcome",
@@ -47,14 +47,14 @@ SHOWN: Final = frozenset(
 class Accounts:
     """The accounts of the dataset at `output`. Its methods block while they read."""
 
-    def __init__(self, output: Path, chronicle: MonitorStore) -> None:
+    def __init__(self, output: Path, store: MonitorStore) -> None:
         self._dataset = FileDataset(output)
-        self._chronicle = chronicle
+        self._store = store
 
     def card(self, user: str) -> dict[str, Any] | None:
         """All but the rows of an account; None when nothing is known of it. Raises DatasetError, UsageError."""
         _check(user)
-        path = self._chronicle.path(user)
+        path = self._store.path(user)
         receipts = {}
         for operation in Operation:
             receipt = self._dataset.receipt(user, operation)
@@ -63,7 +63,7 @@ class Accounts:
                 receipts[operation.value] = {key: whole[key] for key in sorted(SHOWN)} | {
                     "cursors": receipt.cursors.count
                 }
-        led_to, count = self._chronicle.led_to(user, MOST_LED_TO)
+        led_to, count = self._store.led_to(user, MAX_LED_TO)
         kinds = [kind for kind in RecordKind if self._dataset.path(user, kind).exists()]
         profile = self._profile(user, path[-2].user if len(path) > 1 else "")
         if not receipts and not kinds and path[-1].depth is None and profile is None:
@@ -98,8 +98,8 @@ class Accounts:
 
     def _page(self, user: str, kind: RecordKind, first: int, count: int) -> tuple[list[bytes], bool]:
         _check(user)
-        if not (0 <= first <= LAST_ROW and 0 < count <= MOST_ROWS):
-            raise UsageError(f"at most {MOST_ROWS} rows a page, and none beyond the {LAST_ROW:,}th")
+        if not (0 <= first <= LAST_ROW and 0 < count <= MAX_ROWS):
+            raise UsageError(f"at most {MAX_ROWS} rows a page, and none beyond the {LAST_ROW:,}th")
         found = list(islice(self._dataset.lines(user, kind), first, first + count + 1))
         return found[:count], len(found) > count
 
@@ -126,8 +126,8 @@ class Accounts:
 
 
 def _check(user: str) -> None:
-    if not 0 < len(user.encode("utf-8", "replace")) <= LONGEST_ACCOUNT or not user.isprintable():
-        raise UsageError(f"an account is 1 to {LONGEST_ACCOUNT} bytes of text")
+    if not 0 < len(user.encode("utf-8", "replace")) <= MAX_ACCOUNT_LENGTH or not user.isprintable():
+        raise UsageError(f"an account is 1 to {MAX_ACCOUNT_LENGTH} bytes of text")
 
 
 def _is(kind: RecordKind, line: bytes, identifier: str) -> bool:

@@ -79,16 +79,16 @@ def monitor(settings: Settings, database: Path, listening: Listening) -> None:
     from services.monitor.master import AskedMaster
     from services.monitor.pages import Pages
     from services.monitor.store import MonitorStore
-    from services.monitor.stream import Streams
+    from services.monitor.stream import PageStreams
     from services.subscriber.subscriber import Subscriber
     from storage.dataset.files.dataset import FileDataset
 
     places = settings.master or local_pair(settings.host, settings.port)
     certificate = certificate_for(places, settings.key, settings.insecure)
-    chronicle = MonitorStore(database)
+    store = MonitorStore(database)
     try:
-        feed = Feed(chronicle, settings.log_scrollback)
-        streams = Streams(feed, gevent.sleep)
+        feed = Feed(store, settings.log_scrollback)
+        streams = PageStreams(feed, gevent.sleep)
         guard = AccessGuard(Names(listening.address, listening.names), proxied=bool(listening.base_path))
         stopped = threading.Event()
         subscriber = Subscriber(settings, feed, FileDataset(settings.output_directory))
@@ -96,7 +96,7 @@ def monitor(settings: Settings, database: Path, listening: Listening) -> None:
             feed,
             guard,
             AskedMaster(places, certificate),
-            Accounts(settings.output_directory, chronicle),
+            Accounts(settings.output_directory, store),
             streams,
             search=IndexSearch(Index(settings)),
             graphite_url=settings.graphite_url,
@@ -116,7 +116,7 @@ def monitor(settings: Settings, database: Path, listening: Listening) -> None:
         )
         feed.keep()
     finally:
-        chronicle.close()
+        store.close()
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from services.monitor.reading import OPERATIONS
+from services.monitor.reading import LETTERS
 
 RATES: Final = ("pages_s", "records_s", "jobs_s")
 TOTALS: Final = (
@@ -25,8 +25,8 @@ TOTALS: Final = (
     "dead",
     "workers",
     "busy",
-    *(f"completed_{name}" for name in OPERATIONS),
-    *(f"open_{name}" for name in OPERATIONS),
+    *(f"completed_{name}" for name in LETTERS),
+    *(f"open_{name}" for name in LETTERS),
 )
 COLUMNS: Final = ("at", *RATES, *TOTALS)
 """`at` in Unix seconds; rates a second; totals as they stood then. `open` is what is waiting, parked or ongoing."""
@@ -43,7 +43,7 @@ RECENT: Final = 900
 WHOLE: Final = 1_024
 """Buckets of the whole crawl before their width doubles."""
 
-_MOST: Final = 1e11
+_MAX_NUMBER: Final = 1e11
 """Seconds of a time or a width, and points of a bucket, that a course may have."""
 
 Point = tuple[float, ...]
@@ -182,9 +182,9 @@ class Course:
             and len(counts) == len(whole) <= self._most
             and all(isinstance(point, list | tuple) and _is_point(point) for point in whole)
             and all(earlier[0] <= later[0] for earlier, later in pairwise(whole))
-            and all(type(count) is int and 0 < count <= _MOST for count in counts)
+            and all(type(count) is int and 0 < count <= _MAX_NUMBER for count in counts)
             and isinstance(width_s, int | float)
-            and 1 <= width_s <= _MOST
+            and 1 <= width_s <= _MAX_NUMBER
         ):
             return False
         self._whole, self._counts, self.width_s = [tuple(point) for point in whole], list(counts), float(width_s)
@@ -194,7 +194,7 @@ class Course:
 def _is_point(values: Sequence[Any]) -> bool:
     """Whether it is a value for each of `COLUMNS`, the first a time of ours."""
     are_numbers = all(type(value) in (int, float) and math.isfinite(value) for value in values)
-    return len(values) == len(COLUMNS) and are_numbers and 0 <= values[0] <= _MOST
+    return len(values) == len(COLUMNS) and are_numbers and 0 <= values[0] <= _MAX_NUMBER
 
 
 def _merged(first: Point, first_count: int, second: Point, second_count: int) -> tuple[Point, int]:

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from services.monitor.course import COLUMNS, Point
-from services.monitor.reading import OPERATIONS
+from services.monitor.reading import LETTERS
 
 SHORT_S: Final = 60.0
 """A crawl in which nothing moved for so long stands still."""
 LONG_S: Final = 600.0
-LEAST_S: Final = 20.0
+MIN_WATCHED_S: Final = 20.0
 """Shorter than that nothing is told."""
-MOST_S: Final = 400 * 86_400.0
+MAX_OUTLOOK_S: Final = 400 * 86_400.0
 """Longer than that is called 'more than a year'."""
 
 
@@ -39,7 +39,7 @@ def steps_left(overview: Mapping[str, Any]) -> float:
     """The steps that are known to be left: chains counted to their ends."""
     chain = overview["plan"].get("operations") or ""
     left = float(overview["resting"])
-    for name, letter in OPERATIONS.items():
+    for name, letter in LETTERS.items():
         of = overview["operations"][name]
         follow = len(chain) - chain.index(letter) if letter in chain else 1
         left += (of["waiting"] + of["parked"] + of["ongoing"]) * follow
@@ -48,7 +48,7 @@ def steps_left(overview: Mapping[str, Any]) -> float:
 
 def _left_at(point: Point, chain: str) -> float:
     left = 0.0
-    for name, letter in OPERATIONS.items():
+    for name, letter in LETTERS.items():
         follow = len(chain) - chain.index(letter) if letter in chain else 1
         left += point[COLUMNS.index(f"open_{name}")] * follow
     return left
@@ -65,7 +65,7 @@ def outlook(overview: Mapping[str, Any], latest: Sequence[Point]) -> Eta:
     if not overview["crew"]["workers"]:
         return Eta("stalled", "cannot be told: there are no workers", left)
     watched = latest[-1][0] - latest[0][0] if latest else 0.0
-    if watched < LEAST_S:
+    if watched < MIN_WATCHED_S:
         return Eta("early", f"too early to tell: watched for {watched:.0f} s", left)
     if not _moved(latest):
         return Eta("stalled", _why_stalled(overview, min(watched, SHORT_S)), left)
@@ -78,7 +78,7 @@ def outlook(overview: Mapping[str, Any], latest: Sequence[Point]) -> Eta:
     if falls[-1] <= 0 or not times:
         return Eta("grows", "cannot be told: accounts are found faster than they are finished", left)
     low, high = times[0], times[-1]
-    if high > MOST_S:
+    if high > MAX_OUTLOOK_S:
         return Eta("estimate", "more than a year at this rate", left)
     return Eta("estimate", "at the rates of the last minutes", left, max(1, round(low)), max(1, round(high)))
 

@@ -26,8 +26,8 @@ from services.subscriber.consumer import Event, Position
 
 log = logging.getLogger(__name__)
 
-MOST_FAILURES: Final = 200
-LONGEST_LINE: Final = 2_000
+MAX_FAILURES: Final = 200
+MAX_LINE_LENGTH: Final = 2_000
 """Characters of a line of the log with its fields."""
 COURSE_S: Final = 60.0
 """How often the course is kept."""
@@ -71,16 +71,16 @@ class Feed:
 
     def __init__(
         self,
-        chronicle: MonitorStore,
+        store: MonitorStore,
         scrollback: int,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._chronicle, self._clock, self._monotonic = chronicle, clock, monotonic
+        self._store, self._clock, self._monotonic = store, clock, monotonic
         self._lock = threading.Lock()
         self._lines: deque[Line] = deque(maxlen=scrollback)
         self._next_line = 1
-        self._failures: deque[Failure] = deque(maxlen=MOST_FAILURES)
+        self._failures: deque[Failure] = deque(maxlen=MAX_FAILURES)
         self._failed = 0
         self._failures_version = 0
         self._course = Course()
@@ -91,14 +91,14 @@ class Feed:
         self._heard_at: float | None = None
         self._version = 0
         self.started_at = clock()
-        if (kept := chronicle.course()) is not None and not self._course.recall(kept):
+        if (kept := store.course()) is not None and not self._course.recall(kept):
             log.warning("the course that was kept is none of this version; it begins anew")
 
     # ------------------------------------------------------------------------------------------- for the subscriber
 
     def position(self) -> Position | None:
         """How far the log was read."""
-        return self._chronicle.position()
+        return self._store.position()
 
     def apply(self, events: Sequence[Event], position: Position) -> None:
         """Keep who led to whom and the position, then show the failures."""
@@ -109,7 +109,7 @@ class Feed:
                 born.append((str(event.record[1]), str(event.record[5] or ""), int(event.record[4] or 0)))
             elif event.topic in ("job.failed", "job.dead") and len(event.record) >= 5:
                 failures.append(self._failure(event))
-        self._chronicle.record(born, position)
+        self._store.record(born, position)
         if failures:
             with self._lock:
                 self._failures.extend(failures)
@@ -118,8 +118,8 @@ class Feed:
 
     def resynchronise(self, position: Position) -> None:
         """The announcements up to there are gone: what is kept of another ledger goes, and reading goes on there."""
-        former = self._chronicle.position()
-        self._chronicle.begin_anew(position)
+        former = self._store.position()
+        self._store.begin_anew(position)
         if former is None or former.ledger == position.ledger:
             return
         with self._lock:
@@ -140,7 +140,7 @@ class Feed:
         self._course_at = self._monotonic()
         with self._lock:
             kept = self._course.kept()
-        self._chronicle.keep_course(kept)
+        self._store.keep_course(kept)
 
     def _take(self, document: Mapping[str, Any]) -> None:
         crew = workers(document)
@@ -171,8 +171,8 @@ class Feed:
                 self._next_line,
                 self._clock() if at is None else at,
                 level if level in LEVELS else "info",
-                clipped(str(message or ""), LONGEST_LINE),
-                clipped(words, LONGEST_LINE),
+                clipped(str(message or ""), MAX_LINE_LENGTH),
+                clipped(words, MAX_LINE_LENGTH),
             )
             self._lines.append(line)
             self._next_line += 1

@@ -21,7 +21,7 @@ from typing import Final
 
 from services.http.names import Names
 
-MOST_SESSIONS: Final = 64
+MAX_SESSIONS: Final = 64
 """The one that was used longest ago makes room."""
 TOKEN_BYTES: Final = 18
 CSRF_HEADER: Final = "X-Tmatic-Csrf"
@@ -51,7 +51,7 @@ class AccessGuard:
             return None
         session = BrowserSession(secrets.token_urlsafe(TOKEN_BYTES), secrets.token_urlsafe(TOKEN_BYTES))
         self._sessions[session.identifier] = session
-        while len(self._sessions) > MOST_SESSIONS:
+        while len(self._sessions) > MAX_SESSIONS:
             self._sessions.popitem(last=False)
         return session
 

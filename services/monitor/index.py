@@ -10,11 +10,11 @@ from typing import Any, Final
 import orjson
 
 from services.indexer.posts import Document
-from services.indexer.query import MOST_HITS, Unit
+from services.indexer.query import MAX_HITS, Unit
 from services.indexer.search import Search as Index
-from services.monitor.search import MOST_HASHTAGS, Findings, Question
+from services.monitor.search import MAX_HASHTAGS, Findings, Question
 
-MOST_BARS: Final = 90
+MAX_BARS: Final = 90
 """Bars of the counts over time."""
 DAY_S: Final = 86_400
 HOURS_UNTIL_S: Final = 7 * DAY_S
@@ -40,8 +40,8 @@ class IndexSearch:
             limit=question.count,
             offset=question.first,
             unit=Unit.HOUR if short else Unit.DAY,
-            tags=MOST_HASHTAGS,
-            located=MOST_HITS,
+            tags=MAX_HASHTAGS,
+            located=MAX_HITS,
         )
         return Findings(
             found.answer.total,
@@ -53,7 +53,7 @@ class IndexSearch:
                 for post in found.located
                 if post.lat is not None and post.lon is not None
             ],
-            len(found.located) >= MOST_HITS,
+            len(found.located) >= MAX_HITS,
             round(1000 * (time.perf_counter() - began), 1),
         )
 
@@ -97,11 +97,11 @@ def _when(second: float) -> str:
 
 
 def bars(counted: Sequence[tuple[int, int]], step: int) -> list[tuple[float, int]]:
-    """At most `MOST_BARS` + 1 rows of [start, posts] of one width, the empty ones between them too."""
+    """At most `MAX_BARS` + 1 rows of [start, posts] of one width, the empty ones between them too."""
     if not counted:
         return []
     first, last = counted[0][0], counted[-1][0]
-    width = step * max(1, -(-(last + step - first) // (step * MOST_BARS)))
+    width = step * max(1, -(-(last + step - first) // (step * MAX_BARS)))
     totals = [0] * ((last - first) // width + 1)
     for second, posts in counted:
         totals[(second - first) // width] += posts

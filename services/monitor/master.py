@@ -7,14 +7,15 @@ from typing import Any, Final, Protocol
 
 from protocol.admin_client import ask_masters
 from protocol.errors import LedgerError, TmaticError, UsageError
+from protocol.jobs import Operation
 from protocol.transport.keys import Certificate
 from services.monitor.reading import items, number, text
 
-MOST_DEAD: Final = 500
+MAX_DEAD: Final = 500
 """Dead letters of one question."""
 ANSWER_S: Final = 3.0
-OPERATIONS: Final = frozenset("TFAU")
-LONGEST_ACCOUNT: Final = 255
+LETTERS: Final = frozenset(operation.value for operation in Operation)
+MAX_ACCOUNT_LENGTH: Final = 255
 
 Job = tuple[str, str]
 """An operation's letter and an account."""
@@ -47,7 +48,7 @@ class AskedMaster:
 
     def dead(self, first: int, count: int) -> list[dict[str, Any]]:
         """A page of the dead letters."""
-        answer = self._ask(self._leader(), f"dead {max(0, first)} {min(max(1, count), MOST_DEAD)}")
+        answer = self._ask(self._leader(), f"dead {max(0, first)} {min(max(1, count), MAX_DEAD)}")
         return [
             {
                 "operation": text(one, "operation")[:1],
@@ -56,7 +57,7 @@ class AskedMaster:
                 "words": text(one, "words"),
                 "cursor": text(one, "cursor"),
             }
-            for one in items(answer, "letters", MOST_DEAD)
+            for one in items(answer, "letters", MAX_DEAD)
         ]
 
     def requeue(self, jobs: Sequence[Job]) -> list[str]:
@@ -101,7 +102,7 @@ class AskedMaster:
 
 def job_name(operation: str, user: str) -> str:
     """`T:123`, as the masters read it. Raises UsageError for what cannot be one."""
-    if operation not in OPERATIONS or not 0 < len(user.encode("utf-8", "replace")) <= LONGEST_ACCOUNT:
+    if operation not in LETTERS or not 0 < len(user.encode("utf-8", "replace")) <= MAX_ACCOUNT_LENGTH:
         raise UsageError("a job is an operation, one of T, F, A and U, and an account")
     if not user.isprintable():
         raise UsageError("an account has no line breaks or control characters")

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 import bottle  # type: ignore[import-untyped]
 
 from protocol.errors import TmaticError, UsageError
+from protocol.numbers import whole_number
 from services.http import Answered, CrowdedError, Turns, base_of, blocking, failure, json_answer, json_body
 from services.http.answers import failures_in_words
 from services.http.cookies import cookies
@@ -33,11 +34,11 @@ from services.monitor.feed import Feed
 from services.monitor.guard import AccessGuard, BrowserSession
 from services.monitor.lines import shown
 from services.monitor.master import Job, Master
-from services.monitor.search import Search, question_of
-from services.monitor.stream import MOST_STREAMS, Streams
+from services.monitor.search import SearchPage, question_of
+from services.monitor.stream import MAX_STREAMS, PageStreams
 
 ASSETS: Final = Path(__file__).parent / "assets"
-MOST_ACTIONS: Final = 200
+MAX_ACTIONS: Final = 200
 """Jobs of one action."""
 
 KINDS: Final = {
@@ -63,9 +64,9 @@ class Pages:
         guard: AccessGuard,
         master: Master,
         accounts: Accounts,
-        streams: Streams,
+        streams: PageStreams,
         *,
-        search: Search | None = None,
+        search: SearchPage | None = None,
         graphite_url: str = "",
     ) -> None:
         self._feed, self._guard, self._master = feed, guard, master
@@ -171,8 +172,8 @@ class Pages:
         return bottle.HTTPResponse(body, headers=headers)
 
     def _stream(self) -> Answered:
-        if self._streams.open >= MOST_STREAMS:
-            return failure(503, f"{MOST_STREAMS} pages are open already: close some", Retry_After="10")
+        if self._streams.open >= MAX_STREAMS:
+            return failure(503, f"{MAX_STREAMS} pages are open already: close some", Retry_After="10")
         after = bottle.request.get_header("Last-Event-ID") or _asked("after")
         in_gzip = "gzip" in bottle.request.get_header("Accept-Encoding", "")
         bottle.response.content_type = "text/event-stream; charset=utf-8"
@@ -204,8 +205,8 @@ class Pages:
             return failure(403, why)
         asked = json_body()
         jobs = asked.get("jobs") if isinstance(asked, Mapping) else None
-        if not isinstance(jobs, list) or not 0 < len(jobs) <= MOST_ACTIONS or not all(_is_job(job) for job in jobs):
-            return failure(400, f'the body is {{"jobs": [[OPERATION, USER], …]}} with 1 to {MOST_ACTIONS} jobs')
+        if not isinstance(jobs, list) or not 0 < len(jobs) <= MAX_ACTIONS or not all(_is_job(job) for job in jobs):
+            return failure(400, f'the body is {{"jobs": [[OPERATION, USER], …]}} with 1 to {MAX_ACTIONS} jobs')
         told = self._acting.blocking(action, [(operation, user) for operation, user in jobs])
         results = [
             {"operation": operation, "user": user, "why_not": why_not}
@@ -305,10 +306,10 @@ def _asked(name: str) -> str:
 
 
 def _number(name: str, default: int, most: int) -> int:
-    value = _asked(name) or str(default)
-    if not (value.isascii() and value.isdecimal() and len(value) <= 12 and int(value) <= most):
+    number = whole_number(_asked(name) or str(default), 10**12 - 1)
+    if number is None or number > most:
         raise UsageError(f"{name} is a whole number from 0 to {most:,}")
-    return int(value)
+    return number
 
 
 def _is_job(job: Any) -> bool:

@@ -13,19 +13,21 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-OPERATIONS: Final = {"timeline": "T", "follower": "F", "analyzer": "A", "update": "U"}
+from protocol.jobs import OPERATIONS
+
+LETTERS: Final = {words.name: operation.value for operation, words in OPERATIONS.items()}
 """The operations as the document names them, and their letters."""
 
 COUNTS: Final = ("waiting", "parked", "ongoing", "completed", "dead", "pages", "records")
-MOST_WORKERS: Final = 20_000
-MOST_JOBS: Final = 64
+MAX_WORKERS: Final = 20_000
+MAX_JOBS: Final = 64
 """Jobs of one worker that are shown."""
-MOST_BUDGETS: Final = 500
-MOST_NEXT: Final = 20
-MOST_COUNTED: Final = 40
-LONGEST: Final = 300
+MAX_BUDGETS: Final = 500
+MAX_NEXT: Final = 20
+MAX_COUNTED: Final = 40
+MAX_TEXT_LENGTH: Final = 300
 """Characters of a text."""
-LONGEST_BUDGET: Final = 160
+MAX_BUDGET_LENGTH: Final = 160
 """Characters of the name of a budget."""
 DIGEST_DIGITS: Final = 16
 
@@ -60,12 +62,12 @@ def moment(said: Any) -> float | None:
 
 
 def text(of: Any, key: str) -> str:
-    """A text of at most `LONGEST` characters, "" when there is none."""
+    """A text of at most `MAX_TEXT_LENGTH` characters, "" when there is none."""
     value = of.get(key) if isinstance(of, dict) else None
     return "" if value is None or isinstance(value, dict | list) else clipped(str(value))
 
 
-def clipped(value: str, most: int = LONGEST) -> str:
+def clipped(value: str, most: int = MAX_TEXT_LENGTH) -> str:
     """The text, with an ellipsis in place of what is too long."""
     return value if len(value) <= most else value[: most - 1] + "…"
 
@@ -111,7 +113,7 @@ def overview(document: Mapping[str, Any], crew: Sequence[list[Any]] | None = Non
         "dead": len(dead) if isinstance(dead, list) else number(document, "dead"),
         "rates": {key: number(mapping(document, "rates"), key) for key in ("pages", "records", "jobs")},
         "counted": _counted(document),
-        "budgets": _budgets(document.get("budgets"), MOST_BUDGETS),
+        "budgets": _budgets(document.get("budgets"), MAX_BUDGETS),
         "consumers": [
             {"name": text(one, "name"), "sequence": number(one, "sequence"), "lag": number(one, "lag")}
             for one in items(document, "consumers", 50)
@@ -126,15 +128,15 @@ def _counted(document: Mapping[str, Any]) -> dict[str, float]:
     shown = {str(key): number(mapping(document, "counted"), key) for key in mapping(document, "counted")}
     dropped = mapping(document, "dropped")
     shown |= {f"frames dropped, {key}": number(dropped, key) for key in dropped}
-    return {named(key, 60): shown[key] for key in list(shown)[:MOST_COUNTED]}
+    return {named(key, 60): shown[key] for key in list(shown)[:MAX_COUNTED]}
 
 
 def _operations(document: Mapping[str, Any]) -> dict[str, Any]:
     there, following = mapping(document, "operations"), mapping(document, "next")
     read: dict[str, Any] = {}
-    for name, letter in OPERATIONS.items():
+    for name, letter in LETTERS.items():
         of = mapping(there, name)
-        line = items(following, name, MOST_NEXT) or items(following, letter, MOST_NEXT)
+        line = items(following, name, MAX_NEXT) or items(following, letter, MAX_NEXT)
         read[name] = {key: number(of, key) for key in COUNTS}
         read[name]["next"] = [
             [clipped(str(row[0])), int(row[1]) if len(row) > 1 and isinstance(row[1], int) else 0, _cursor(row)]
@@ -185,7 +187,7 @@ def _budgets(given: Any, most: int) -> list[list[Any]]:
         return []
     return [
         [
-            named(key, LONGEST_BUDGET),
+            named(key, MAX_BUDGET_LENGTH),
             _least(maybe(of, "available"), maybe(of, "remaining")),
             maybe(of, "limit"),
             number(of, "outstanding"),
@@ -211,10 +213,10 @@ def workers(document: Mapping[str, Any]) -> list[list[Any]]:
     [operation, account, page or None, seconds without progress or None]. Short, since a thousand go out a second."""
     budgets = mapping(document, "budgets")
     rows = []
-    for of in items(document, "workers", MOST_WORKERS):
+    for of in items(document, "workers", MAX_WORKERS):
         own = of.get("budgets") if isinstance(of, dict) else None
         if isinstance(own, list) and all(isinstance(key, str) for key in own):
-            own = {key: budgets.get(key) for key in own[:MOST_JOBS]}
+            own = {key: budgets.get(key) for key in own[:MAX_JOBS]}
         rate = maybe(of, "rate")
         rows.append(
             [
@@ -224,8 +226,8 @@ def workers(document: Mapping[str, Any]) -> list[list[Any]]:
                 number(of, "completed"),
                 None if rate is None else round(rate, 1),
                 round(number(of, "silent_s"), 1),
-                [_job(job) for job in items(of, "in_hand", MOST_JOBS) or items(of, "jobs", MOST_JOBS)],
-                _budgets(own, MOST_JOBS),
+                [_job(job) for job in items(of, "in_hand", MAX_JOBS) or items(of, "jobs", MAX_JOBS)],
+                _budgets(own, MAX_JOBS),
             ]
         )
     return rows

@@ -1,6 +1,6 @@
 """What the page of inspection asks of an index of posts, and what it shows of the answer.
 
-`Search` is what the pages need; whichever index there is stands behind it. Without one the page says so.
+`SearchPage` is what the pages need; whichever index there is stands behind it. Without one the page says so.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from protocol.errors import UsageError
+from protocol.numbers import whole_number
 
-MOST_HITS: Final = 100
+MAX_HITS: Final = 100
 """Posts of one answer."""
 LAST_HIT: Final = 10_000
 """Nobody pages further than that; a narrower question is of more use."""
-MOST_LOCATED: Final = 2_000
-MOST_HASHTAGS: Final = 40
-LONGEST_QUESTION: Final = 500
+MAX_LOCATED: Final = 2_000
+MAX_HASHTAGS: Final = 40
+MAX_QUESTION_LENGTH: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Findings:
     took_ms: float = 0.0
 
 
-class Search(Protocol):
+class SearchPage(Protocol):
     """An index of posts. Both raise TmaticError in words when it cannot answer."""
 
     def search(self, question: Question) -> Findings:
@@ -68,12 +69,12 @@ def question_of(asked: Mapping[str, str]) -> Question:
     texts = {}
     for name, key in (("q", "words"), ("author", "author"), ("hashtag", "hashtag"), ("language", "language")):
         value = asked.get(name, "").strip()
-        if len(value) > LONGEST_QUESTION:
-            raise UsageError(f"{name} is too long: at most {LONGEST_QUESTION} characters")
+        if len(value) > MAX_QUESTION_LENGTH:
+            raise UsageError(f"{name} is too long: at most {MAX_QUESTION_LENGTH} characters")
         texts[key] = value.lstrip("#") if key == "hashtag" else value.lstrip("@") if key == "author" else value
     first, count = _whole(asked, "first", 0), _whole(asked, "count", 20)
-    if first + count > LAST_HIT or count > MOST_HITS:
-        raise UsageError(f"at most {MOST_HITS} posts a page, and none beyond the {LAST_HIT:,}th: ask more narrowly")
+    if first + count > LAST_HIT or count > MAX_HITS:
+        raise UsageError(f"at most {MAX_HITS} posts a page, and none beyond the {LAST_HIT:,}th: ask more narrowly")
     sort = asked.get("sort", "newest")
     if sort not in ("newest", "oldest"):
         raise UsageError("sort is newest or oldest")
@@ -89,10 +90,10 @@ def question_of(asked: Mapping[str, str]) -> Question:
 
 
 def _whole(asked: Mapping[str, str], name: str, default: int) -> int:
-    value = asked.get(name, "") or str(default)
-    if not (value.isascii() and value.isdecimal() and len(value) <= 9):
+    number = whole_number(asked.get(name, "") or str(default), 10**9 - 1)
+    if number is None:
         raise UsageError(f"{name} is a whole number from 0 on")
-    return int(value)
+    return number
 
 
 def _moment(asked: Mapping[str, str], name: str) -> float | None:

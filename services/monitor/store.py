@@ -10,40 +10,40 @@ stands in the file is not trusted: a value that cannot be is said in a sentence,
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
-import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import orjson
 
-from protocol.errors import MalformedError, TmaticError, UsageError
+from protocol.errors import MalformedError, UsageError
 from protocol.logs import fields
 from services.subscriber.consumer import Position
-from storage.durable import in_words
+from storage.locks import locked
+from storage.sqlite import SqliteFile
 
 log = logging.getLogger(__name__)
 
-LONGEST_PATH: Final = 1_000
+MAX_PATH_STEPS: Final = 1_000
 """Steps of a path back to a target; a longer one is cut."""
 
 APPLICATION_ID: Final = 0x746D6D6F
 """`tmmo`, in the header of the file. Files of before this had one have none."""
 
-LARGEST_SEQUENCE: Final = 2**63 - 1
-_LARGEST_COURSE: Final = 16 << 20
-_LONGEST_POSITION: Final = 1_000
+_MAX_COURSE_BYTES: Final = 16 << 20
+_MAX_POSITION_LENGTH: Final = 1_000
 _FORMAT: Final = "1"
 _SCHEMA: Final = (
     "CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS lineage ("
     "user TEXT PRIMARY KEY, parent TEXT NOT NULL, depth INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE INDEX IF NOT EXISTS children ON lineage (parent)",
+    f"INSERT OR REPLACE INTO kept VALUES ('format', CAST('{_FORMAT}' AS BLOB))",
+    f"PRAGMA application_id = {APPLICATION_ID}",
 )
 _COLUMNS: Final = {
     "kept": [("name", "TEXT"), ("value", "BLOB")],
@@ -64,16 +64,15 @@ class PathStep:
 class MonitorStore:
     """The file at `path`, or memory alone when it is None. Its methods may be called from several threads.
 
-    Raises UsageError when the file is another's or in use, TmaticError when it cannot be used, also by its methods.
+    Raises UsageError when the file is another's or in use, DatasetError when it cannot be used, also by its methods.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._lock = threading.Lock()
-        self._name = str(path or "memory")
+        self._file = SqliteFile(path, "the monitor's file", "the course and the paths to accounts begin anew")
         self._held = None if path is None else _locked(path)
         try:
-            with self._in_words():
-                self._base = _opened(path)
+            self._base = self._file.opened(_SCHEMA, lambda base: _check_ours(path, base), synchronous="NORMAL")
         except BaseException:
             self._release()
             raise
@@ -86,7 +85,7 @@ class MonitorStore:
 
     def _release(self) -> None:
         if self._held is not None:
-            os.close(self._held)
+            self._held.close()
             self._held = None
 
     def position(self) -> Position | None:
@@ -95,10 +94,10 @@ class MonitorStore:
         if kept is None:
             return None
         try:
-            found = Position.parse(kept[: _LONGEST_POSITION + 1].decode())
-        except (UnicodeDecodeError, ValueError, MalformedError) as error:
+            found = Position.parse(kept[: _MAX_POSITION_LENGTH + 1].decode())
+        except (UnicodeDecodeError, MalformedError) as error:
             raise self._malformed() from error
-        if len(kept) > _LONGEST_POSITION or found.sequence > LARGEST_SEQUENCE:
+        if len(kept) > _MAX_POSITION_LENGTH:
             raise self._malformed()
         return found
 
@@ -128,7 +127,7 @@ class MonitorStore:
         if kept is None:
             return None
         try:
-            return orjson.loads(kept if len(kept) <= _LARGEST_COURSE else b"")
+            return orjson.loads(kept if len(kept) <= _MAX_COURSE_BYTES else b"")
         except orjson.JSONDecodeError as error:
             log.warning("the course that was kept cannot be read; it begins anew", extra=fields(why=error))
             return None
@@ -138,7 +137,7 @@ class MonitorStore:
         steps: list[PathStep] = []
         met = {user}
         with self._reading():
-            while len(steps) < LONGEST_PATH:
+            while len(steps) < MAX_PATH_STEPS:
                 row = self._base.execute("SELECT parent, depth FROM lineage WHERE user = ?", (user,)).fetchone()
                 parent, depth = row or ("", None)
                 steps.append(PathStep(user, depth if isinstance(depth, int) else None))
@@ -169,85 +168,33 @@ class MonitorStore:
     def _keep(self, name: str, value: bytes) -> None:
         self._base.execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", (name, value))
 
-    def _commit(self) -> _Commit:
-        return _Commit(self._lock, self._base, self._refused)
+    @contextlib.contextmanager
+    def _commit(self) -> Iterator[None]:
+        with self._lock, self._file.transaction(self._base):
+            yield
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
-        with self._lock, self._in_words():
+        with self._lock, self._file.in_words():
             yield
-
-    @contextlib.contextmanager
-    def _in_words(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise self._refused(error) from error
 
     def _malformed(self) -> MalformedError:
-        return MalformedError(f"{self._name} holds what tmatic-monitor never wrote there: move it away")
-
-    def _refused(self, error: sqlite3.Error) -> TmaticError:
-        return TmaticError(f"{self._name} cannot be used as the monitor's file: {error}")
-
-
-class _Commit:
-    """A transaction under the lock: committed at its end, rolled back when anything is raised."""
-
-    def __init__(self, lock: threading.Lock, base: sqlite3.Connection, refused: Any) -> None:
-        self._lock, self._base, self._refused = lock, base, refused
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-        try:
-            self._base.execute("BEGIN IMMEDIATE")
-        except sqlite3.Error as error:
-            self._lock.release()
-            raise self._refused(error) from error
-
-    def __exit__(self, kind: type[BaseException] | None, raised: BaseException | None, _: object) -> None:
-        try:
-            self._base.execute("ROLLBACK" if kind else "COMMIT")
-        except sqlite3.Error as error:
-            raise self._refused(error) from error
-        finally:
-            self._lock.release()
-        if isinstance(raised, sqlite3.Error):
-            raise self._refused(raised) from raised
+        return MalformedError(
+            f"{self._file.path or 'memory'} holds what tmatic-monitor never wrote there: move it away"
+        )
 
 
-def _locked(path: Path) -> int:
+def _locked(path: Path) -> BinaryIO:
     """The open file that keeps others away. Raises UsageError when another process has it."""
-    with in_words(f"open {path}.lock"):
-        held = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(held)
-        raise UsageError(f"{path} is in use by another tmatic-monitor: end that one, or name another file") from error
+    held = locked(Path(f"{path}.lock"), "the monitor's file")
+    if held is None:
+        raise UsageError(f"{path} is in use by another tmatic-monitor: end that one, or name another file")
     return held
 
 
-def _opened(path: Path | None) -> sqlite3.Connection:
-    base = sqlite3.connect(path or ":memory:", check_same_thread=False, isolation_level=None)
-    try:
-        _check_ours(path, base)
-        base.execute("PRAGMA journal_mode = WAL")
-        base.execute("PRAGMA synchronous = NORMAL")
-        base.execute("BEGIN IMMEDIATE")
-        for statement in _SCHEMA:
-            base.execute(statement)
-        base.execute("INSERT OR REPLACE INTO kept VALUES ('format', ?)", (_FORMAT.encode(),))
-        base.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        base.execute("COMMIT")
-    except BaseException:
-        base.close()
-        raise
-    return base
-
-
-def _check_ours(path: Path | None, base: sqlite3.Connection) -> None:
-    """Raises UsageError when there is anything in the file that no tmatic-monitor made, before it is written to."""
+def _check_ours(path: Path | None, base: sqlite3.Connection) -> bool:
+    """Raises UsageError when there is anything in the file that no tmatic-monitor made, before it is written to. False:
+    a file of before this one gets what it lacks."""
     application, version = (base.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
     there = set(
         base.execute("SELECT type, name, tbl_name FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")
@@ -258,6 +205,7 @@ def _check_ours(path: Path | None, base: sqlite3.Connection) -> None:
     row = base.execute("SELECT value FROM kept WHERE name = 'format'").fetchone() if "kept" in tables else None
     if row is not None and row[0] != _FORMAT.encode():
         raise UsageError(f"{path} was written by another version of tmatic-monitor: move it away")
+    return False
 
 
 def _has_our_columns(base: sqlite3.Connection, tables: Iterable[str]) -> bool:

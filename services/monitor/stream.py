@@ -19,13 +19,14 @@ from typing import Any, Final
 
 import orjson
 
+from protocol.numbers import whole_number
 from services.monitor.feed import Feed
 
 PAUSE_S: Final = 1.0
 RETRY_MS: Final = 2_000
 LINES_AT_ONCE: Final = 2_000
 FAILURES_SHOWN: Final = 60
-MOST_STREAMS: Final = 256
+MAX_STREAMS: Final = 256
 FULL_CREW: Final = 2_000
 """With more workers than that their rows come more seldom, so that a page never gets more rows a second."""
 
@@ -44,7 +45,7 @@ def packed(piece: bytes) -> bytes:
     return deflate.compress(piece) + deflate.flush(zlib.Z_FULL_FLUSH)
 
 
-class Streams:
+class PageStreams:
     """The streams of one feed. `wait` pauses the one who writes, for so many seconds."""
 
     def __init__(self, feed: Feed, wait: Callable[[float], object]) -> None:
@@ -61,10 +62,10 @@ class Streams:
     def stream(self, after: str, in_gzip: bool) -> Iterator[bytes]:
         """The bytes of a stream, until whoever reads it goes. `after` is the id of the last event that was seen."""
         boot, _, number = after.partition("-")
-        known = boot == self._boot and number.isascii() and number.isdecimal() and len(number) < 16
+        seen = whole_number(number, 10**15 - 1) if boot == self._boot else None
         self.open += 1
         try:
-            yield from self._pieces(int(number) if known else 0, in_gzip)
+            yield from self._pieces(seen or 0, in_gzip)
         finally:
             self.open -= 1
 

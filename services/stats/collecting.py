@@ -15,22 +15,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from protocol.errors import UsageError
-from protocol.jobs import Operation, Outcome
+from protocol.jobs import OPERATIONS, Operation, Outcome
 from protocol.logs import fields
-from services.stats.counts import ORDER, Counts, leadership_of, mark, survey
-from services.stats.metrics import (
-    FAILED,
-    INCLUDED,
-    LARGEST,
-    OPERATIONS,
-    OPS,
-    TAKEOVERS,
-    Metric,
-    Number,
-    Sample,
-    samples,
-    shown,
-)
+from services.stats.counts import ORDER, EventCounts, leadership_of, mark, survey
+from services.stats.metrics import FAILED, INCLUDED, MAX_NUMBER, OPS, TAKEOVERS, Metric, Number, Sample, samples, shown
 from services.stats.recording.points import Point
 from services.stats.recording.recording import Recording
 from services.subscriber.consumer import Event, Position
@@ -40,7 +28,7 @@ GATHER_S: Final = 2
 UNHEARD: Final = "unheard"
 """In the place of a worker's name: results that nobody told us of, counted from the dataset; and what a repair
 takes back or adds, which is below zero when it takes back."""
-MOST_WORKERS: Final = 10_000
+MAX_WORKERS: Final = 10_000
 """Workers whose records are summed up for a scrape."""
 
 log = logging.getLogger(__name__)
@@ -114,7 +102,7 @@ class Collecting:
             for operation in ORDER:
                 missing = found.records[operation] - counts.records[operation]
                 if missing > 0 or found.results[operation] > counts.results[operation]:
-                    sample = Sample(OPS, (OPERATIONS[operation], UNHEARD), max(0, missing))
+                    sample = Sample(OPS, (OPERATIONS[operation].name, UNHEARD), max(0, missing))
                     lines = [*lines, Point(sample.name, shown(sample.value), at)]
                     counts.records[operation] += max(0, missing)
                 counts.results[operation] = max(found.results[operation], counts.results[operation])
@@ -165,7 +153,7 @@ class Collecting:
             if lines:
                 self._commit(lines, self._recording.position, self._recording.counts, durable=True)
 
-    def _commit(self, lines: list[Point], position: Position | None, counts: Counts, *, durable: bool) -> None:
+    def _commit(self, lines: list[Point], position: Position | None, counts: EventCounts, *, durable: bool) -> None:
         """Commit these lines, and those that have waited long enough."""
         if self._waits_s() >= GATHER_S:
             lines, self._waiting = self._waiting + lines, []
@@ -177,7 +165,7 @@ class Collecting:
         waits = int(self._clock()) - self._waiting_since if self._waiting else 0
         return waits if waits >= 0 else math.inf
 
-    def _said(self, event: Event, counts: Counts) -> list[Sample]:
+    def _said(self, event: Event, counts: EventCounts) -> list[Sample]:
         """The lines that an event asks for, counted."""
         match event.topic, event.record:
             case "job.done", [str(letter), str(user), str(outcome), int(records), _, _, str(by), *more] if _known(
@@ -190,8 +178,8 @@ class Collecting:
                     counts.leadership = leadership_of(str(more[0]))  # An update's receipt gives way to the next one's.
                 counts.results[operation] += outcome != Outcome.NO_LIST.value
                 counts.records[operation] += max(0, records)
-                labels = (OPERATIONS[operation], by)
-                if labels in self._by_worker or len(self._by_worker) < MOST_WORKERS:
+                labels = (OPERATIONS[operation].name, by)
+                if labels in self._by_worker or len(self._by_worker) < MAX_WORKERS:
                     self._by_worker[labels] = self._by_worker.get(labels, 0) + records
                 return [Sample(OPS, labels, records)]
             case "master.repaired", [_, dict(included), *_]:
@@ -204,11 +192,11 @@ class Collecting:
                 log.warning("an event is not what it must be", extra=fields(topic=event.topic, sequence=event.sequence))
         return []
 
-    def _counted(self, counts: Counts) -> list[Sample]:
+    def _counted(self, counts: EventCounts) -> list[Sample]:
         """The numbers that are counted from events."""
         by_operation: list[tuple[Metric, dict[Operation, int]]] = [(INCLUDED, counts.records), (FAILED, counts.failed)]
         found = [
-            Sample(metric, (OPERATIONS[operation],), numbers[operation])
+            Sample(metric, (OPERATIONS[operation].name,), numbers[operation])
             for metric, numbers in by_operation
             for operation in ORDER
             if (metric, operation) != (INCLUDED, Operation.ANALYSE)  # For it the accounts that were taken in count.
@@ -216,14 +204,14 @@ class Collecting:
         return [*found, Sample(TAKEOVERS, (), counts.takeovers)]
 
 
-def _set_right(counts: Counts, included: dict[Any, Any]) -> list[Sample]:
+def _set_right(counts: EventCounts, included: dict[Any, Any]) -> list[Sample]:
     """A repair counted the records of jobs that are done and stay so; the lines of the difference, below zero for what
     will be done once more. Every job that ends from here on counts, whatever the dataset had of it before."""
     counts.known, lines = 0, []
     for operation in ORDER:
         records = included.get(operation.value)
-        if isinstance(records, int) and 0 <= records < LARGEST and records != counts.records[operation]:
-            lines.append(Sample(OPS, (OPERATIONS[operation], UNHEARD), records - counts.records[operation]))
+        if isinstance(records, int) and 0 <= records < MAX_NUMBER and records != counts.records[operation]:
+            lines.append(Sample(OPS, (OPERATIONS[operation].name, UNHEARD), records - counts.records[operation]))
             counts.records[operation] = records
     return lines
 

@@ -19,7 +19,7 @@ ORDER: Final = (Operation.TIMELINE, Operation.FOLLOWER, Operation.ANALYSE, Opera
 
 
 @dataclass(slots=True)
-class Counts:
+class EventCounts:
     """Sums since the recording began. `results` counts the ends of jobs, but of analyses that found no list. `known`
     names the list of what was counted from the dataset, by the unix time in milliseconds at which it was; 0 is none.
     `leadership` is the one that leased out a job that was counted, as a mark: the dataset of the crawl has its receipt,
@@ -43,15 +43,15 @@ class Counts:
         return [*(by[operation] for by in sums for operation in ORDER), self.leads, self.known, self.leadership]
 
     @classmethod
-    def unpacked(cls, numbers: Sequence[int]) -> Counts:
+    def unpacked(cls, numbers: Sequence[int]) -> EventCounts:
         """What `packed` made; missing numbers are 0, more of them are of a later version."""
         padded = [*numbers, *[0] * 15]
         results, records, failed = (dict(zip(ORDER, padded[at : at + 4], strict=True)) for at in (0, 4, 8))
         return cls(results, records, failed, leads=padded[12], known=padded[13], leadership=padded[14])
 
-    def copy(self) -> Counts:
+    def copy(self) -> EventCounts:
         """One that may change without this one."""
-        return Counts.unpacked(self.packed())
+        return EventCounts.unpacked(self.packed())
 
 
 def mark(operation: Operation, user: str, token: str = "") -> int:

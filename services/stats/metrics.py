@@ -17,28 +17,20 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from protocol.jobs import Operation
+from protocol.jobs import OPERATIONS, Operation
 
-OPERATIONS: Final = {
-    Operation.TIMELINE: "timeline",
-    Operation.FOLLOWER: "follower",
-    Operation.ANALYSE: "analyzer",
-    Operation.UPDATE: "update",
-}
-"""The original's word for each operation."""
-
-LONGEST_PART: Final = 200
+MAX_PART_LENGTH: Final = 200
 """Characters of one part of a name: whisper makes a file of it, and a file's name has 255 bytes."""
 
 ESCAPE: Final = "~"
 DIGEST_DIGITS: Final = 16
 """Hexadecimal digits of SHA-256 that tell a name which is too long from others that begin like it."""
 
-MOST_BUDGETS: Final = 500
+MAX_BUDGETS: Final = 500
 """Budgets that are recorded each second, by their names' order; a crawl with more has them in the monitor."""
 
-MOST_SUBSCRIBERS: Final = 64
-LARGEST: Final = 1 << 63
+MAX_SUBSCRIBERS: Final = 64
+MAX_NUMBER: Final = 1 << 63
 """A number beyond this counts nothing that there is."""
 
 Number = int | float
@@ -144,9 +136,9 @@ def part(said: str) -> str:
     A name that is too long is cut, and ends in `~-` and a digest of the whole.
     """
     escaped = _UNFIT.sub(_escaped, said) or ESCAPE
-    if len(escaped) <= LONGEST_PART:
+    if len(escaped) <= MAX_PART_LENGTH:
         return escaped
-    kept = _HALF_AN_ESCAPE.sub("", escaped[: LONGEST_PART - DIGEST_DIGITS - 2])
+    kept = _HALF_AN_ESCAPE.sub("", escaped[: MAX_PART_LENGTH - DIGEST_DIGITS - 2])
     return f"{kept}{ESCAPE}-{digest(said)}"
 
 
@@ -168,14 +160,14 @@ def samples(document: Mapping[str, Any]) -> Iterator[Sample]:
     """The numbers of the document of a master's status. What is missing, or is no number, is left out."""
     operations = _map(document.get("operations"))
     totals = _map(document.get("totals"))
-    for operation in OPERATIONS.values():
+    for operation in (words.name for words in OPERATIONS.values()):
         said = _map(operations.get(operation))
         for metric, key in _BY_OPERATION:
             yield from _sample(metric, (operation,), said.get(key))
         yield from _sample(PAGES, (operation,), said.get("pages"))
     for metric, key in ((RESTING, "resting"), (COLLECTED, "collected"), (ACCOUNTS, "accounts")):
         yield from _sample(metric, (), document.get(key))
-    yield from _sample(INCLUDED, (OPERATIONS[Operation.ANALYSE],), totals.get("discovered", 0))
+    yield from _sample(INCLUDED, (OPERATIONS[Operation.ANALYSE].name,), totals.get("discovered", 0))
     for what in ("pages", "records", "jobs"):
         yield from _sample(RATE, (what,), _map(document.get("rates")).get(what))
     workers = document.get("workers")
@@ -183,11 +175,11 @@ def samples(document: Mapping[str, Any]) -> Iterator[Sample]:
         yield Sample(WORKERS, (), len(workers))
         yield Sample(ACTIVE, (), sum(bool(_map(worker).get("jobs")) for worker in workers))
     budgets = _map(document.get("budgets"))
-    for key in sorted(budgets)[:MOST_BUDGETS]:
+    for key in sorted(budgets)[:MAX_BUDGETS]:
         for metric, name in _BY_BUDGET:
             yield from _sample(metric, (key,), _map(budgets[key]).get(name))
     readers = document.get("consumers")
-    for reader in readers[:MOST_SUBSCRIBERS] if isinstance(readers, list) else ():
+    for reader in readers[:MAX_SUBSCRIBERS] if isinstance(readers, list) else ():
         yield from _sample(LAG, (str(_map(reader).get("name")),), _map(reader).get("lag"))
     yield from _sample(EPOCH, (), _map(document.get("leader")).get("epoch"))
 
@@ -213,5 +205,5 @@ def _map(value: object) -> Mapping[str, Any]:
 
 
 def _sample(metric: Metric, labels: tuple[str, ...], value: object) -> Iterator[Sample]:
-    if isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST < value < LARGEST:
+    if isinstance(value, int | float) and not isinstance(value, bool) and -MAX_NUMBER < value < MAX_NUMBER:
         yield Sample(metric, labels, value)

@@ -6,7 +6,6 @@ Drawn with matplotlib, which is an extra: who only records does without it.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from protocol.errors import UsageError
+from protocol.jobs import OPERATIONS
 from services.stats.carbon.replay_feed import Survey, survey
-from services.stats.metrics import COMPLETED, FETCHED, OPERATIONS, PAGES, TAKEOVERS, WAITING, Metric
+from services.stats.metrics import COMPLETED, FETCHED, PAGES, TAKEOVERS, WAITING, Metric
 from services.stats.recording.series import Series, series
-from storage.durable import in_words
+from storage.durable import in_words, replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,20 +86,16 @@ def draw(path: Path, output: Path, begins: int, ends: int, title: str) -> str:
     panels = [panel for panel in PANELS if read.has(_names([panel.metric]))]
     if not panels:
         raise UsageError(f"{path} has no numbers of a crawl in that time: nothing to draw")
-    temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
+    metadata: dict[str, Any] = {"Title": title, **({"Date": None} if kind == "svg" else {})}
     with matplotlib.rc_context(STYLE), in_words(f"write {output}"):
         figure = _figure(read, panels, found, title)
-        try:
-            metadata: dict[str, Any] = {"Title": title, **({"Date": None} if kind == "svg" else {})}
-            figure.savefig(temporary, format=kind, dpi=DPI, facecolor="white", metadata=metadata)
-            os.replace(temporary, output)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(output) as file:
+            figure.savefig(file, format=kind, dpi=DPI, facecolor="white", metadata=metadata)
     return f"{output}: {found.ends - found.begins:,} s of {path.name}"
 
 
 def _names(metrics: Sequence[Metric]) -> list[str]:
-    return [metric.name.format(operation=operation) for metric in metrics for operation in OPERATIONS.values()]
+    return [metric.name.format(operation=words.name) for metric in metrics for words in OPERATIONS.values()]
 
 
 def _figure(read: Series, panels: Sequence[Panel], found: Survey, title: str) -> Figure:
@@ -112,7 +108,7 @@ def _figure(read: Series, panels: Sequence[Panel], found: Survey, title: str) ->
     figure.text(0.03, 1 - 0.34 / height, title.replace("$", r"\$"), size=18, weight="bold", va="center")
     figure.text(0.03, 1 - 0.66 / height, _subtitle(read, found), size=11, color=FAINT, va="center")
     times = [_day(at) for at in read.times]
-    seen = [operation for operation in OPERATIONS.values() if read.has(_of(panels, operation))]
+    seen = [words.name for words in OPERATIONS.values() if read.has(_of(panels, words.name))]
     takeovers = [_day(at) for at in read.jumps(TAKEOVERS.name)]
     for axes, panel in zip(rows, panels, strict=True):
         _panel(axes, panel, read, times, seen)

@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from services.http import Answered, application, blocking
 from services.stats.metrics import DIGEST_DIGITS, TABLE, Kind, Sample, digest
 
-LONGEST_LABEL: Final = 200
+MAX_LABEL_LENGTH: Final = 200
 """Characters of a label's value."""
 
 
@@ -41,9 +41,9 @@ def _label(said: str) -> str:
     """A label's value. What is too long, or cannot be written (half of a surrogate pair), ends in a digest of the
     whole: two names with one value would be one series twice, which Prometheus refuses together with all others."""
     written = said.encode("utf-8", "replace").decode()
-    if written == said and len(said) <= LONGEST_LABEL:
+    if written == said and len(said) <= MAX_LABEL_LENGTH:
         return said
-    return f"{written[: LONGEST_LABEL - DIGEST_DIGITS - 1]}~{digest(said)}"
+    return f"{written[: MAX_LABEL_LENGTH - DIGEST_DIGITS - 1]}~{digest(said)}"
 
 
 def metrics_page(now: Callable[[], Sequence[Sample]]) -> Any:

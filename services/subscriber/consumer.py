@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from protocol.errors import MalformedError
+from protocol.numbers import MAX_INT64, whole_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +37,11 @@ class Position:
     def parse(cls, text: str) -> Position:
         """The position that was written by `str`. Raises MalformedError."""
         ledger, _, rest = text.partition(":")
-        incarnation, _, sequence = rest.partition(":")
-        if not ledger or not sequence.isdecimal():
+        incarnation, _, number = rest.partition(":")
+        sequence = whole_number(number, MAX_INT64)
+        if not ledger or sequence is None:
             raise MalformedError(f"{text[:80]!r} is not a position: LEDGER:INCARNATION:SEQUENCE is")
-        return cls(ledger, incarnation, int(sequence))
+        return cls(ledger, incarnation, sequence)
 
 
 @dataclass(frozen=True, slots=True)

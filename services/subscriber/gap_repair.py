@@ -29,11 +29,11 @@ from protocol.errors import MalformedError
 from protocol.events import HEADS, RECORDS, Heads, Received, heads_of, part_of, record_of
 from services.subscriber.consumer import Event, Position
 
-MOST_KEPT = 50_000
+MAX_KEPT = 50_000
 """Events that wait for their proof."""
-MOST_PAYLOAD = 64 * 1024 * 1024
+MAX_PAYLOAD = 64 * 1024 * 1024
 """Bytes of pages that wait for their events."""
-MOST_HEADS = 1000
+MAX_HEADS = 1000
 AT_ONCE = 500
 """Entries that are asked for, and about as many as are given out at once."""
 SURE = 2
@@ -81,7 +81,7 @@ class GapRepair:
     _past: set[str] = field(default_factory=set)
     """Incarnations that others came after in the history that we follow."""
     _doubts: int = 0
-    _heads: deque[Heads] = field(default_factory=lambda: deque(maxlen=MOST_HEADS))
+    _heads: deque[Heads] = field(default_factory=lambda: deque(maxlen=MAX_HEADS))
 
     @property
     def sequence(self) -> int:
@@ -121,7 +121,7 @@ class GapRepair:
         self._forget()
 
     def _keep(self, event: Received) -> None:
-        if len(self._kept) >= MOST_KEPT:
+        if len(self._kept) >= MAX_KEPT:
             self._forget()
             self.behind = True
         self._kept[event.sequence] = _Heard(event.previous, event.topic, event.body)
@@ -130,7 +130,7 @@ class GapRepair:
         part = part_of(event)
         if part.number <= self.sequence:
             return
-        if self._page_bytes > MOST_PAYLOAD:
+        if self._page_bytes > MAX_PAYLOAD:
             self._pages.clear()
             self._page_bytes = 0
         page = self._pages.setdefault(part.number, _Parts(part.parts))

@@ -38,8 +38,8 @@ log = logging.getLogger(__name__)
 
 APPLY_S = 0.2
 """How long events wait for more of them, before they are applied together."""
-MOST_EVENTS = 250
-MOST_BYTES = 16 * 1024 * 1024
+MAX_EVENTS = 250
+MAX_BYTES = 16 * 1024 * 1024
 """Events, and bytes of their pages, that are applied at once."""
 ANSWER_S = 2.0
 """How long a master may take for an answer before another one is asked."""
@@ -49,7 +49,7 @@ STRANGER_S = 5.0
 """How long a master may lead another ledger than the dataset's: the dataset is given one when a crawl is begun."""
 MESSAGES_A_TURN = 2000
 PATIENCE_MS = 50
-LARGEST_DOCUMENT = 64 * 1024 * 1024
+MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
 """Bytes of gauges."""
 UNTOLD: tuple[str, ...] = (GAUGES, LOG)
 
@@ -146,7 +146,7 @@ class Subscriber:
 
     def _read_events(self, hears: zmq.Socket[bytes]) -> None:
         for _ in range(MESSAGES_A_TURN):
-            if len(self.following.ready) >= MOST_EVENTS:
+            if len(self.following.ready) >= MAX_EVENTS:
                 return
             try:
                 event = received(hears.recv_multipart(zmq.NOBLOCK))
@@ -179,8 +179,8 @@ class Subscriber:
             self._part_of[event.topic], self._parts[event.topic] = part.number, {}
         held = self._parts[event.topic]
         held[part.part] = part.data
-        if sum(map(len, held.values())) > LARGEST_DOCUMENT:
-            raise MalformedError(f"a document of more than {LARGEST_DOCUMENT} bytes")
+        if sum(map(len, held.values())) > MAX_DOCUMENT_BYTES:
+            raise MalformedError(f"a document of more than {MAX_DOCUMENT_BYTES} bytes")
         return json.loads(b"".join(held[n] for n in range(part.parts))) if len(held) == part.parts else None
 
     def _read_answers(self, context: zmq.Context[zmq.Socket[bytes]], poller: zmq.Poller, master: _Master) -> None:
@@ -262,7 +262,7 @@ class Subscriber:
         if position_now is None or not position_now.ledger or position_now == self._stored:
             return
         size = sum(len(event.payload or b"") for event in events)
-        if now < self._apply_at and len(events) < MOST_EVENTS and size < MOST_BYTES:
+        if now < self._apply_at and len(events) < MAX_EVENTS and size < MAX_BYTES:
             return
         following.ready = []
         self._consumer.apply(events, position_now)
@@ -281,7 +281,7 @@ class Subscriber:
             if now >= master.where_at:
                 master.where_at = now + (WHERE_S if _say(master, wire.Status("where")) else PATIENCE_MS / 1000)
         wanted = self.following.wanted()
-        if wanted is None or now < self._ask_at or len(self.following.ready) >= MOST_EVENTS:
+        if wanted is None or now < self._ask_at or len(self.following.ready) >= MAX_EVENTS:
             return
         for master in masters:
             if master.owes:

@@ -22,7 +22,7 @@ from typing import Protocol
 import orjson
 
 from protocol.errors import DatasetError, MalformedError
-from protocol.jobs import Operation, Segment
+from protocol.jobs import OPERATIONS, Operation, Segment
 from storage.dataset.receipts import Receipt, ReceiptDraft
 
 ID_KEYS = ("id_str", "id", "uri", "did")
@@ -55,12 +55,7 @@ class RecordKind(Enum):
         return _WRITTEN_BY[operation]
 
 
-_WRITTEN_BY = {
-    Operation.TIMELINE: RecordKind.TIMELINE,
-    Operation.UPDATE: RecordKind.TIMELINE,
-    Operation.FOLLOWER: RecordKind.FOLLOWERS,
-    Operation.ANALYSE: RecordKind.PROFILES,
-}
+_WRITTEN_BY = {operation: RecordKind(words.ending) for operation, words in OPERATIONS.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ records and its sha256, as the receipts have them. A million files are written o
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,7 +14,7 @@ import orjson
 
 from protocol.text import plain
 from storage.dataset.files.dataset import FileDataset
-from storage.durable import in_words, sync_directory
+from storage.durable import in_words, replacing
 
 NAME = "manifest.json"
 
@@ -37,7 +36,6 @@ def write_manifest(
     """
     dataset.require_there()
     path = dataset.output / NAME
-    temporary = path.with_name(f"{NAME}.{os.urandom(4).hex()}.tmp")
     head = {
         "format": _FORMAT,
         "counts": counts,
@@ -45,16 +43,8 @@ def write_manifest(
         "settings": {name: plain(value) if isinstance(value, str) else value for name, value in settings.items()},
         "versions": versions,
     }
-    with in_words(f"write {path}"):
-        try:
-            with temporary.open("xb") as file:
-                _write(file, head, dataset)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        sync_directory(path.parent)
+    with in_words(f"write {path}"), replacing(path) as file:
+        _write(file, head, dataset)
     return path
 
 

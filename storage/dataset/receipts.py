@@ -16,7 +16,7 @@ import orjson
 from protocol.errors import MalformedError
 from protocol.jobs import Operation, Outcome
 
-MOST_CURSORS = 1_000
+MAX_CURSORS = 1_000
 """A chain of more cursors is kept as its first and its last half."""
 
 MAX_RECORD_BYTES = 16 << 20
@@ -36,9 +36,9 @@ class CursorChain:
     @classmethod
     def of(cls, cursors: tuple[str, ...]) -> CursorChain:
         """The chain of these cursors, cut in its middle when it is too long."""
-        if len(cursors) <= MOST_CURSORS:
+        if len(cursors) <= MAX_CURSORS:
             return cls(len(cursors), cursors)
-        half = MOST_CURSORS // 2
+        half = MAX_CURSORS // 2
         return cls(len(cursors), cursors[:half], cursors[-half:])
 
 

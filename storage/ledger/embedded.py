@@ -13,7 +13,6 @@ append-only file there. The rules:
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import re
@@ -36,7 +35,7 @@ from protocol.stopping import uncut
 from storage.ledger import allocator
 from storage.ledger.server_binary import server_binary
 from storage.ledger.socket_path import SOCKET, short, url_of
-from storage.locks import locked
+from storage.locks import locked, take
 
 log = logging.getLogger(__name__)
 
@@ -66,12 +65,12 @@ ANSWER_TIMEOUT_S: Final = 15.0
 STOP_TIMEOUT_S: Final = 15.0
 """How long a server may take to leave; it waits up to 10 s of its own for clients and replicas."""
 
-MOST_STARTS: Final = 10
+MAX_STARTS: Final = 10
 """How often a server may be killed from outside while it starts."""
 
 PAUSE_S: Final = 0.01
 
-LARGEST_LOG: Final = 1 << 20
+MAX_LOG_BYTES: Final = 1 << 20
 """Bytes; at the next start a longer log makes room for a new one. One old log is kept."""
 
 
@@ -118,11 +117,11 @@ class EmbeddedValkey:
                 self._owner = self._own()
         try:
             self._socket = short(self.directory) / SOCKET
-            for _ in range(MOST_STARTS):
+            for _ in range(MAX_STARTS):
                 if self.alive() or self._adopt() or self._spawn():
                     return self.url
             raise LedgerError(
-                f"the embedded Valkey in {self.directory} was killed {MOST_STARTS} times at its start: is memory short?"
+                f"the embedded Valkey in {self.directory} was killed {MAX_STARTS} times at its start: is memory short?"
             )
         except redis.RedisError as error:
             self._give_up()
@@ -201,15 +200,13 @@ class EmbeddedValkey:
         turning a shared lock into one of its own gives the shared one up first."""
         if not self.shared or self._owner is None:
             return True
-        try:
-            fcntl.flock(self._owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True
+        with suppress(OSError):
+            return take(self._owner.fileno())
+        return False
 
     def _own(self) -> BinaryIO:
         path = self.directory / "owner.lock"
-        lock = locked(path, shared=self.shared)
+        lock = locked(path, "the ledger", shared=self.shared, failure=LedgerError)
         if lock is None:
             owner = path.read_bytes()[:20].decode(errors="replace").strip() or "that does not say its number"
             raise OwnedError(f"the ledger in {self.directory} is in use by process {owner}: stop that one first")
@@ -285,19 +282,22 @@ class EmbeddedValkey:
 
     def _is_held(self) -> bool:
         """Whether a server lives in the directory."""
-        lock = locked(self.directory / "server.lock")
+        lock = self._server_lock()
         if lock is not None:
             lock.close()
         return lock is None
+
+    def _server_lock(self) -> BinaryIO | None:
+        return locked(self.directory / "server.lock", "the ledger's server", failure=LedgerError)
 
     def _spawn(self) -> bool:
         """Start a server, when it is sure that there is none. False if it was killed before it could answer."""
         policy = APPENDFSYNC[self.durability]
         server_log = self.directory / LOG
-        if server_log.exists() and server_log.stat().st_size > LARGEST_LOG:
+        if server_log.exists() and server_log.stat().st_size > MAX_LOG_BYTES:
             server_log.replace(server_log.with_suffix(".log.old"))
         settings = {**SETTINGS, "appendonly": "no" if policy is None else "yes", "appendfsync": policy or "no"}
-        lock = locked(self.directory / "server.lock")
+        lock = self._server_lock()
         if lock is None:
             return False
         with lock, server_log.open("ab") as words:
@@ -394,6 +394,6 @@ def _last_words(path: Path, start: int) -> str:
     """The last line that the server wrote after byte `start` of its log, without time and process number."""
     with path.open("rb") as file:
         file.seek(start)
-        lines = file.read(LARGEST_LOG).decode(errors="replace").split("\n")
+        lines = file.read(MAX_LOG_BYTES).decode(errors="replace").split("\n")
     said = [line.strip() for line in lines if line.strip()]
     return re.sub(r"^\d+:\w .*? [#*.-] ", "", said[-1]) if said else "none"

@@ -18,13 +18,13 @@ import struct
 import msgpack
 
 from protocol.errors import MalformedError
-from protocol.jobs import CHAIN_ORDER, Job, Operation, Progress, Segment
+from protocol.jobs import CHAIN_ORDER, OPERATIONS, Job, Progress, Segment
 
-OPERATIONS = (Operation.TIMELINE, Operation.FOLLOWER, Operation.ANALYSE, Operation.UPDATE)
+_OPERATIONS = tuple(OPERATIONS)
 MAX_DEPTH = 65_535
 MAX_ID_BYTES = 255
 
-_NUMBER = {operation: number for number, operation in enumerate(OPERATIONS)}
+_NUMBER = {operation: number for number, operation in enumerate(_OPERATIONS)}
 _CHAIN_BIT = {operation: 16 << bit for bit, operation in enumerate(CHAIN_ORDER)}
 _CHAINS = {
     bits: tuple(operation for operation in CHAIN_ORDER if bits & _CHAIN_BIT[operation]) for bits in range(0, 128, 16)
@@ -110,4 +110,4 @@ def _unpack_job(record: bytes) -> Job:
         progress = Progress(steps, count, tries, lapses, cursor, tuple(Segment(*segment) for segment in segments))
     elif at != len(record):
         raise ValueError("bytes are left over")
-    return Job(OPERATIONS[first & 7], user, depth, parent, _CHAINS[first & 0x70], progress)
+    return Job(_OPERATIONS[first & 7], user, depth, parent, _CHAINS[first & 0x70], progress)

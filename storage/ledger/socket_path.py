@@ -13,7 +13,7 @@ from urllib.parse import quote
 from protocol.errors import LedgerError
 
 SOCKET: Final = "valkey.sock"
-LONGEST_SOCKET_PATH: Final = 107
+MAX_SOCKET_PATH_BYTES: Final = 107
 """Bytes; the kernel's `sun_path` holds 108 with the closing zero."""
 
 
@@ -33,12 +33,12 @@ def url_beside(directory: Path) -> str:
 def short(directory: Path) -> Path:
     """A path to `directory` by which its socket can be reached: the same, or a link to it if that is too long, or has
     letters that a URL and the locale may take for different bytes."""
-    if str(directory).isascii() and len(os.fsencode(directory / SOCKET)) <= LONGEST_SOCKET_PATH:
+    if str(directory).isascii() and len(os.fsencode(directory / SOCKET)) <= MAX_SOCKET_PATH_BYTES:
         return directory
     name = f"tmatic-{os.getuid()}-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]}"
     private = Path(tempfile.gettempdir(), name)
     link = private / "d"
-    if len(os.fsencode(link / SOCKET)) > LONGEST_SOCKET_PATH:
+    if len(os.fsencode(link / SOCKET)) > MAX_SOCKET_PATH_BYTES:
         raise LedgerError(f"{directory} and {private} are too long for a socket: choose a shorter path")
     with suppress(FileExistsError):
         private.mkdir(mode=0o700)

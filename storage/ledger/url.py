@@ -18,11 +18,12 @@ from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from protocol.errors import UsageError
+from protocol.numbers import MAX_PORT, whole_number
 
 SCHEME: Final = "sentinel://"
 FORM: Final = "sentinel://HOST[:PORT],HOST[:PORT]/SERVICE"
 SENTINEL_PORT: Final = 26379
-MOST_DATABASES: Final = 1 << 20
+MAX_DATABASES: Final = 1 << 20
 
 _OF_ALL: Final = frozenset({"db", "username", "password"})
 _OF_TLS: Final = _OF_ALL | {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"}
@@ -120,13 +121,14 @@ def _place(text: str) -> tuple[str, int]:
     _require_host(host)
     if not port:
         return host, SENTINEL_PORT
-    if not (port.isascii() and port.isdecimal() and 0 < int(port) < 1 << 16):
+    number = whole_number(port, MAX_PORT)
+    if not number:
         raise UsageError(f"--redis holds {text!r}: the port of a sentinel is a number from 1 to 65535")
-    return host, int(port)
+    return host, number
 
 
 def _is_database(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) < 8 and int(text) < MOST_DATABASES
+    return whole_number(text, MAX_DATABASES - 1) is not None
 
 
 def _require_password(identity: str, query: str) -> None:

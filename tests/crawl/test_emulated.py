@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from master.commands.crawl import Crawl, CrawlRequest, for_emulator
+from master.commands.crawl import for_emulator
+from master.crawl.crawl import Crawl, CrawlRequest
 from protocol.settings.configuration import configured
 from tests.crawl.running import COVERED
 from tests.waiting import until

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from master.commands import crawl as crawl_command
-from master.commands.crawl import Crawl, CrawlRequest
+from master.crawl import crawl as crawl_module
+from master.crawl.crawl import Crawl, CrawlRequest
 from master.crawl.ports import Ports, is_taken, listens, take
 from protocol.settings.settings import Settings
 from tests.crawl.running import children, crawling
@@ -86,7 +86,7 @@ def test_a_crawl_whose_ports_are_taken_before_it_listens_takes_others(
                 thieves.enter_context(thief(lost[-1]))
             return ports
 
-        monkeypatch.setattr(crawl_command, "take", stolen)
+        monkeypatch.setattr(crawl_module, "take", stolen)
         asked = CrawlRequest(
             str(tmp_path / "targets.txt"), ("-T",), None, False, 1, ["--users", "40", "--seed", "7"], pair=pair
         )

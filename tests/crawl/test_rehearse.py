@@ -44,17 +44,17 @@ def test_a_drill_of_four_mishaps_ends_clean_and_draws_each(tmp_path: Path) -> No
     assert [one["what"] for one in report["mishaps"]] == MISHAPS
     assert [one["at_s"] for one in report["mishaps"]] == pytest.approx([3, 6, 9, 14], abs=1.5)
     # Its victim led, and the other one went on; while nobody reached the ledger nobody led.
-    victim = int(report["mishaps"][0]["whom"].split()[-1])
+    target = int(report["mishaps"][0]["whom"].split()[-1])
     leaders = [band["leader"] for band in report["led"]]
-    assert report["lead_changes"] >= 1 and {victim, 1 - victim} <= set(leaders) and None in leaders
+    assert report["lead_changes"] >= 1 and {target, 1 - target} <= set(leaders) and None in leaders
     assert report["mishaps"][2]["held_up_s"] >= 2.5
     assert report["jobs"] > 0 and report["pages_again"] <= report["pages_allowed"]
     svg = (tmp_path / report["picture"]).read_text()
     words = " ".join(ElementTree.fromstring(svg).itertext())
-    assert all(mishap in words for mishap in MISHAPS) and "clean" in words
+    assert all(fault in words for fault in MISHAPS) and "clean" in words
     assert "href" not in svg and "<script" not in svg
     assert not (tmp_path / "precious").exists()
-    assert all(mishap in drill.stderr for mishap in MISHAPS)
+    assert all(fault in drill.stderr for fault in MISHAPS)
 
 
 @pytest.mark.slow

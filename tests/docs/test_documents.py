@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.checkout import ROOT
-from tests.docs import election_diagram, reference_page
+from tests.docs import reference_page, state_diagrams
 from tests.ports import free_port, free_ports
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -120,8 +120,8 @@ def test_a_file_that_is_named_exists(document: Path) -> None:
 
 
 def test_the_diagram_of_the_election_is_that_of_its_table() -> None:
-    page = election_diagram.PAGE.read_text()
-    assert election_diagram.with_diagram(page) == page, "say: python -m tests.docs.election_diagram"
+    page = state_diagrams.PAGE.read_text()
+    assert state_diagrams.with_diagrams(page) == page, "say: python -m tests.docs.state_diagrams"
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import msgpack
 import pytest
 import zmq
 
-from master.dropped_frames import MOST_PEERS, DroppedFrames
+from master.dropped_frames import MAX_PEERS, DroppedFrames
 from protocol import messages as wire
 from protocol.errors import MalformedError
 from services.monitor.reading import overview
@@ -41,11 +41,11 @@ def test_each_kind_is_counted_under_a_name_of_a_closed_set(caplog: pytest.LogCap
             wire.decode(frames)
         dropped.malformed(b"peer", frames, "why")
         assert dropped.counted[kind] == before + 1
-    for number in range(2 * MOST_PEERS):
+    for number in range(2 * MAX_PEERS):
         dropped.malformed(b"%d" % number, [b"\x01", b"X%d" % number, GOOD], "why")
-    assert dropped.counted["unknown type"] == 2 + 2 * MOST_PEERS
+    assert dropped.counted["unknown type"] == 2 + 2 * MAX_PEERS
     assert len(dropped.counted) == 5
-    assert len(caplog.records) == MOST_PEERS, "once a peer, and not of any number of them"
+    assert len(caplog.records) == MAX_PEERS, "once a peer, and not of any number of them"
     assert caplog.records[0].levelno == logging.WARNING
 
 

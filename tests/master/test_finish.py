@@ -15,7 +15,7 @@ from master.frontier.seed_files import SeedLines
 from master.frontier.traversal import Traversing
 from master.leadership.ledger_calls import Ending
 from master.leadership.takeover import Takeover, TakeoverRequest
-from master.loop import Loop
+from master.loop import MasterLoop
 from master.member import Member
 from master.process import terms_of
 from master.startup.open_crawl import open_crawl
@@ -36,25 +36,27 @@ def test_a_ledger_that_fails_while_a_crawl_is_finished_ends_no_master_and_hides_
 ) -> None:
     (tmp_path / "targets").write_text("")
     settings = Settings(output_directory=tmp_path / "data", redis=valkey, durability="everysec")
-    wish = TakeoverRequest(frozenset({Operation.TIMELINE}), Traversing.DEFAULT, 0, SeedLines(tmp_path / "targets"))
+    request = TakeoverRequest(frozenset({Operation.TIMELINE}), Traversing.DEFAULT, 0, SeedLines(tmp_path / "targets"))
     tries: list[str] = []
 
-    def finish(loop: Loop) -> None:
+    def finish(loop: MasterLoop) -> None:
         tries.append("try")
         if len(tries) == 1:
             assert loop.dispatch is not None
-            loop.dispatch.outages.notices += [f"way {number} answers again" for number in range(30)]
+            loop.dispatch.breakers.notices += [f"way {number} answers again" for number in range(30)]
         if len(tries) < 3:
             raise LedgerError("the ledger's server does not answer")
 
-    opened, terms = open_crawl(settings, None), terms_of(settings)
-    leading = Takeover(opened, wish, "here:0", terms)
-    member = Member(terms, leading.dispatch, leading.close, lambda: "incarnation")
+    opened, policy = open_crawl(settings, None), terms_of(settings)
+    leading = Takeover(opened, request, "here:0", policy)
+    member = Member(policy, leading.dispatch, leading.close, lambda: "incarnation")
     with zmq.Context() as context:
         socket, _ = router(context, "127.0.0.1", 0)
         published = Publisher(publisher(context, "127.0.0.1", 0)[0], LogTail())
         reader = LogReader(opened.reading)
-        loop = Loop(socket, member, leading, door=Gatekeeper(None), publisher=published, reader=reader, finish=finish)
+        loop = MasterLoop(
+            socket, member, leading, gatekeeper=Gatekeeper(None), publisher=published, reader=reader, finish=finish
+        )
         try:
             assert loop.run() is Ending.DONE
         finally:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from master.verdict import LONGEST_REASON, MOST_REASONS, verdict_of
+from master.verdict import MAX_REASON_LENGTH, MAX_REASONS, verdict_of
 from protocol.cli import LETTERS, NOTHING_GOT, OVER
 from protocol.jobs import Job, Operation, Outcome
 from protocol.settings.settings import Settings
@@ -57,9 +57,9 @@ def test_the_commonest_reason_is_found_whatever_ids_are_in_it() -> None:
 def test_reasons_are_bounded_in_length_and_number_and_are_one_line() -> None:
     odd = "x\n\x1b[2J" + "y" * 10_000
     said = verdict_of({}, letters(Operation.TIMELINE, odd)).words(Settings())
-    assert said.isprintable() and len(said) < LONGEST_REASON + 300
-    many = [f"reason {letter}{n}" for n in range(MOST_REASONS) for letter in "ab"]
-    assert verdict_of({}, letters(Operation.TIMELINE, *many)).letters == 2 * MOST_REASONS
+    assert said.isprintable() and len(said) < MAX_REASON_LENGTH + 300
+    many = [f"reason {letter}{n}" for n in range(MAX_REASONS) for letter in "ab"]
+    assert verdict_of({}, letters(Operation.TIMELINE, *many)).letters == 2 * MAX_REASONS
 
 
 def test_the_commands_are_whole_and_a_password_is_in_none() -> None:

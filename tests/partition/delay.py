@@ -23,7 +23,7 @@ TIMEOUT_S = 20.0
 RESET = struct.pack("ii", 1, 0)
 """A socket that lingers for no time at all is not closed in order but reset."""
 CHUNK_BYTES = 65536
-MOST_CHUNKS = 1024
+MAX_CHUNKS = 1024
 """Under way in one direction of a connection; a sender that is faster waits."""
 
 
@@ -110,7 +110,7 @@ class Delays:
 async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay_s: Callable[[], float]) -> None:
     """One direction, with its end. Raises OSError when either side is broken."""
     clock = asyncio.get_running_loop().time
-    under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(MOST_CHUNKS)
+    under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(MAX_CHUNKS)
 
     async def take() -> None:
         chunk = b"-"

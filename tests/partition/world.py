@@ -37,8 +37,8 @@ NETWORK = "127.83.0"
 """Of the loopback range, which no machine sends out: see the rules above."""
 SWITCH = "switch"
 """The name of its namespace, and there of the bridge."""
-MOST_HOSTS = 200
-LONGEST_NAME = 15
+MAX_HOSTS = 200
+MAX_NAME_LENGTH = 15
 """Of a host, in characters: its port at the switch is named like it, and the kernel allows no more."""
 PARTS = 10_000
 """A share of packets is counted in so many parts."""
@@ -49,9 +49,9 @@ class World:
     """Hosts on one switch. Raises AssertionError, which says what is missing, where it cannot be built."""
 
     def __init__(self, *hosts: str) -> None:
-        assert 0 < len(hosts) <= MOST_HOSTS, hosts
+        assert 0 < len(hosts) <= MAX_HOSTS, hosts
         assert len(set(hosts)) == len(hosts) and not {SWITCH, "lo"} & set(hosts), hosts
-        assert all(name.isalnum() and len(name) <= LONGEST_NAME for name in hosts), hosts
+        assert all(name.isalnum() and len(name) <= MAX_NAME_LENGTH for name in hosts), hosts
         self.hosts = hosts
         self._prefix = namespaces.new_prefix()
         self._lost: dict[tuple[str, str], int] = {}

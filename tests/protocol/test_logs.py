@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from protocol.errors import UsageError
-from protocol.logs import LONGEST_LINE, fields, set_up
+from protocol.logs import MAX_LINE_LENGTH, fields, set_up
 from protocol.settings.settings import Settings
 
 log = logging.getLogger("tests.logs")
@@ -93,7 +93,7 @@ def test_words_from_outside_cannot_forge_a_line_or_fill_the_disk() -> None:
     log.info("y" * 100_000)
     first, second = said.getvalue().splitlines()
     assert r"x\n2026-01-01 INFO all is well\x1b[2J" in first
-    assert len(second) < LONGEST_LINE + 100
+    assert len(second) < MAX_LINE_LENGTH + 100
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
@@ -142,7 +142,7 @@ def test_a_log_directory_that_cannot_be_is_named(tmp_path: Path) -> None:
 def test_a_log_that_cannot_be_renamed_grows_keeps_every_line_and_says_so_seldom(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("protocol.logs.LARGEST_FILE", 1_000)
+    monkeypatch.setattr("protocol.logs.MAX_FILE_BYTES", 1_000)
     with monkeypatch.context() as unwritable:
 
         def refuses(*_: object) -> None:

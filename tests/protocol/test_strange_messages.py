@@ -12,7 +12,7 @@ import pytest
 import redis
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from master.dispatch.dispatcher import MOST_PENDING, Dispatch
+from master.dispatch.dispatcher import MAX_PENDING, Dispatch
 from master.dispatch.snapshot import Snapshot
 from master.frontier.plan import SEEN
 from master.frontier.seed_files import targets
@@ -192,7 +192,7 @@ def test_a_peer_that_takes_another_name_leaves_its_jobs_to_others(table: Callabl
     for _ in range(4):
         one.turn()
     assert {job.user for job in one.jobs(b"honest")} == {"1", "2", "3"}
-    assert set(one.dispatch.roster.by_name) == {"second", "honest"}
+    assert set(one.dispatch.worker_table.by_name) == {"second", "honest"}
     one.say(b"back again", hello("first"))
     one.turn()
 
@@ -200,14 +200,14 @@ def test_a_peer_that_takes_another_name_leaves_its_jobs_to_others(table: Callabl
 def test_a_stranger_who_changes_names_fills_no_memory(
     table: Callable[..., Table], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("master.dispatch.budgets.MOST_BUDGETS", 100)
+    monkeypatch.setattr("master.dispatch.budgets.MAX_BUDGETS", 100)
     one = table(CrawlPolicy(max_clients=3))
     for n in range(1000):
         one.say(b"stranger", hello(f"name{n}", callers=[wire.Caller("F", f"who{n}", "ids")]))
         one.say(b"stranger 2", wire.ProgressMade([], [wire.BudgetReport(f"who{n}", "ids", 15, 15, 1, 1000)]))
     one.turn()
     one.turn()
-    assert len(one.dispatch.roster.by_name) <= 3
+    assert len(one.dispatch.worker_table.by_name) <= 3
     assert len(one.dispatch.budgets.by_key) <= 100
 
 
@@ -225,7 +225,7 @@ def test_stale_tokens_fill_no_memory(table: Callable[..., Table]) -> None:
     step = wire.Step("no token", 1, 0, "", 0, [], 0)
     for _ in range(20):
         one.say(b"stranger", wire.ProgressMade([step] * MAX_ITEMS, []))
-    assert one.dispatch.counted["words dropped"] == 20 * MAX_ITEMS - MOST_PENDING
+    assert one.dispatch.counted["words dropped"] == 20 * MAX_ITEMS - MAX_PENDING
 
 
 def test_a_job_that_its_worker_never_lists_goes_to_another(table: Callable[..., Table]) -> None:

@@ -15,8 +15,8 @@ from tests.protocol.strangers import send_garbage, send_oversize, speak
 from tests.services.emulator.running import emulator
 from tests.waiting import until
 
-MOST_GROWTH_BYTES = 128 << 20
-MOST_LOG_BYTES = 2 << 20
+MAX_GROWTH_BYTES = 128 << 20
+MAX_LOG_BYTES = 2 << 20
 START = "1000"
 
 
@@ -60,10 +60,10 @@ def crawl_among_strangers(folder: Path, number: int, accounts: int, depth: int, 
         running.check_complete(expected, graph)
         check_dataset(running, expected, graph)
         assert service.truth("requests")["beyond_budget"] == 0
-    assert most - before < MOST_GROWTH_BYTES
+    assert most - before < MAX_GROWTH_BYTES
     log = running.log
     assert "Traceback" not in log
-    assert len(log) < MOST_LOG_BYTES
+    assert len(log) < MAX_LOG_BYTES
 
 
 @pytest.mark.serial

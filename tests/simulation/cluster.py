@@ -79,7 +79,7 @@ class Simulation:
         self.service = Service(self.graph, limit=self.chance.choice([5, 15, 1000]), window=10.0)
         self.dataset = Dataset()
         self.targets = sorted(self.graph.followers)[:2]
-        self.terms = CrawlPolicy(
+        self.policy = CrawlPolicy(
             crawl="sim",
             service="sim",
             worker_timeout=6.0,

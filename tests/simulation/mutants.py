@@ -19,9 +19,9 @@ class AnswersBeforeCommit(Dispatch):
     def next_batch(self, now: float) -> list[Transition] | None:
         batch = super().next_batch(now)
         for pending in self._flying[-1] if batch is not None else ():
-            if pending.transition[0] in "PD" and pending.peer is not None and pending.hand is not None:
+            if pending.transition[0] in "PD" and pending.peer is not None and pending.lease is not None:
                 step = pending.transition[2]
-                verdict = wire.Verdict(pending.transition[1], step, wire.ACCEPTED, pending.hand.granted)
+                verdict = wire.Verdict(pending.transition[1], step, wire.ACCEPTED, pending.lease.granted)
                 self.outbox.append((pending.peer, wire.Committed(self.lead.epoch, [verdict])))
         return batch
 
@@ -40,7 +40,7 @@ class DiscoveriesAfterResult(Dispatch):
         later: list[Transition] = []
         for pending in self._flying[-1]:
             kind = pending.transition[0]
-            if kind in "PD" and pending.hand is not None:
+            if kind in "PD" and pending.lease is not None:
                 at = 5 if kind == "P" else 9
                 found, pending.transition[at] = pending.transition[at], None
                 if found:
@@ -122,7 +122,7 @@ class StandbyDispatches(Member):
             self.leadership = Leadership(
                 type(lead)(question.incarnation, 1, lead.epoch + 1, lead.ledger_id, lead.name),
                 before.plan,
-                before.loaded,
+                before.snapshot,
                 1,
             )
             self.election.role = Role.LEADING
@@ -147,9 +147,9 @@ class GrantsForgotten(Dispatch):
         for budget in self.budgets.by_key.values():
             budget.outstanding = 0
 
-    def _spent(self, hand: Any, spent: int) -> None:
-        hand.spent = max(hand.spent, min(spent, hand.granted))
-        self.budgets.of(hand.budget).outstanding = max(0, self.budgets.of(hand.budget).outstanding - spent)
+    def _spent(self, lease: Any, spent: int) -> None:
+        lease.spent = max(lease.spent, min(spent, lease.granted))
+        self.budgets.of(lease.budget).outstanding = max(0, self.budgets.of(lease.budget).outstanding - spent)
 
 
 class DoubtsForgotten(Dispatch):

@@ -65,7 +65,7 @@ class SimulatedMaster:
         self._asked.clear()
         pair = Pair(self.number, f"{self.name}:1", f"m{1 - self.number}:1") if self.paired else None
         self.member = self.cluster.make_member(
-            self.cluster.terms, self._dispatch, lambda _leadership: [], self._incarnation, pair
+            self.cluster.policy, self._dispatch, lambda _leadership: [], self._incarnation, pair
         )
         self._tick()
 
@@ -108,7 +108,7 @@ class SimulatedMaster:
     def _dispatch(self, now: float, leadership: Leadership) -> Dispatch:
         cluster = self.cluster
         dispatch = cluster.make_dispatch(
-            leadership.lead, cluster.traversal, cluster.terms, leadership.loaded, now, cluster.chance
+            leadership.lead, cluster.traversal, cluster.policy, leadership.snapshot, now, cluster.chance
         )
         jobs: list[Any] = []
         for target in cluster.targets:
@@ -235,9 +235,9 @@ class SimulatedMaster:
                 )
                 cluster.new_epoch(lead.epoch)
                 reply = ledger.commit(lead.incarnation, 1, [], [f"front:{op.value}" for op in Operation])
-                loaded = Snapshot(ledger.held(), ledger.retry(), reply)
+                snapshot = Snapshot(ledger.held(), ledger.retry(), reply)
                 walk = cluster.traversal
-                return Leadership(lead, Plan(walk.operations, walk.traversing, walk.depth), loaded, 2)
+                return Leadership(lead, Plan(walk.operations, walk.traversing, walk.depth), snapshot, 2)
             case Commit():
                 reply = ledger.commit(question.incarnation, question.beat, question.batch, question.queues)
                 cluster.cover(question.batch, reply)

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from protocol.jobs import Operation, Outcome
+from protocol.jobs import CHAIN_ORDER, Operation, Outcome
 from storage.dataset.files.dataset import FileDataset
 from storage.dataset.interface import RecordKind
-from storage.ledger.job_codec import OPERATIONS
 from tests.services.emulator.running import Running, emulator
 from tests.waiting import until
 from tests.worker.running import Crawl, Process, crawl, ids_of
@@ -54,7 +53,7 @@ def check_exact(world: Running, running: Crawl, users: Sequence[int], *, swept: 
         followers = truth["followers"] if public else []
         assert [int(line) for line in list_of] == followers, user
         assert [int(_id(line)) for line in profiles] == [one for one in followers if has_profile(one)], user
-        for operation in OPERATIONS[:3]:
+        for operation in CHAIN_ORDER:
             receipt = dataset.receipt(str(user), operation)
             assert receipt is not None, (user, operation)
             if not public:

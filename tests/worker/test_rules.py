@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from protocol.errors import UsageError
-from worker.rules import LONGEST, RuleError, read_rule
+from worker.rules import MAX_EXPRESSION_LENGTH, RuleError, read_rule
 
 PROFILE: dict[str, Any] = {"lang": "it", "statuses_count": 101, "protected": False, "location": None, "name": "Añe"}
 
@@ -74,10 +74,10 @@ def test_a_rule_that_does_not_hold_or_cannot_be_computed(text: str) -> None:
         "import os",
         "\0",
         "(" * 500,
-        "x" * (LONGEST + 1),
+        "x" * (MAX_EXPRESSION_LENGTH + 1),
         "no.such.module:rule",
         "worker.rules:nothing",
-        "worker.rules:LONGEST",
+        "worker.rules:MAX_EXPRESSION_LENGTH",
     ],
 )
 def test_a_wrong_rule_is_refused_at_once_in_one_sentence(text: str) -> None:

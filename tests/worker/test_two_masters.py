@@ -81,7 +81,7 @@ def test_an_old_leader_is_not_obeyed_any_more() -> None:
     one.message(0.2, SECOND, welcome(2))
     one.message(0.3, FIRST, wire.Committed(1, [wire.Verdict("t:1", 1, wire.STALE, 0)]))
     one.message(0.3, FIRST, wire.Quit(1, "over"))
-    assert "t:1" in one.hands
+    assert "t:1" in one.leases
     assert (one.leader, one.epoch) == (SECOND, 2)
 
 

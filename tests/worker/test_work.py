@@ -24,7 +24,7 @@ from worker.client.errors import UnavailableError
 from worker.client.heard_budgets import HeardBudgets
 from worker.client.retrying_client import ServiceError
 from worker.modules.module import FetchedPage
-from worker.sources.source import Profile, Reader
+from worker.sources.source import Profile, SourceReader
 from worker.work import JobTools, Told, Work
 
 USER, TOKEN = "12", "t2"
@@ -42,7 +42,7 @@ class Pages:
         self._pages = pages
         self.met: list[str] = []
 
-    def pages(self, user: str, cursor: str, reader: Reader, met: Iterable[str] = ()) -> Iterator[FetchedPage]:
+    def pages(self, user: str, cursor: str, reader: SourceReader, met: Iterable[str] = ()) -> Iterator[FetchedPage]:
         self.met = list(met)
         for page in self._pages[int(cursor or 0) :]:
             if isinstance(page, BaseException):
@@ -63,7 +63,7 @@ class NoSource:
     def callers(self) -> list[wire.Caller]:
         return []
 
-    def reader(self, who: str, meter: RequestAllowance, told: Callable[..., None]) -> Any:
+    def reader(self, who: str, allowance: RequestAllowance, told: Callable[..., None]) -> Any:
         return self
 
     def profiles(self, users: Sequence[str]) -> list[Profile]:
@@ -76,7 +76,7 @@ class Bench:
     def __init__(self, folder: Path, module: Pages, dataset: FileDataset | None = None, **job: Any) -> None:
         self.dataset = dataset or FileDataset(folder)
         self.told: list[Told] = []
-        self.meter = RequestAllowance(9)
+        self.allowance = RequestAllowance(9)
         first: dict[str, Any] = {
             "token": TOKEN,
             "operation": "T",
@@ -91,7 +91,7 @@ class Bench:
         }
         tools = JobTools(self.dataset, NoSource(), {Operation.TIMELINE: module}, self.told.append, lambda: "main")
         self.thread = threading.Thread(
-            target=Work(wire.Assignment(**(first | job)), self.meter, tools).run, daemon=True
+            target=Work(wire.Assignment(**(first | job)), self.allowance, tools).run, daemon=True
         )
         self.thread.start()
 
@@ -105,7 +105,7 @@ class Bench:
                 self.thread.join(WITHIN_S)
                 return self.told[-1]
             before = len(self.told)
-            self.meter.commit(9)
+            self.allowance.commit(9)
             self.waits(before + 1)
 
     def stored(self) -> list[int]:
@@ -224,8 +224,8 @@ def test_a_module_without_a_last_page_fails_its_job(tmp_path: Path, module: Page
 def test_an_empty_grant_gives_the_job_back_with_what_it_spent(tmp_path: Path) -> None:
     bench = Bench(tmp_path, Pages(TWO, GrantEmptyError()))
     bench.waits(1)
-    bench.meter.spend()
-    bench.meter.answered()
+    bench.allowance.spend()
+    bench.allowance.answered()
     end = bench.end()
     assert (end.how, end.spent, end.words) == (wire.LIMITED, 1, "")
     assert list(bench.dataset.segments()), "what was accepted stays for the next lease"
@@ -268,7 +268,7 @@ def test_a_full_disk_fails_the_try_in_words(tmp_path: Path) -> None:
 def test_a_lost_lease_stops_without_a_word(tmp_path: Path) -> None:
     bench = Bench(tmp_path, Pages(TWO, ONE, LAST))
     bench.waits(1)
-    bench.meter.stop()
+    bench.allowance.stop()
     bench.thread.join(WITHIN_S)
     assert not bench.thread.is_alive()
     assert len(bench.told) == 1

@@ -19,7 +19,7 @@ from protocol.records import RESTS_AS_ASKED, RESTS_FOR_RATE
 
 NOTHING_SAID = -1
 """The `limit` of a service that counts nothing that we can see."""
-MOST_DOUBTS = 100_000
+MAX_DOUBTS = 100_000
 """Requests in doubt on one budget; no window holds more."""
 
 
@@ -31,7 +31,7 @@ class _Heard:
     window: Window = field(default_factory=Window)
     silent: bool = False
     refused: bool = False
-    doubts: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_DOUBTS))
+    doubts: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_DOUBTS))
     unanswered: int = 0
 
     def answered(self, sent_at: float) -> None:

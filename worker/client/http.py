@@ -25,7 +25,7 @@ from protocol.errors import TmaticError
 from protocol.transport.http_routes import HttpRoutes
 from worker.client.request_timeout import CallWatchdog, WatchedCalls
 
-MOST_ANSWER_BYTES = 64 << 20
+MAX_ANSWER_BYTES = 64 << 20
 """Bytes of an answer, decompressed."""
 
 _READ_BYTES = 1 << 20
@@ -36,7 +36,7 @@ _WHOLE_WITHIN = 20
 _NOT_ALLOWED = 407
 """What only a proxy answers."""
 _NO_TUNNEL = re.compile(r"Tunnel connection failed: (.*)", re.DOTALL)
-_MOST_REASON = 100
+_MAX_REASON = 100
 """Characters of a proxy's words that are shown."""
 
 
@@ -72,7 +72,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """What came back, whole. Header names are looked up whatever their case; `at` is seconds of the wall clock. `via`
     is the proxy, if it may have answered instead of the service."""
 
@@ -92,7 +92,7 @@ class HttpClient:
         self._kept = threading.local()
         self._watch = CallWatchdog()
 
-    def send(self, call: Call, address: str, timeout_s: float) -> Answer:
+    def send(self, call: Call, address: str, timeout_s: float) -> HttpAnswer:
         """Send it once, from a local address ("" for any). `timeout_s` bounds each wait for the service, and a
         multiple of it the whole call.
 
@@ -126,7 +126,7 @@ class HttpClient:
                 if via and response.status_code == _NOT_ALLOWED:
                     raise NoAnswerError(_refused(via, f"{_NOT_ALLOWED} {response.reason or ''}"), sent=False)
                 asked = via if call.url.startswith("http://") else ""
-                return Answer(response.status_code, response.headers, body, time.time(), asked)
+                return HttpAnswer(response.status_code, response.headers, body, time.time(), asked)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             words = _not_whole(within) if watched.late else _words(error, timeout_s, via)
             raise NoAnswerError(words, sent=not watched.connecting) from error
@@ -216,8 +216,8 @@ def _body(raw: urllib3.HTTPResponse) -> bytes:
     while part := raw.read1(_READ_BYTES, decode_content=True):
         parts.append(part)
         size += len(part)
-        if size > MOST_ANSWER_BYTES:
-            raise TooLargeError(f"an answer has more than {MOST_ANSWER_BYTES:,} bytes, and is not taken")
+        if size > MAX_ANSWER_BYTES:
+            raise TooLargeError(f"an answer has more than {MAX_ANSWER_BYTES:,} bytes, and is not taken")
     return b"".join(parts)
 
 
@@ -226,7 +226,7 @@ def _not_whole(within: float) -> str:
 
 
 def _refused(via: str, reason: str) -> str:
-    said = "".join(mark if mark.isprintable() else " " for mark in reason)[:_MOST_REASON].strip()
+    said = "".join(mark if mark.isprintable() else " " for mark in reason)[:_MAX_REASON].strip()
     hint = "; a name and a password for it go into TMATIC_PROXY" if said.startswith(str(_NOT_ALLOWED)) else ""
     return f"the proxy {via} refuses: {said}{hint}"
 

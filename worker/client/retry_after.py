@@ -5,7 +5,7 @@
 | seconds | as long, from the arrival of the answer |
 | a date | as long as it lies behind the answer's own Date, so that no clock need be right; without that, behind ours |
 | a date that is past, 0 | nothing: come back as one pleases |
-| more than `LONGEST_S` | `LONGEST_S`: to ask once a day does no harm, and a wrong value must not end a crawl |
+| more than `MAX_WAIT_S` | `MAX_WAIT_S`: to ask once a day does no harm, and a wrong value must not end a crawl |
 | less than nothing, a fraction, anything else | nothing |
 """
 
@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-LONGEST_S = 86_400
+MAX_WAIT_S = 86_400
 """Seconds that are waited at most, whatever is asked for."""
-_MOST_DIGITS = len(str(LONGEST_S))
+_MAX_DIGITS = len(str(MAX_WAIT_S))
 
 
 def retry_after_s(headers: Mapping[str, str], at: float) -> float:
@@ -26,12 +26,12 @@ def retry_after_s(headers: Mapping[str, str], at: float) -> float:
     said = headers.get("Retry-After", "").strip()
     if said.isascii() and said.isdigit():
         digits = said.lstrip("0") or "0"
-        return float(LONGEST_S if len(digits) > _MOST_DIGITS else min(int(digits), LONGEST_S))
+        return float(MAX_WAIT_S if len(digits) > _MAX_DIGITS else min(int(digits), MAX_WAIT_S))
     until = service_time(said)
     if until is None:
         return 0.0
     now = service_time(headers.get("Date", ""))
-    return min(max(0.0, until - (at if now is None else now)), float(LONGEST_S))
+    return min(max(0.0, until - (at if now is None else now)), float(MAX_WAIT_S))
 
 
 def service_time(text: str) -> float | None:

@@ -26,16 +26,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from protocol.backoff import doubled, spread
 from protocol.errors import TmaticError
 from protocol.jobs import Outcome
 from protocol.logs import fields
 from protocol.messages import BudgetReport
-from protocol.rate_window import LONGEST_MS
+from protocol.rate_window import MAX_WINDOW_MS
 from worker.client.allowance import GrantEmptyError, RequestAllowance
 from worker.client.attempt_counter import AttemptCounter
 from worker.client.errors import UnavailableError
 from worker.client.heard_budgets import NOTHING_SAID, HeardBudgets
-from worker.client.http import Answer, Call, HttpClient, NoAnswerError
+from worker.client.http import Call, HttpAnswer, HttpClient, NoAnswerError
 from worker.client.retry_after import retry_after_s
 
 T = TypeVar("T")
@@ -43,7 +44,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 FIRST_REST_S = 0.1
-LONGEST_REST_S = 2.0
+MAX_REST_S = 2.0
 TOO_MANY = 429
 LIMIT_WORDS = re.compile("rate-?limit", re.IGNORECASE)
 """What is in the names of headers that tell of limits, in one fashion or another."""
@@ -71,7 +72,7 @@ class ClientContext:
     """What all leases of a worker ask with."""
 
     http: HttpClient
-    manners: RetryPolicy
+    retry_policy: RetryPolicy
     budgets: HeardBudgets = field(default_factory=HeardBudgets)
     patience: AttemptCounter = field(default_factory=AttemptCounter)
     proven: bool = False
@@ -93,7 +94,7 @@ class RateLimitHeaders:
         """The report of it, None where no window can end then. The time until the reset is an upper bound: dates are
         whole seconds."""
         reset_in_ms = int((self.reset - self.date) * 1000)
-        if not 0 < reset_in_ms <= LONGEST_MS:
+        if not 0 < reset_in_ms <= MAX_WINDOW_MS:
             return None
         remaining = min(max(0, self.remaining), self.limit)
         return BudgetReport(who, endpoint, self.limit, remaining, self.reset, reset_in_ms)
@@ -107,32 +108,36 @@ class RetryingClient:
 
     def __init__(
         self,
-        telephone: ClientContext,
-        meter: RequestAllowance,
+        client_context: ClientContext,
+        allowance: RequestAllowance,
         who: str,
         address: Callable[[], str],
-        said: Callable[[Answer], RateLimitHeaders | None],
+        said: Callable[[HttpAnswer], RateLimitHeaders | None],
         told: Callable[[int], None],
     ) -> None:
-        self._telephone, self._meter, self._who = telephone, meter, who
+        self._client_context, self._allowance, self._who = client_context, allowance, who
         self._address, self._said, self._told = address, said, told
 
-    def ask(self, call: Call, read: Callable[[Answer], T]) -> T:
+    def ask(self, call: Call, read: Callable[[HttpAnswer], T]) -> T:
         """What `read` makes of the answer; it raises TroubleError for one that is worth another try.
 
         Raises GrantEmptyError when no request may be sent now, StoppedError when the lease is lost, ServiceError when
         all tries failed, and whatever `read` raises.
         """
-        phone, manners, patience = self._telephone, self._telephone.manners, self._telephone.patience
+        phone, retry_policy, patience = (
+            self._client_context,
+            self._client_context.retry_policy,
+            self._client_context.patience,
+        )
         name = call.name
         while True:
             number = patience.times(name) + 1
             if phone.budgets.exhausted(time.monotonic(), self._who, call.endpoint):
                 raise GrantEmptyError
-            self._meter.spend()
+            self._allowance.spend()
             sent_at = time.monotonic()
             try:
-                answer = phone.http.send(call, self._address(), manners.timeout_factor_s**number)
+                answer = phone.http.send(call, self._address(), retry_policy.timeout_factor_s**number)
             except NoAnswerError as error:
                 if error.sent:
                     self._unanswered(call)
@@ -159,51 +164,51 @@ class RetryingClient:
                     patience.over(name)
                     return value
             self._tell(call, words)
-            if patience.again(name) >= manners.max_attempts:
+            if patience.again(name) >= retry_policy.max_attempts:
                 patience.over(name)
                 raise ServiceError(f"{call.endpoint}: {words}; asked {number} times")
             if phone.budgets.exhausted(time.monotonic(), self._who, call.endpoint):
                 raise GrantEmptyError  # the next turn of the loop may not ask: nobody waits for that with a job in hand
-            self._meter.pause(rest_s(number))
+            self._allowance.pause(rest_s(number))
 
     def _tell(self, call: Call, words: str) -> None:
         """The first trouble with an endpoint is told at once: before its job has failed a minute may go by."""
-        if call.endpoint not in self._telephone.told:
-            self._telephone.told.add(call.endpoint)
+        if call.endpoint not in self._client_context.told:
+            self._client_context.told.add(call.endpoint)
             log.warning(f"{call.endpoint}: {words}; it is asked again", extra=fields(url=call.url))
 
     def _unanswered(self, call: Call) -> None:
-        self._telephone.budgets.unanswered(time.monotonic(), self._who, call.endpoint)
+        self._client_context.budgets.unanswered(time.monotonic(), self._who, call.endpoint)
 
-    def _answered(self, call: Call, answer: Answer, sent_at: float) -> float:
+    def _answered(self, call: Call, answer: HttpAnswer, sent_at: float) -> float:
         """Take in what an answer says of limits; returns for how many seconds it asks to be left alone."""
-        budgets, now = self._telephone.budgets, time.monotonic()
+        budgets, now = self._client_context.budgets, time.monotonic()
         report = self._budget(call, answer)
         refuses = answer.status == TOO_MANY or answer.status >= 500
         away_s = retry_after_s(answer.headers, answer.at) if refuses else 0.0
         if answer.status == TOO_MANY:
             rest_s = max(report.reset_in_ms / 1000 if report else 0.0, away_s)
-            budgets.refused(now, self._who, call.endpoint, rest_s or self._telephone.manners.toomany_sleep_s)
+            budgets.refused(now, self._who, call.endpoint, rest_s or self._client_context.retry_policy.toomany_sleep_s)
         elif away_s:
             budgets.leave_alone(now, self._who, call.endpoint, away_s)
         if report is None and answer.status != TOO_MANY:
             budgets.unanswered(now, self._who, call.endpoint)
             if any(value.startswith("-") for value in _words_of_limits(answer)):  # less than nothing is left
-                budgets.refused(now, self._who, call.endpoint, self._telephone.manners.toomany_sleep_s)
+                budgets.refused(now, self._who, call.endpoint, self._client_context.retry_policy.toomany_sleep_s)
             return away_s
         if report is not None:
             budgets.hear(now, report, sent_at)
-        self._meter.answered()
-        self._told(self._meter.spent)
+        self._allowance.answered()
+        self._told(self._allowance.spent)
         return away_s
 
-    def _budget(self, call: Call, answer: Answer) -> BudgetReport | None:
+    def _budget(self, call: Call, answer: HttpAnswer) -> BudgetReport | None:
         """What an answer says of the budget, None when that is nothing to go by."""
         said = self._said(answer)
         if said is not None:
             report = said.report(self._who, call.endpoint)
             return report._replace(remaining=0) if report and answer.status == TOO_MANY else report
-        counts = self._telephone.budgets.counts(self._who, call.endpoint)
+        counts = self._client_context.budgets.counts(self._who, call.endpoint)
         # A refusal without a word of limits, or a word that cannot be read, does not mean that there are none; nor does
         # the page of a proxy.
         if counts or answer.status >= 500 or answer.status == TOO_MANY or _words_of_limits(answer):
@@ -213,10 +218,11 @@ class RetryingClient:
         return BudgetReport(self._who, call.endpoint, NOTHING_SAID, 0, 0, 0)
 
 
-def _words_of_limits(answer: Answer) -> list[str]:
+def _words_of_limits(answer: HttpAnswer) -> list[str]:
     return [value for name, value in answer.headers.items() if LIMIT_WORDS.search(name)]
 
 
 def rest_s(number: int) -> float:
     """How long to rest after the n-th failed try, in seconds; never so long that a job is held for nothing."""
-    return min(LONGEST_REST_S, FIRST_REST_S * 2.0 ** min(number, 10) * (0.5 + random.random()))
+    # A rest that may exceed the most by half of it is spread, so that a late one is always the most.
+    return min(MAX_REST_S, spread(doubled(FIRST_REST_S, number, 2 * MAX_REST_S), random.random()))

@@ -8,11 +8,12 @@ from typing import Any
 
 from protocol.errors import MalformedError
 from protocol.jobs import Outcome
+from protocol.numbers import MAX_INT64, whole_number
 from storage.dataset.interface import Dataset, NoListError, RecordKind, record_id
 from worker.client.errors import UnavailableError
 from worker.modules.module import FetchedPage
 from worker.sources.json_records import parse
-from worker.sources.source import Reader
+from worker.sources.source import SourceReader
 
 Rule = Callable[[dict[str, Any]], bool]
 
@@ -23,11 +24,11 @@ class Analyzer:
     def __init__(self, dataset: Dataset, rule: Rule, at_once: int) -> None:
         self._dataset, self._rule, self._at_once = dataset, rule, at_once
 
-    def pages(self, user: str, cursor: str, reader: Reader, met: Iterable[str] = ()) -> Iterator[FetchedPage]:
+    def pages(self, user: str, cursor: str, reader: SourceReader, met: Iterable[str] = ()) -> Iterator[FetchedPage]:
         """Pages of profiles, in the order of the list."""
-        if not (cursor.isascii() and cursor.isdigit()) and cursor:
+        place = whole_number(cursor or "0", MAX_INT64)
+        if place is None:
             raise MalformedError(f"the cursor {cursor[:40]!r} is not a place in a list")
-        place = int(cursor or 0)
         try:
             followers = islice(self._dataset.followers(user), place, None)
         except NoListError as error:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from worker.client.attempt_counter import AttemptCounter
 from worker.modules.module import FetchedPage
 from worker.modules.pagination import walk
-from worker.sources.source import Reader
+from worker.sources.source import SourceReader
 
 
 class Follower:
@@ -16,7 +16,7 @@ class Follower:
     def __init__(self, patience: AttemptCounter) -> None:
         self._patience = patience
 
-    def pages(self, user: str, cursor: str, reader: Reader, met: Iterable[str] = ()) -> Iterator[FetchedPage]:
+    def pages(self, user: str, cursor: str, reader: SourceReader, met: Iterable[str] = ()) -> Iterator[FetchedPage]:
         """Pages of ids. A list may lead in circles over many leases."""
         return walk(f"F {user}", cursor, lambda at: reader.followers(user, at), self._patience, met=met)
 

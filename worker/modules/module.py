@@ -8,7 +8,7 @@ from typing import Protocol
 
 from protocol.jobs import Outcome
 from storage.dataset.interface import Record
-from worker.sources.source import Reader
+from worker.sources.source import SourceReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class FetchedPage:
 class Module(Protocol):
     """One operation on an account."""
 
-    def pages(self, user: str, cursor: str, reader: Reader, met: Iterable[str] = ()) -> Iterator[FetchedPage]:
+    def pages(self, user: str, cursor: str, reader: SourceReader, met: Iterable[str] = ()) -> Iterator[FetchedPage]:
         """The pages from `cursor` on, empty for the beginning; exactly one without a cursor, and none after it.
 
         The next page is asked for only when the one before is durable and committed. `met` are the cursors of the

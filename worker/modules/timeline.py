@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from worker.client.attempt_counter import AttemptCounter
 from worker.modules.module import FetchedPage
 from worker.modules.pagination import walk
-from worker.sources.source import Reader
+from worker.sources.source import SourceReader
 
 
 class Timeline:
@@ -16,7 +16,7 @@ class Timeline:
     def __init__(self, patience: AttemptCounter) -> None:
         self._patience = patience
 
-    def pages(self, user: str, cursor: str, reader: Reader, met: Iterable[str] = ()) -> Iterator[FetchedPage]:
+    def pages(self, user: str, cursor: str, reader: SourceReader, met: Iterable[str] = ()) -> Iterator[FetchedPage]:
         """Pages of posts, newest first. Their cursors only go down, and cannot lead in circles."""
         return walk(f"T {user}", cursor, lambda at: reader.posts(user, at, ""), self._patience)
 

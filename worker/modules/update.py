@@ -9,7 +9,7 @@ from storage.dataset.interface import Dataset
 from worker.client.attempt_counter import AttemptCounter
 from worker.modules.module import FetchedPage
 from worker.modules.pagination import walk
-from worker.sources.source import Reader
+from worker.sources.source import SourceReader
 
 
 class Update:
@@ -19,7 +19,7 @@ class Update:
     def __init__(self, dataset: Dataset, patience: AttemptCounter) -> None:
         self._dataset, self._patience = dataset, patience
 
-    def pages(self, user: str, cursor: str, reader: Reader, met: Iterable[str] = ()) -> Iterator[FetchedPage]:
+    def pages(self, user: str, cursor: str, reader: SourceReader, met: Iterable[str] = ()) -> Iterator[FetchedPage]:
         """Pages of posts, newest first, down to the newest that was on file. Cursors only go down."""
         if cursor:
             since, _, start = cursor.partition(" ")

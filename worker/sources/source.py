@@ -37,7 +37,7 @@ class Profile:
     fields: dict[str, Any]
 
 
-class Reader(Protocol):
+class SourceReader(Protocol):
     """The calls of one lease. Cursors are the service's words, empty for the beginning."""
 
     def posts(self, user: str, cursor: str, since: str) -> SourcePage:
@@ -60,5 +60,5 @@ class Source(Protocol):
     def callers(self) -> list[Caller]:
         """Whom the service counts, for each operation."""
 
-    def reader(self, who: str, meter: RequestAllowance, told: Callable[[int], None]) -> Reader:
+    def reader(self, who: str, allowance: RequestAllowance, told: Callable[[int], None]) -> SourceReader:
         """The calls of a lease that is to be counted for `who`. Raises ServiceError when that is nobody of ours."""

@@ -24,12 +24,13 @@ from protocol.errors import MalformedError, UsageError
 from protocol.jobs import Operation, Outcome
 from protocol.logs import fields
 from protocol.messages import Caller
+from protocol.numbers import whole_number
 from protocol.settings.settings import Settings
 from protocol.transport.http_routes import Proxy, ways_of
 from storage.dataset.interface import Record
 from worker.client.allowance import RequestAllowance
 from worker.client.errors import UnavailableError
-from worker.client.http import Answer, Call, HttpClient
+from worker.client.http import Call, HttpAnswer, HttpClient
 from worker.client.retry_after import service_time
 from worker.client.retrying_client import (
     ClientContext,
@@ -65,8 +66,8 @@ SHARED = "shared"
 is bound. A machine's name is no proof of an address of its own: containers have many names behind one address."""
 
 _NOBODY_KNOWN = 17
-_MOST_DIGITS = 15
-_MOST_POSTS = 1 << 53
+_MAX_NUMBER = 10**15 - 1
+_MAX_POSTS = 1 << 53
 """A service that counts more posts of an account is not believed."""
 
 
@@ -106,10 +107,10 @@ class Twitter:
     def __init__(self, settings: Settings) -> None:
         self._base = settings.base_url.rstrip("/").removesuffix(VERSION).rstrip("/") + VERSION + "/"
         self._headers = _credential_header(settings.bearer_token)
-        manners = RetryPolicy(settings.max_attempts, settings.timeout_factor_s, settings.toomany_sleep_s)
+        retry_policy = RetryPolicy(settings.max_attempts, settings.timeout_factor_s, settings.toomany_sleep_s)
         ways = ways_of(settings.proxy, settings.ca_file)
-        self._telephone = ClientContext(HttpClient(user_agent(settings.contact), ways), manners)
-        self.budgets = self._telephone.budgets
+        self._client_context = ClientContext(HttpClient(user_agent(settings.contact), ways), retry_policy)
+        self.budgets = self._client_context.budgets
         self._cuts = TruncatedPosts()
         addresses = list(dict.fromkeys(map(_local_address, settings.bind_ip)))
         self._counted = _counted(settings, ways.proxy(settings.base_url), addresses)
@@ -118,7 +119,7 @@ class Twitter:
         """One for each operation and whom the service counts."""
         return [Caller(operation.value, who, ENDPOINTS[operation]) for operation in Operation for who in self._counted]
 
-    def reader(self, who: str, meter: RequestAllowance, told: Callable[[int], None]) -> TwitterReader:
+    def reader(self, who: str, allowance: RequestAllowance, told: Callable[[int], None]) -> TwitterReader:
         """The calls of a lease, from an address that the service counts as `who`."""
         addresses = self._counted.get(who)
         if addresses is None:
@@ -127,7 +128,7 @@ class Twitter:
         def address() -> str:
             return next(addresses)
 
-        asking = RetryingClient(self._telephone, meter, who, address, said, told)
+        asking = RetryingClient(self._client_context, allowance, who, address, said, told)
         return TwitterReader(asking, self._base, self._headers, self._cuts)
 
 
@@ -179,23 +180,19 @@ class TwitterReader:
 # What answers say.
 
 
-def said(answer: Answer) -> RateLimitHeaders | None:
+def said(answer: HttpAnswer) -> RateLimitHeaders | None:
     """The budget in the headers of an answer. Less than nothing left is nothing left."""
     headers = answer.headers
-    limit, reset = (_number(headers.get(f"x-rate-limit-{name}", "")) for name in ("limit", "reset"))
+    limit, reset = (whole_number(headers.get(f"x-rate-limit-{name}", ""), _MAX_NUMBER) for name in ("limit", "reset"))
     left = headers.get("x-rate-limit-remaining", "")
-    remaining = 0 if left.startswith("-") and _number(left[1:]) else _number(left)
+    remaining = 0 if left.startswith("-") and whole_number(left[1:], _MAX_NUMBER) else whole_number(left, _MAX_NUMBER)
     if limit is None or remaining is None or reset is None:
         return None
     date = service_time(headers.get("Date", ""))
     return RateLimitHeaders(max(1, limit), remaining, reset, answer.at if date is None else date)
 
 
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else None
-
-
-def _read(answer: Answer) -> Any:
+def _read(answer: HttpAnswer) -> Any:
     """The document of a good answer. Raises for any other what it means."""
     if answer.status != 200:
         raise _refusal(answer)
@@ -205,7 +202,7 @@ def _read(answer: Answer) -> Any:
         raise TroubleError(f"the answer is 200, but {error}") from error
 
 
-def _documents(answer: Answer) -> list[tuple[Record, dict[str, Any]]]:
+def _documents(answer: HttpAnswer) -> list[tuple[Record, dict[str, Any]]]:
     """A list of objects, each as the record to keep and as it was read."""
     listed = _read(answer)
     if not isinstance(listed, list) or not all(isinstance(document, dict) for document in listed):
@@ -219,13 +216,13 @@ def _documents(answer: Answer) -> list[tuple[Record, dict[str, Any]]]:
     return documents
 
 
-def _documents_or_none(answer: Answer) -> list[tuple[Record, dict[str, Any]]]:
+def _documents_or_none(answer: HttpAnswer) -> list[tuple[Record, dict[str, Any]]]:
     if answer.status == 404 and _NOBODY_KNOWN in _codes(_errors(answer)):
         return []
     return _documents(answer)
 
 
-def _ids(answer: Answer) -> tuple[list[str], str]:
+def _ids(answer: HttpAnswer) -> tuple[list[str], str]:
     document = _read(answer)
     if isinstance(document, dict) and isinstance(document.get("ids"), list):
         ids = [str(one) for one in document["ids"] if isinstance(one, int | str)]
@@ -256,10 +253,10 @@ def _is_cut(post: dict[str, Any]) -> bool:
 def _statuses_count(post: dict[str, Any]) -> int | None:
     author = post.get("user")
     count = author.get("statuses_count") if isinstance(author, dict) else None
-    return count if type(count) is int and 0 <= count < _MOST_POSTS else None
+    return count if type(count) is int and 0 <= count < _MAX_POSTS else None
 
 
-def _errors(answer: Answer) -> dict[str, Any]:
+def _errors(answer: HttpAnswer) -> dict[str, Any]:
     try:
         document = parse(answer.body)
     except MalformedError:
@@ -277,7 +274,7 @@ def _codes(document: dict[str, Any]) -> dict[int, str]:
     return found
 
 
-def _refusal(answer: Answer) -> Exception:
+def _refusal(answer: HttpAnswer) -> Exception:
     """What an answer that is no success means, as the exception to raise."""
     status = answer.status
     document = _errors(answer)

@@ -45,7 +45,7 @@ class Cut(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ApiAnswer:
     """One answer. `wait_s` is how long to hold it back, in seconds; `cut` how it is broken off, if it is."""
 
     status: int

@@ -21,7 +21,7 @@ _CREDENTIAL_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class ApiCaller:
     """Whom a request is counted for. `app` says that the limits of apps hold."""
 
     who: str
@@ -38,13 +38,13 @@ def _proof(seed: int, name: str) -> str:
     return f"{digest64('bearer', seed, name):0{_PROOF_DIGITS}x}"
 
 
-def identify(header: str, params: Mapping[str, str], address: str, seed: int) -> Caller:
+def identify(header: str, params: Mapping[str, str], address: str, seed: int) -> ApiCaller:
     """Whom to count a request for. Raises `CallRefused` for credentials that are broken or unknown."""
     if not header and "oauth_consumer_key" not in params:
-        return Caller(f"address:{address}")
+        return ApiCaller(f"address:{address}")
     scheme, _, credentials = header.partition(" ")
     if scheme.lower() == "bearer":
-        return Caller(f"bearer:{_checked(seed, credentials.strip())}", app=True)
+        return ApiCaller(f"bearer:{_checked(seed, credentials.strip())}", app=True)
     if scheme.lower() == "basic":
         raise CallRefused(401, 32, "Could not authenticate you.")
     if header and scheme.lower() != "oauth":
@@ -55,7 +55,7 @@ def identify(header: str, params: Mapping[str, str], address: str, seed: int) ->
     if not fields.get("oauth_signature"):
         raise CallRefused(401, 32, "Could not authenticate you.")
     token = fields.get("oauth_token")
-    return Caller(f"oauth:{token}" if token else f"oauth:consumer:{fields['oauth_consumer_key']}")
+    return ApiCaller(f"oauth:{token}" if token else f"oauth:consumer:{fields['oauth_consumer_key']}")
 
 
 def _checked(seed: int, token: str) -> str:

@@ -13,19 +13,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 
-from services.emulator.api.answers import Answer, CallRefused, Cut, NotAuthorized, Request
-from services.emulator.api.auth import Caller, bearer_token, consumer_key, identify
+from protocol.numbers import MAX_INT64, whole_number
+from services.emulator.api.answers import ApiAnswer, CallRefused, Cut, NotAuthorized, Request
+from services.emulator.api.auth import ApiCaller, bearer_token, consumer_key, identify
 from services.emulator.api.cursors import BEGINNING, END, Cursors
-from services.emulator.api.faults import SOUND, Faults, Rates, Trial
-from services.emulator.api.limits import ENDPOINTS, Limits, Window, Windows
+from services.emulator.api.faults import SOUND, FaultRates, Faults, Trial
+from services.emulator.api.limits import ENDPOINTS, LimitWindow, RateLimits, Windows
 from services.emulator.api.tally import REMEMBERED, Tally, identity_of
 from services.emulator.worlds.encoding import dumps
-from services.emulator.worlds.world import Account, State, Style, World
+from services.emulator.worlds.world import Account, AccountState, Style, World
 
 TIMELINE_PAGE, TIMELINE_DEFAULT = 200, 20
 LIST_PAGE = 5000
-LOOKUP_MOST = 100
-_MOST_ID = (1 << 63) - 1
+MAX_LOOKUP = 100
 _TRUE = frozenset({"true", "t", "1"})
 _FALSE = frozenset({"false", "f", "0"})
 _TOKEN_PATH = "/oauth2/token"
@@ -39,8 +39,8 @@ _PAGE_MISSING = (404, 34, "Sorry, that page does not exist.")
 class Rules:
     """How the service behaves. `page_cap` bounds every page; the `withheld` newest posts of an account do not show."""
 
-    limits: Limits
-    rates: Rates
+    limits: RateLimits
+    rates: FaultRates
     seed: int = 0
     page_cap: int = LIST_PAGE
     withheld: int = 0
@@ -57,7 +57,7 @@ class Service:
         self.windows = Windows(rules.limits)
         self.faults = Faults(rules.rates, rules.seed)
         self.tally = Tally(rules.remembered)
-        self._calls: dict[str, Callable[[Request, Caller, Trial, float], bytes]] = {
+        self._calls: dict[str, Callable[[Request, ApiCaller, Trial, float], bytes]] = {
             "statuses/user_timeline": self._timeline,
             "followers/ids": self._followers,
             "friends/ids": self._friends,
@@ -72,39 +72,46 @@ class Service:
         self.faults.clear()
         self.tally.clear()
 
-    def answer(self, request: Request, now: float) -> Answer:
+    def answer(self, request: Request, now: float) -> ApiAnswer:
         """Answer one request at `now`, in seconds since 1970. Never raises for what a client can send."""
         endpoint = _endpoint(request.path)
         if endpoint is None:
             try:
-                return Answer(200, self._token(request) if request.path == _TOKEN_PATH else _missing())
+                return ApiAnswer(200, self._token(request) if request.path == _TOKEN_PATH else _missing())
             except CallRefused as refused:
-                return Answer(refused.status, refused.body)
+                return ApiAnswer(refused.status, refused.body)
         identity = identity_of(endpoint, request.params)
         self.tally.come(identity, now)
-        address = Caller(f"address:{request.address}")
+        address = ApiCaller(f"address:{request.address}")
         try:
             header = request.headers.get("authorization", "")
             caller = identify(header, request.params, request.address, self.rules.seed)
             _require_method(request, endpoint)
         except CallRefused as refused:
             window = self.windows.look(address.who, endpoint, app=False, now=now)
-            return self._told(endpoint, address, identity, Answer(refused.status, refused.body), SOUND, window, now)
+            return self._told(endpoint, address, identity, ApiAnswer(refused.status, refused.body), SOUND, window, now)
         granted, window = self.windows.spend(caller.who, endpoint, app=caller.app, now=now)
         if not granted:
             spent = CallRefused(429, 88, "Rate limit exceeded")
-            return self._told(endpoint, caller, identity, Answer(spent.status, spent.body), SOUND, window, now)
+            return self._told(endpoint, caller, identity, ApiAnswer(spent.status, spent.body), SOUND, window, now)
         trial = self.faults.meet(identity)
         try:
             _fail(trial)
-            answer = Answer(200, self._calls[endpoint](request, caller, trial, now))
+            answer = ApiAnswer(200, self._calls[endpoint](request, caller, trial, now))
         except CallRefused as refused:
-            answer = Answer(refused.status, refused.body)
+            answer = ApiAnswer(refused.status, refused.body)
         return self._told(endpoint, caller, identity, answer, trial, window, now)
 
     def _told(
-        self, endpoint: str, caller: Caller, identity: str, answer: Answer, trial: Trial, window: Window, now: float
-    ) -> Answer:
+        self,
+        endpoint: str,
+        caller: ApiCaller,
+        identity: str,
+        answer: ApiAnswer,
+        trial: Trial,
+        window: LimitWindow,
+        now: float,
+    ) -> ApiAnswer:
         """Count the answer, and add to it the caller's window and the faults of its way."""
         cut = next((cut for cut in Cut if cut.value in trial.kinds and answer.status == 200), None)
         full = answer.status == 200 and cut is None and "repeat_cursor" not in trial.kinds
@@ -134,13 +141,13 @@ class Service:
             raise CallRefused(400, 170, "Missing required parameter: grant_type")
         return dumps({"token_type": "bearer", "access_token": bearer_token(self.rules.seed, key)})
 
-    def _timeline(self, request: Request, caller: Caller, trial: Trial, now: float) -> bytes:
+    def _timeline(self, request: Request, caller: ApiCaller, trial: Trial, now: float) -> bytes:
         account = self._visible(request)
         largest = min(TIMELINE_PAGE, self.rules.page_cap)
         count = min(_number(request, "count", TIMELINE_DEFAULT, least=1), largest)
-        max_id = _number(request, "max_id", _MOST_ID)
+        max_id = _number(request, "max_id", MAX_INT64)
         since_id = _number(request, "since_id", 0)
-        start = max(self.withheld, self.world.locate(account, max_id) if max_id < _MOST_ID else 0)
+        start = max(self.withheld, self.world.locate(account, max_id) if max_id < MAX_INT64 else 0)
         stop = self.world.locate(account, since_id) if since_id else account.posts
         length = trial.shortened(max(0, min(stop - start, count)))
         style = Style(
@@ -151,11 +158,11 @@ class Service:
         )
         return b"[" + b",".join(self.world.posts(account, start, start + length, style)) + b"]"
 
-    def _followers(self, request: Request, caller: Caller, trial: Trial, now: float) -> bytes:
+    def _followers(self, request: Request, caller: ApiCaller, trial: Trial, now: float) -> bytes:
         account = self._visible(request)
         return self._list(request, trial, account, self.world.follower_count(account), self.world.followers)
 
-    def _friends(self, request: Request, caller: Caller, trial: Trial, now: float) -> bytes:
+    def _friends(self, request: Request, caller: ApiCaller, trial: Trial, now: float) -> bytes:
         account = self._visible(request)
         return self._list(request, trial, account, self.world.friend_count(account), self.world.friends)
 
@@ -185,12 +192,12 @@ class Service:
             f'"previous_cursor":{before},"previous_cursor_str":"{before}"}}'
         ).encode()
 
-    def _lookup(self, request: Request, caller: Caller, trial: Trial, now: float) -> bytes:
+    def _lookup(self, request: Request, caller: ApiCaller, trial: Trial, now: float) -> bytes:
         users = list(filter(None, request.params.get("user_id", "").split(",")))
         names = list(filter(None, request.params.get("screen_name", "").split(",")))
         if not users and not names:
             raise CallRefused(400, 25, "Query parameters are missing.")
-        if len(users) + len(names) > LOOKUP_MOST:
+        if len(users) + len(names) > MAX_LOOKUP:
             raise CallRefused(403, 18, "Too many terms specified in query.")
         accounts = [self._by_id(user.strip()) for user in users]
         accounts += [self.world.find_name(name.strip()) for name in names]
@@ -199,15 +206,15 @@ class Service:
             raise CallRefused(404, 17, "No user matches for specified terms.")
         return b"[" + b",".join(map(self.world.profile, known.values())) + b"]"
 
-    def _show(self, request: Request, caller: Caller, trial: Trial, now: float) -> bytes:
+    def _show(self, request: Request, caller: ApiCaller, trial: Trial, now: float) -> bytes:
         account = self._named(request)
-        if account is None or account.state is State.DELETED:
+        if account is None or account.state is AccountState.DELETED:
             raise CallRefused(404, 50, "User not found.")
-        if account.state is State.SUSPENDED:
+        if account.state is AccountState.SUSPENDED:
             raise CallRefused(403, 63, "User has been suspended.")
         return self.world.profile(account)
 
-    def _rate_limit_status(self, request: Request, caller: Caller, trial: Trial, now: float) -> bytes:
+    def _rate_limit_status(self, request: Request, caller: ApiCaller, trial: Trial, now: float) -> bytes:
         asked = set(filter(None, request.params.get("resources", "").split(",")))
         resources: dict[str, dict[str, dict[str, int]]] = {}
         for endpoint in ENDPOINTS:
@@ -221,7 +228,7 @@ class Service:
         return dumps({"rate_limit_context": {kind: caller.who.partition(":")[2]}, "resources": resources})
 
     def _by_id(self, text: str) -> Account | None:
-        user = _whole(text)
+        user = whole_number(text, MAX_INT64)
         return None if user is None else self.world.find(user)
 
     def _named(self, request: Request) -> Account | None:
@@ -233,9 +240,9 @@ class Service:
     def _visible(self, request: Request) -> Account:
         """The account of a timeline or list that everyone may read."""
         account = self._named(request)
-        if account is None or account.state is State.DELETED:
+        if account is None or account.state is AccountState.DELETED:
             raise CallRefused(*_PAGE_MISSING)
-        if account.state is not State.PUBLIC:
+        if account.state is not AccountState.PUBLIC:
             raise NotAuthorized(request.path)
         return account
 
@@ -266,22 +273,14 @@ def _fail(trial: Trial) -> None:
 
 
 def _has_profile(account: Account) -> bool:
-    return account.state in (State.PUBLIC, State.PROTECTED)
-
-
-def _whole(text: str) -> int | None:
-    """A whole number from 0 to 2^63 − 1, or None."""
-    if not (text.isascii() and text.isdigit() and len(text) < 20):
-        return None
-    number = int(text)
-    return number if number <= _MOST_ID else None
+    return account.state in (AccountState.PUBLIC, AccountState.PROTECTED)
 
 
 def _number(request: Request, name: str, default: int, *, least: int = 0) -> int:
     text = request.params.get(name, "")
     if not text:
         return default
-    number = _whole(text)
+    number = whole_number(text, MAX_INT64)
     if number is None or number < least:
         raise CallRefused(403, 44, f"{name} parameter is invalid.")
     return number
@@ -294,7 +293,7 @@ def _flag(request: Request, name: str, word: str = "") -> bool:
 
 def _cursor(request: Request) -> int:
     text = request.params.get("cursor", "") or str(BEGINNING)
-    number = _whole(text.removeprefix("-"))
+    number = whole_number(text.removeprefix("-"), MAX_INT64)
     if number is None:
         raise CallRefused(403, 44, "cursor parameter is invalid.")
     return -number if text.startswith("-") else number

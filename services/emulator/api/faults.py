@@ -1,7 +1,7 @@
 """Faults on demand. Whether a request meets one is a function of (seed, request, try), so every run meets the same.
 
 A request is known by its identity: path and sorted parameters without credentials. A try is the how-manieth time that
-identity is asked; it is remembered for at most `_MOST_TRIES` identities, and what is asked beyond them meets no fault.
+identity is asked; it is remembered for at most `_MAX_TRIES` identities, and what is asked beyond them meets no fault.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ OPTIONS = ("slow_s", "retry_after")
 """What goes with them, in seconds: how long a slow answer takes, and what 503 and 429 say in Retry-After."""
 SLOW_S = (0.2, 2.0)
 """From and to, in seconds, where `slow_s` is not given."""
-_MOST_TRIES = 2_000_000
+_MAX_TRIES = 2_000_000
 _NO_FAULTS: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
-class Rates:
+class FaultRates:
     """The share of requests that meets each fault, 0 to 1; `slow_s` is the range of a slow one's wait; `retry_after_s`
     when refusals ask the client to come back, 0 where they do not say."""
 
@@ -33,7 +33,7 @@ class Rates:
     retry_after_s: int = 0
 
 
-def parse_faults(text: str) -> Rates:
+def parse_faults(text: str) -> FaultRates:
     """Read `http500=0.02,slow=0.05,slow_s=0.5`. Raises `UsageError` with a sentence that says what is wrong."""
     rates: dict[str, float] = {}
     slow_s, retry_after_s = SLOW_S, 0
@@ -57,7 +57,7 @@ def parse_faults(text: str) -> Rates:
             rates[name] = value
         else:
             raise UsageError(f"--faults {name} is a rate from 0 to 1, not {number}.")
-    return Rates(rates, slow_s, retry_after_s)
+    return FaultRates(rates, slow_s, retry_after_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ SOUND = Trial()
 class Faults:
     """Deals the faults out, and remembers how often each identity was tried."""
 
-    def __init__(self, rates: Rates, seed: int) -> None:
+    def __init__(self, rates: FaultRates, seed: int) -> None:
         self._rates = {kind: rate for kind, rate in rates.rates.items() if rate > 0}
         self._slow_s = rates.slow_s
         self._seed = seed
@@ -94,7 +94,7 @@ class Faults:
             return SOUND
         key = digest64(self._seed, identity)
         number = self._tries.get(key, 0)
-        if number == 0 and len(self._tries) >= _MOST_TRIES:
+        if number == 0 and len(self._tries) >= _MAX_TRIES:
             return SOUND
         self._tries[key] = number + 1
         kinds = frozenset(kind for kind, rate in self._rates.items() if share(kind, key, number) < rate)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from protocol.numbers import whole_number
 from services.emulator.worlds.encoding import dumps
-from services.emulator.worlds.shortening import LONGEST, code_of, permalink, shortened
+from services.emulator.worlds.shortening import MAX_COMPATIBLE_LENGTH, code_of, permalink, shortened
 from services.emulator.worlds.world import Style
 
 _NESTED: Final = ("retweeted_status", "quoted_status")
@@ -62,8 +63,9 @@ def _compatible(post: dict[str, Any]) -> bool:
         post.pop(key, None)
     post["text"] = text
     number = str(post.get("id_str") or post.get("id"))
-    if len(text) > LONGEST and "retweeted_status" not in post and number.isascii() and number.isdigit():
-        link = permalink(code_of(int(number)), number, number[:1])
+    identifier = whole_number(number, 10**19 - 1)
+    if len(text) > MAX_COMPATIBLE_LENGTH and "retweeted_status" not in post and identifier is not None:
+        link = permalink(code_of(identifier), number, number[:1])
         post["text"], post["entities"] = shortened(text, _entities(post), link)
         post["truncated"] = True
     return True

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from math import ceil
 
 from protocol.errors import UsageError
+from protocol.numbers import whole_number
 
 REAL_WINDOW_S = 15 * 60
 UNLIMITED = 1_000_000
 """The limit announced under `none`: counted down, never enforced."""
-_MOST_WINDOWS = 200_000
+_MAX_WINDOWS = 200_000
 
 ENDPOINTS = {
     "statuses/user_timeline": "T",
@@ -36,7 +37,7 @@ _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0}
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RateLimits:
     """How many requests a window holds: letter -> (user or address, app). `enforced` is false under `none`."""
 
     counts: dict[str, tuple[int, int]]
@@ -48,20 +49,20 @@ class Limits:
         return self.counts[ENDPOINTS[endpoint]][app]
 
 
-def parse_limits(text: str) -> Limits:
+def parse_limits(text: str) -> RateLimits:
     """Read `none`, `real`, `real/60` (windows a 60th as long) or `T=90,F=15,A=90/15s` (counts / length of the window).
 
     Raises `UsageError` with a sentence that says what is wrong.
     """
     if text == "none":
-        return Limits(dict.fromkeys(_REAL, (UNLIMITED, UNLIMITED)), enforced=False)
+        return RateLimits(dict.fromkeys(_REAL, (UNLIMITED, UNLIMITED)), enforced=False)
     found = _SPEC.fullmatch(text)
     if found is None or not found["counts"] or found["tail"] == "":
         raise UsageError(f"--limits {text!r} is none of: none, real, real/60, T=90,F=15,A=90/15s.")
     counts_text, tail = found["counts"], found["tail"]
     if counts_text == "real":
         divisor = 1 if tail is None else _positive(tail, f"what real is divided by in --limits {text!r}")
-        return Limits(dict(_REAL), REAL_WINDOW_S / divisor)
+        return RateLimits(dict(_REAL), REAL_WINDOW_S / divisor)
     counts = dict(_REAL)
     for item in counts_text.split(","):
         letter, _, number = item.partition("=")
@@ -69,13 +70,14 @@ def parse_limits(text: str) -> Limits:
             raise UsageError(f"--limits knows T (timeline), F (lists), A (lookup) and S (show), not {letter!r}.")
         count = _positive(number, f"the count of {letter} in --limits {text!r}")
         counts[letter] = (count, count)
-    return Limits(counts, REAL_WINDOW_S if tail is None else _length_s(tail))
+    return RateLimits(counts, REAL_WINDOW_S if tail is None else _length_s(tail))
 
 
 def _positive(text: str, what: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
+    number = whole_number(text, 999_999_999)
+    if not number:
         raise UsageError(f"{what} must be a whole number from 1 to 999999999, not {text!r}.")
-    return int(text)
+    return number
 
 
 def _length_s(text: str) -> float:
@@ -87,7 +89,7 @@ def _length_s(text: str) -> float:
 
 
 @dataclass(slots=True)
-class Window:
+class LimitWindow:
     """What one caller has left on one endpoint. `end` is in seconds since 1970."""
 
     limit: int
@@ -103,15 +105,15 @@ class Window:
 class Windows:
     """All windows that are open. Not a clock: whoever asks says what time it is."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: RateLimits) -> None:
         self.limits = limits
-        self._open: dict[tuple[str, str], Window] = {}
+        self._open: dict[tuple[str, str], LimitWindow] = {}
 
-    def spend(self, who: str, endpoint: str, *, app: bool, now: float) -> tuple[bool, Window]:
+    def spend(self, who: str, endpoint: str, *, app: bool, now: float) -> tuple[bool, LimitWindow]:
         """Take one request from the caller's window. Returns whether it was there, and the window after it."""
         window = self._open.get((who, endpoint))
         if window is None or now >= window.end:
-            if len(self._open) >= _MOST_WINDOWS:
+            if len(self._open) >= _MAX_WINDOWS:
                 self._open = {key: kept for key, kept in self._open.items() if now < kept.end}
             window = self._fresh(endpoint, app=app, now=now)
             self._open[(who, endpoint)] = window
@@ -120,14 +122,14 @@ class Windows:
             return True, window
         return not self.limits.enforced, window
 
-    def look(self, who: str, endpoint: str, *, app: bool, now: float) -> Window:
+    def look(self, who: str, endpoint: str, *, app: bool, now: float) -> LimitWindow:
         """The caller's window as it stands; one that would start now if none is open."""
         window = self._open.get((who, endpoint))
         return self._fresh(endpoint, app=app, now=now) if window is None or now >= window.end else window
 
-    def _fresh(self, endpoint: str, *, app: bool, now: float) -> Window:
+    def _fresh(self, endpoint: str, *, app: bool, now: float) -> LimitWindow:
         limit = self.limits.of(endpoint, app=app)
-        return Window(limit, limit, now + self.limits.window_s)
+        return LimitWindow(limit, limit, now + self.limits.window_s)
 
     def clear(self) -> None:
         """Forget every window: all budgets are full again."""

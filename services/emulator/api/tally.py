@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from hashlib import blake2b
 
-_LONGEST_IDENTITY = 200
-_MOST_CALLERS = 10_000
+_MAX_IDENTITY_LENGTH = 200
+_MAX_CALLERS = 10_000
 REMEMBERED = 2_000_000
 """Identities that are remembered; more are counted but not told apart."""
 
@@ -15,7 +15,7 @@ REMEMBERED = 2_000_000
 def identity_of(path: str, params: Mapping[str, str]) -> str:
     """Path and sorted parameters without credentials; a long list of parameters is given by its hash."""
     text = "&".join(f"{name}={params[name]}" for name in sorted(params) if not name.startswith("oauth_"))
-    if len(text) > _LONGEST_IDENTITY:
+    if len(text) > _MAX_IDENTITY_LENGTH:
         text = f"blake2b:{blake2b(text.encode(), digest_size=16).hexdigest()}"
     return f"{path}?{text}"
 
@@ -56,7 +56,7 @@ class Tally:
         self.faulted += faulted
         self._answers[(endpoint, status)] += 1
         caller = (endpoint, who)
-        self._callers[caller if caller in self._callers or len(self._callers) < _MOST_CALLERS else ("…", "…")] += 1
+        self._callers[caller if caller in self._callers or len(self._callers) < _MAX_CALLERS else ("…", "…")] += 1
         counts = self._identities.get(identity)
         if counts is None:
             if len(self._identities) >= self._remembered:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from services.emulator.api.answers import Answer, Request
+from protocol.numbers import whole_number
+from services.emulator.api.answers import ApiAnswer, Request
 from services.emulator.api.calls import Service
 from services.emulator.worlds.encoding import dumps
 from services.emulator.worlds.world import Account, Style
 
 PREFIX = "/_truth"
-_MOST_IDS = 1_000_000
+_MAX_IDS = 1_000_000
 _ROUTES = {
     "GET /_truth/world": "the world in a few figures",
     "GET /_truth/ids?start=0&count=1000": "ids of all accounts, rising; at most a million at a time",
@@ -36,16 +37,16 @@ class TruthCalls:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    def answer(self, request: Request) -> Answer | None:
+    def answer(self, request: Request) -> ApiAnswer | None:
         """The answer, or None if the request is the service's."""
         if request.path == "/":
-            return Answer(200, PAGE, content_type="text/html;charset=utf-8")
+            return ApiAnswer(200, PAGE, content_type="text/html;charset=utf-8")
         if request.path != PREFIX and not request.path.startswith(f"{PREFIX}/"):
             return None
         found = self._find(request.method, request.path.removeprefix(PREFIX).strip("/"), request)
         if found is None:
-            return Answer(404, dumps({"error": f"no {request.method} {request.path} here", "routes": _ROUTES}))
-        return Answer(200, dumps(found))
+            return ApiAnswer(404, dumps({"error": f"no {request.method} {request.path} here", "routes": _ROUTES}))
+        return ApiAnswer(200, dumps(found))
 
     def _find(self, method: str, name: str, request: Request) -> object:
         service = self._service
@@ -62,7 +63,7 @@ class TruthCalls:
         if name == "world":
             return dict(service.world.facts())
         if name == "ids":
-            count = min(_parameter(request, "count", 1000), _MOST_IDS)
+            count = min(_parameter(request, "count", 1000), _MAX_IDS)
             return {"ids": service.world.ids(_parameter(request, "start", 0), count)}
         if name == "requests":
             return service.tally.requests()
@@ -75,7 +76,8 @@ class TruthCalls:
         return None
 
     def _find_account(self, text: str) -> Account | None:
-        return self._service.world.find(int(text)) if text.isascii() and text.isdigit() and len(text) < 20 else None
+        number = whole_number(text, 10**19 - 1)
+        return None if number is None else self._service.world.find(number)
 
     def _posts(self, text: str) -> object:
         account = self._find_account(text)
@@ -120,5 +122,5 @@ def _text(post: dict[str, Any]) -> dict[str, object]:
 
 
 def _parameter(request: Request, name: str, default: int) -> int:
-    text = request.params.get(name, "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else default
+    number = whole_number(request.params.get(name, ""), 10**11 - 1)
+    return default if number is None else number

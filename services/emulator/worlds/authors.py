@@ -19,7 +19,7 @@ OLDEST_MS = 1_293_840_000_000
 FIRST_ACCOUNT_MS = 1_143_000_000_000
 MEDIAN_POSTS = 60
 _SPREAD = 1.6
-_MOST_POSTS = 40_000
+_MAX_POSTS = 40_000
 _NORMAL = NormalDist()
 
 
@@ -63,7 +63,7 @@ def author(seed: int, user: int) -> Author:
     statuses = 0
     if mix(key + 2) % 100 >= 3:
         drawn = _NORMAL.inv_cdf((mix(key + 3) + 1) / (MASK64 + 3))
-        statuses = min(_MOST_POSTS, round(MEDIAN_POSTS * exp(_SPREAD * drawn)))
+        statuses = min(_MAX_POSTS, round(MEDIAN_POSTS * exp(_SPREAD * drawn)))
     began_ms = max(created_ms, OLDEST_MS)
     newest_ms = NEWEST_MS - mix(key + 4) % ((NEWEST_MS - began_ms) // 4)
     gap_ms = max(1, (newest_ms - began_ms) // max(statuses, 1))

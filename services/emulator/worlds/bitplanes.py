@@ -10,7 +10,7 @@ from array import array
 from operator import add
 
 _LANE_BITS = 8
-_MOST_PLANES = 3 * _LANE_BITS
+_MAX_PLANES = 3 * _LANE_BITS
 
 
 class Planes:
@@ -33,7 +33,7 @@ class Planes:
 
     def totals(self) -> array[int]:
         """The counts, in the order of the places. Raises `OverflowError` beyond 2^24 − 1."""
-        if len(self._planes) > _MOST_PLANES:
+        if len(self._planes) > _MAX_PLANES:
             raise OverflowError("a count needs more than 24 bits")
         totals = array("i", bytes(4 * self._places))
         for first in range(0, len(self._planes), _LANE_BITS):

@@ -15,7 +15,14 @@ from services.emulator.worlds import words
 from services.emulator.worlds.authors import screen_name
 from services.emulator.worlds.encoding import base36, dumps
 from services.emulator.worlds.hashing import mix
-from services.emulator.worlds.shortening import LONGEST, LONGEST_COUNTED, Entities, counted, permalink, shortened
+from services.emulator.worlds.shortening import (
+    MAX_COMPATIBLE_LENGTH,
+    MAX_COUNTED_LENGTH,
+    Entities,
+    counted,
+    permalink,
+    shortened,
+)
 
 OWN_LENGTH: Final = 14
 """Characters of the last word of a text, which makes it the post's own."""
@@ -27,7 +34,7 @@ _LINK: Final = permalink(_CODE * 10, _ID, _DIGIT)
 
 _LONG_SHARE: Final = 5
 """One body in so many is longer than 140 as the service counts."""
-_LEAST_LONG: Final = 165
+_MIN_LONG_LENGTH: Final = 165
 """A body that is to be long reaches at least this, but for its last word: less than 20."""
 
 
@@ -65,7 +72,7 @@ class Body:
         key, text, entities, truncated = "text", self.text, self.entities, False
         if extended:
             key, span = "full_text", {"display_text_range": [self.shown[0], len(text) - self.shown[1]]}
-        elif len(text) > LONGEST:
+        elif len(text) > MAX_COMPATIBLE_LENGTH:
             (text, entities), truncated = shortened(text, entities, _LINK), True
         said = {**span, key: text, "truncated": truncated, "entities": entities, **self.facts}
         return _FIELDS.sub(_field, dumps(said)[1:-1].decode().replace("%", "%%")).encode()
@@ -139,7 +146,7 @@ def body(key: int, language: str, mentioned: Sequence[int]) -> Body:
         text += f"{url} "
     is_long = mix(key + 930) % _LONG_SHARE == 0
     # Of a long text the last tag comes after what the compatible form holds.
-    longest = _LEAST_LONG + mix(key + 931) % 80 if is_long else LONGEST_COUNTED - OWN_LENGTH
+    longest = _MIN_LONG_LENGTH + mix(key + 931) % 80 if is_long else MAX_COUNTED_LENGTH - OWN_LENGTH
     for n in range(1000 if is_long else 2 + mix(key + 300) % 5):
         more = f"{word(301 + n * 7919)} " if is_long else f"{word(301 + n)} "
         if counted(text + more) - shown_from > longest:

@@ -18,14 +18,14 @@ from functools import lru_cache
 from pathlib import Path
 
 from protocol.errors import UsageError
+from protocol.numbers import MAX_INT64, whole_number
 from services.emulator.api.forms import in_style
 from services.emulator.worlds.encoding import dumps
 from services.emulator.worlds.lists import Lists
 from services.emulator.worlds.posts import Pen
-from services.emulator.worlds.world import VISIBLE_POSTS, Account, Facts, State, Style
+from services.emulator.worlds.world import VISIBLE_POSTS, Account, AccountState, Facts, Style
 
-_MOST_FILE_BYTES = 1 << 30
-_MOST_ID = (1 << 63) - 1
+_MAX_FILE_BYTES = 1 << 30
 _Record = dict[str, object]
 
 
@@ -57,10 +57,11 @@ class DatasetWorld:
 
     def _files(self, suffix: str) -> Iterator[tuple[int, Path]]:
         for path in sorted(self._directory.glob(f"[!.]*/*{suffix}")):
-            if path.stem.isascii() and path.stem.isdigit() and len(path.stem) < 20 and int(path.stem) <= _MOST_ID:
-                yield int(path.stem), path
-            else:
+            number = whole_number(path.stem, MAX_INT64)
+            if number is None:
                 self._left_aside += 1
+            else:
+                yield number, path
 
     def _place(self, user: int) -> int:
         return bisect_left(self._ids, user)
@@ -73,7 +74,7 @@ class DatasetWorld:
             "edges": self._followers.total,
             "timelines": len(self._timelines),
             "left_aside": self._left_aside,
-            "states": {State.PUBLIC.value: len(self._ids)},
+            "states": {AccountState.PUBLIC.value: len(self._ids)},
         }
 
     def ids(self, start: int, count: int) -> list[int]:
@@ -85,13 +86,13 @@ class DatasetWorld:
             return None
         if user in self._timelines and user not in self._post_counts:
             self._post_counts[user] = len(self._posts(user)[0])
-        return Account(user, State.PUBLIC, self._post_counts.get(user, 0), place)
+        return Account(user, AccountState.PUBLIC, self._post_counts.get(user, 0), place)
 
     def find_name(self, name: str) -> Account | None:
         if self._names is None:
             self._names = {}
             for user in self._ids:
-                record = json.loads(self.profile(Account(user, State.PUBLIC, 0, self._place(user))))
+                record = json.loads(self.profile(Account(user, AccountState.PUBLIC, 0, self._place(user))))
                 self._names.setdefault(str(record.get("screen_name", "")).lower(), user)
         named = self._names.get(name.lower())
         return None if named is None else self.find(named)
@@ -153,10 +154,11 @@ class DatasetWorld:
 def _follower_ids(path: Path) -> array[int]:
     ids = array("q")
     for number, line in enumerate(_lines(path), 1):
-        if not (line.isdigit() and len(line) < 20 and int(line) <= _MOST_ID):
+        identifier = whole_number(line, MAX_INT64)
+        if identifier is None:
             shown = line[:40].decode(errors="replace")
             raise UsageError(f"{path}, line {number}: expected an account id, got {shown!r}.")
-        ids.append(int(line))
+        ids.append(identifier)
     return ids
 
 
@@ -172,8 +174,7 @@ def _records(path: Path) -> Iterator[tuple[bytes, _Record]]:
 
 
 def _record_id(record: _Record) -> int:
-    text = str(record.get("id_str") or record.get("id"))
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
+    return whole_number(str(record.get("id_str") or record.get("id")), 10**19 - 1) or 0
 
 
 def _lines(path: Path) -> list[bytes]:
@@ -182,9 +183,9 @@ def _lines(path: Path) -> list[bytes]:
         with path.open("rb") as raw:
             packed = raw.read(2) == b"\x1f\x8b"
         with gzip.open(path, "rb") if packed else path.open("rb") as file:
-            content = file.read(_MOST_FILE_BYTES + 1)
+            content = file.read(_MAX_FILE_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise UsageError(f"cannot read {path}: {error}.") from error
-    if len(content) > _MOST_FILE_BYTES:
-        raise UsageError(f"{path} is larger than {_MOST_FILE_BYTES >> 30} GiB unpacked, more than the emulator reads.")
+    if len(content) > _MAX_FILE_BYTES:
+        raise UsageError(f"{path} is larger than {_MAX_FILE_BYTES >> 30} GiB unpacked, more than the emulator reads.")
     return [line for line in content.split(b"\n") if line]

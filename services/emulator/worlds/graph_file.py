@@ -15,13 +15,13 @@ from itertools import chain
 from pathlib import Path
 
 from protocol.errors import UsageError
+from protocol.numbers import MAX_INT64, whole_number
 from services.emulator.worlds.lists import Lists
 from services.emulator.worlds.seeded import SeededWorld
-from services.emulator.worlds.world import Account, Facts, State
+from services.emulator.worlds.world import Account, AccountState, Facts
 
-_MOST_ID = (1 << 63) - 1
 _CHUNK_BYTES = 1 << 20
-_MOST_LINE_BYTES = 4096
+_MAX_LINE_BYTES = 4096
 _GZIP_MAGIC = b"\x1f\x8b"
 _MARK = b"\xef\xbb\xbf"
 """What some editors put before a UTF-8 text."""
@@ -60,11 +60,11 @@ class GraphWorld(SeededWorld):
             "seed": self._seed,
             "accounts": len(self._ids),
             "edges": self._followers.total,
-            "states": {State.PUBLIC.value: len(self._ids)},
+            "states": {AccountState.PUBLIC.value: len(self._ids)},
         }
 
-    def state(self, place: int) -> State:
-        return State.PUBLIC
+    def state(self, place: int) -> AccountState:
+        return AccountState.PUBLIC
 
     def follower_count(self, account: Account) -> int:
         return self._followers.length(account.place)
@@ -86,7 +86,7 @@ def _numbers(path: Path) -> Iterator[list[int]]:
         lines = block.count(b"\n")
         if _PLAIN.fullmatch(block):
             numbers = list(map(int, block.split()))
-            if max(numbers) <= _MOST_ID:
+            if max(numbers) <= MAX_INT64:
                 yield numbers
                 line_number += lines
                 continue
@@ -99,7 +99,7 @@ def _numbers_by_line(path: Path, block: bytes, before: int) -> Iterator[int]:
         words = line.split()
         if not words or words[0].startswith(b"#"):
             continue
-        if len(words) != 2 or not all(word.isdigit() and len(word) < 20 and int(word) <= _MOST_ID for word in words):
+        if len(words) != 2 or any(whole_number(word, MAX_INT64) is None for word in words):
             shown = line[:40].decode(errors="replace")
             raise UsageError(f"{path}, line {number}: expected two account ids, follower<TAB>followed, got {shown!r}.")
         yield from map(int, words)
@@ -120,8 +120,8 @@ def _blocks(path: Path) -> Iterator[bytes]:
                     rest = tail
                 else:
                     rest += chunk
-                if len(rest) > _MOST_LINE_BYTES:
-                    raise UsageError(f"{path} has a line of more than {_MOST_LINE_BYTES} bytes: no edge list.")
+                if len(rest) > _MAX_LINE_BYTES:
+                    raise UsageError(f"{path} has a line of more than {_MAX_LINE_BYTES} bytes: no edge list.")
             if rest:
                 yield rest + b"\n"
     except (OSError, EOFError, zlib.error) as error:

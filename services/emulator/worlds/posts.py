@@ -21,7 +21,7 @@ from services.emulator.worlds.bodies import OWN_LENGTH, Body
 from services.emulator.worlds.encoding import v1_time
 from services.emulator.worlds.hashing import digest64, mix
 from services.emulator.worlds.shortening import code_of, reposted
-from services.emulator.worlds.world import State, Style
+from services.emulator.worlds.world import AccountState, Style
 
 _BODIES_PER_LANGUAGE: Final = 160
 _REPOSTS: Final = range(50)
@@ -66,7 +66,7 @@ class Pen:
     def _author(self, user: int) -> Author:
         return authors.author(self._seed, user)
 
-    def profile(self, user: int, state: State, followers: int, friends: int) -> bytes:
+    def profile(self, user: int, state: AccountState, followers: int, friends: int) -> bytes:
         """The profile of an account with these counts."""
         return profiles.profile(self.author(user), state, followers, friends)
 

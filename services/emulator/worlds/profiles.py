@@ -6,7 +6,7 @@ from services.emulator.worlds import words
 from services.emulator.worlds.authors import Author, screen_name
 from services.emulator.worlds.encoding import base36, dumps, v1_time
 from services.emulator.worlds.hashing import mix
-from services.emulator.worlds.world import State
+from services.emulator.worlds.world import AccountState
 
 _DESCRIPTIONS_PER_LANGUAGE = 256
 _DESCRIPTION_WORDS = 12
@@ -49,7 +49,7 @@ def _truth(value: bool) -> bytes:
     return b"true" if value else b"false"
 
 
-def profile(author: Author, state: State, followers: int, friends: int) -> bytes:
+def profile(author: Author, state: AccountState, followers: int, friends: int) -> bytes:
     """The profile of an account with these counts, one JSON object. Keys without content are absent."""
     user, key = author.id, author.key
     name = screen_name(user).encode()
@@ -71,7 +71,7 @@ def profile(author: Author, state: State, followers: int, friends: int) -> bytes
         location,
         description,
         link,
-        _truth(state is State.PROTECTED),
+        _truth(state is AccountState.PROTECTED),
         followers,
         friends,
         followers // 40,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from services.emulator.worlds.authors import user_of
 from services.emulator.worlds.posts import Pen
-from services.emulator.worlds.world import VISIBLE_POSTS, Account, Facts, State, Style
+from services.emulator.worlds.world import VISIBLE_POSTS, Account, AccountState, Facts, Style
 
 
 class SeededWorld(ABC):
@@ -38,7 +38,7 @@ class SeededWorld(ABC):
 
     def _shown(self, user: int) -> tuple[bytes, int] | None:
         account = self.find(user)
-        if account is None or account.state is not State.PUBLIC:
+        if account is None or account.state is not AccountState.PUBLIC:
             return None
         return self.profile(account), account.posts
 
@@ -61,7 +61,7 @@ class SeededWorld(ABC):
         """The world in a few figures."""
 
     @abstractmethod
-    def state(self, place: int) -> State:
+    def state(self, place: int) -> AccountState:
         """How the account at a place stands with the service."""
 
     @abstractmethod

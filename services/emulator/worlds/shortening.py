@@ -16,10 +16,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-LONGEST: Final = 140
+MAX_COMPATIBLE_LENGTH: Final = 140
 """Code points of a text in the compatible form."""
 
-LONGEST_COUNTED: Final = 280
+MAX_COUNTED_LENGTH: Final = 280
 """What a person may write, as the service counts."""
 
 LINK_LENGTH: Final = 23
@@ -49,8 +49,9 @@ def permalink(code: str, post: str, digit: str) -> dict[str, Any]:
 
 
 def shortened(text: str, entities: Entities, link: dict[str, Any]) -> tuple[str, Entities]:
-    """A text of more than `LONGEST` characters in the compatible form, with the entities that stand wholly in it."""
-    kept = text[: LONGEST - LINK_LENGTH - 2].rstrip()
+    """A text of more than `MAX_COMPATIBLE_LENGTH` characters in the compatible form, with the entities that stand
+    wholly in it."""
+    kept = text[: MAX_COMPATIBLE_LENGTH - LINK_LENGTH - 2].rstrip()
     start = len(kept) + 2
     within = _up_to(len(kept), entities)
     within["urls"] = [*within.get("urls", []), {**link, "indices": [start, start + LINK_LENGTH]}]
@@ -62,12 +63,12 @@ def reposted(author: Mapping[str, Any], text: str, entities: Entities) -> tuple[
     name = str(author["screen_name"])
     begin = f"RT @{name}: "
     whole = begin + text
-    shown = whole if len(whole) <= LONGEST else whole[: LONGEST - 1] + _ELLIPSIS
+    shown = whole if len(whole) <= MAX_COMPATIBLE_LENGTH else whole[: MAX_COMPATIBLE_LENGTH - 1] + _ELLIPSIS
     moved = {
         kind: [{**item, "indices": [at + len(begin) for at in item["indices"]]} for item in items]
         for kind, items in entities.items()
     }
-    within = _up_to(len(shown) if shown == whole else LONGEST - 1, moved)
+    within = _up_to(len(shown) if shown == whole else MAX_COMPATIBLE_LENGTH - 1, moved)
     mention = {"screen_name": name, "name": str(author["name"]), "id": author["id"], "id_str": author["id_str"]}
     mention["indices"] = [3, 4 + len(name)]
     within["user_mentions"] = [mention, *within.get("user_mentions", [])]

@@ -5,7 +5,7 @@ by those that stand its first d steps away. So a follower list is read off at an
 are found by asking who reaches it by a step below their own d, no list holds anybody twice, and a million accounts cost
 about twenty bytes each.
 
-In-degrees are drawn from a power law with the exponent 2.28 from `LEAST_FOLLOWERS` on (Newman, "Power laws, Pareto
+In-degrees are drawn from a power law with the exponent 2.28 from `MIN_FOLLOWERS` on (Newman, "Power laws, Pareto
 distributions and Zipf's law", gives the draw); a tenth of the accounts have fewer. Steps that come with their opposite
 next to them make mutual pairs; as many do as give 22 % of the connected pairs.
 """
@@ -24,20 +24,20 @@ from services.emulator.worlds.authors import NEWEST_MS, SNOWFLAKE_EPOCH_MS
 from services.emulator.worlds.bitplanes import Planes
 from services.emulator.worlds.hashing import digest64, mix
 from services.emulator.worlds.seeded import SeededWorld
-from services.emulator.worlds.world import Account, Facts, State
+from services.emulator.worlds.world import Account, AccountState, Facts
 
 EXPONENT = 2.28
 MUTUAL_SHARE = 0.22
-LEAST_FOLLOWERS = 6
+MIN_FOLLOWERS = 6
 HUB_FOLLOWERS = 20_000
 """The first account has that many, or half the world if that is less."""
-LEAST_USERS, MOST_USERS = 10, 50_000_000
+MIN_USERS, MAX_USERS = 10, 50_000_000
 _FEW_SHARE = 0.1
 _FIRST_ID = 12
 _CLASSIC_SPAN = 3_000_000_000
 _SNOWFLAKE_SHARE = 4
 _FIRST_SNOWFLAKE_MS = 1_366_000_000_000
-_PER_MILLE = ((50, State.PROTECTED), (70, State.SUSPENDED), (90, State.DELETED))
+_PER_MILLE = ((50, AccountState.PROTECTED), (70, AccountState.SUSPENDED), (90, AccountState.DELETED))
 
 
 class SyntheticWorld(SeededWorld):
@@ -71,9 +71,9 @@ class SyntheticWorld(SeededWorld):
             "most_followers": max(self._degrees),
         }
 
-    def state(self, place: int) -> State:
+    def state(self, place: int) -> AccountState:
         draw = mix(self._state_key ^ place) % 1000 if place else 999
-        return next((state for bound, state in _PER_MILLE if draw < bound), State.PUBLIC)
+        return next((state for bound, state in _PER_MILLE if draw < bound), AccountState.PUBLIC)
 
     def follower_count(self, account: Account) -> int:
         return self._degrees[account.place]
@@ -164,11 +164,11 @@ def _draw_degrees(users: int, draw: Callable[[], float]) -> array[int]:
     most = (users - 1) // 2 * 2
     most = min(most, max(users // 4, int(1.25 * HUB_FOLLOWERS)))
     power = -1 / (EXPONENT - 1)
-    least = LEAST_FOLLOWERS - 0.5
+    least = MIN_FOLLOWERS - 0.5
     degrees = array("i", bytes(4 * users))
     for place in range(users):
         if draw() < _FEW_SHARE:
-            degrees[place] = min(most, int(draw() * LEAST_FOLLOWERS))
+            degrees[place] = min(most, int(draw() * MIN_FOLLOWERS))
         else:
             degrees[place] = min(most, int(least * (1 - draw()) ** power + 0.5))
     degrees[0] = max(degrees[0], min(HUB_FOLLOWERS, users // 2, most))

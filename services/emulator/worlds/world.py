@@ -17,7 +17,7 @@ Facts = dict[str, int | str | dict[str, int]]
 """What a world says about itself under `/_truth/world`."""
 
 
-class State(Enum):
+class AccountState(Enum):
     """How an account stands with the service. All but `DELETED` and `SUSPENDED` have a profile that can be read."""
 
     PUBLIC = "public"
@@ -31,7 +31,7 @@ class Account:
     """One account. `posts` counts the visible ones (0 to 3,200); `place` is the world's own index of the account."""
 
     id: int
-    state: State
+    state: AccountState
     posts: int
     place: int
 

@@ -19,7 +19,7 @@ from services.indexer.index import TornError
 from storage.durable import replace_file
 
 _NAME: Final = "seal.json"
-_LARGEST: Final = 64 << 20
+_MAX_BYTES: Final = 64 << 20
 """Bytes of a seal."""
 
 _AT_ONCE: Final = 1 << 20
@@ -71,7 +71,7 @@ class Checksums:
         """An unreadable seal is none: the index is then judged by what its engine says alone."""
         try:
             with self._path.open("rb") as file:
-                value = orjson.loads(file.read(_LARGEST))
+                value = orjson.loads(file.read(_MAX_BYTES))
             self._files = {str(name): (int(size), int(crc)) for name, (size, crc) in value["files"].items()}
             self.mark = value["mark"] if isinstance(value["mark"], str) else None
         except (OSError, ValueError, KeyError, TypeError, AttributeError):

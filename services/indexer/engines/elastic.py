@@ -18,18 +18,18 @@ from urllib.parse import quote
 import orjson
 
 from protocol.errors import MalformedError
-from services.indexer.engines.elastic_http import Server, Waiting
-from services.indexer.index import Answer, Changes, IndexingError, most_frequent, over_time, step_s
+from services.indexer.engines.elastic_http import SearchServer, Waiting
+from services.indexer.index import Changes, IndexingError, SearchAnswer, most_frequent, over_time, step_s
 from services.indexer.posts import Document, shown_time
 from services.indexer.query import Clause, Phrase, Query, Term, micro_degrees
 from services.indexer.words import keyword
 
-MOST_ACTIONS: Final = 2_000
-MOST_BULK_BYTES: Final = 5 << 20
+MAX_ACTIONS: Final = 2_000
+MAX_BULK_BYTES: Final = 5 << 20
 """Of one bulk request."""
 
 _PAGE: Final = 5_000
-_LONGEST_ID_BYTES: Final = 512
+_MAX_ID_BYTES: Final = 512
 """What the server takes; longer ids of posts are known by their digest there."""
 
 _MARK: Final = "the mark"
@@ -53,7 +53,7 @@ MAPPING: Final[dict[str, Any]] = {
 class ElasticReader:
     """An index of a server, by its name or an alias, to be asked."""
 
-    def __init__(self, server: Server, name: str) -> None:
+    def __init__(self, server: SearchServer, name: str) -> None:
         self._server = server
         self.name = name
 
@@ -71,7 +71,7 @@ class ElasticReader:
         """How many posts there are."""
         return self.search(Query(limit=0)).total
 
-    def search(self, asked: Query) -> Answer:
+    def search(self, asked: Query) -> SearchAnswer:
         """What matches."""
         wanted: list[Any] = [{"term": {"has": "post"}}, *(_clause(clause) for clause in asked.clauses)]
         body: dict[str, Any] = {
@@ -94,7 +94,7 @@ class ElasticReader:
             counts = value.get("aggregations", {})
             times = ((int(one["key"]), int(one["doc_count"])) for one in _buckets(counts, "times"))
             tags = ((str(one["key"]), int(one["doc_count"])) for one in _buckets(counts, "tags"))
-            return Answer(
+            return SearchAnswer(
                 total=int(value["hits"]["total"]["value"]),
                 hits=tuple(_unpacked(hit["_source"]) for hit in value["hits"]["hits"]),
                 histogram=over_time(asked.unit, times) if asked.unit else (),
@@ -132,7 +132,7 @@ class ElasticReader:
 class ElasticWriter(ElasticReader):
     """An index of a server, to be written by one process."""
 
-    def __init__(self, server: Server, name: str) -> None:
+    def __init__(self, server: SearchServer, name: str) -> None:
         super().__init__(server, name)
         with self._understood():
             found = self._marked()
@@ -230,7 +230,7 @@ def _version(value: dict[str, Any]) -> tuple[int, int]:
 def _place(identifier: str) -> str:
     """The id of the server's document of a post."""
     raw = identifier.encode("utf-8", "surrogatepass")
-    return identifier if len(raw) <= _LONGEST_ID_BYTES else "sha256:" + hashlib.sha256(raw).hexdigest()
+    return identifier if len(raw) <= _MAX_ID_BYTES else "sha256:" + hashlib.sha256(raw).hexdigest()
 
 
 def _in_bulks(changes: Changes) -> Iterator[list[bytes]]:
@@ -241,7 +241,7 @@ def _in_bulks(changes: Changes) -> Iterator[list[bytes]]:
         action = orjson.dumps(head) + b"\n"
         if document:
             action += orjson.dumps(_packed(document)) + b"\n"
-        if actions and (len(actions) >= MOST_ACTIONS or size + len(action) > MOST_BULK_BYTES):
+        if actions and (len(actions) >= MAX_ACTIONS or size + len(action) > MAX_BULK_BYTES):
             yield actions
             actions, size = [], 0
         actions.append(action)

@@ -22,18 +22,20 @@ import requests
 from requests.auth import HTTPBasicAuth
 from urllib3.exceptions import LocationValueError
 
+from protocol.backoff import Backoff
 from protocol.errors import UsageError
 from protocol.logs import fields
+from protocol.numbers import whole_number
 from protocol.transport.http_routes import HttpRoutes
 from services.indexer.index import IndexingError
 
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 60.0
-LARGEST_ANSWER: Final = 64 << 20
+MAX_ANSWER_BYTES: Final = 64 << 20
 """Bytes."""
 
 FIRST_WAIT_S: Final = 0.2
-LONGEST_WAIT_S: Final = 30.0
+MAX_WAIT_S: Final = 30.0
 OLDEST_ELASTICSEARCH: Final = 7
 
 _LATER: Final = frozenset((429, 502, 503, 504))
@@ -48,7 +50,7 @@ class AwayError(IndexingError):
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ServerReply:
     """What a server answered: the status, and what the JSON stands for."""
 
     status: int
@@ -59,17 +61,16 @@ class Waiting:
     """How long to wait before the next try: what the server asks for, else twice as long each time."""
 
     def __init__(self) -> None:
-        self._next_s = FIRST_WAIT_S
+        self._backoff = Backoff(FIRST_WAIT_S, MAX_WAIT_S)
 
     def seconds(self, asked: str | None = None) -> float:
         """Seconds before the next try; `asked` is what Retry-After said."""
         if asked and asked.strip().isdecimal():
-            return min(float(asked), LONGEST_WAIT_S)
-        wait_s, self._next_s = self._next_s, min(self._next_s * 2, LONGEST_WAIT_S)
-        return wait_s
+            return min(float(asked), MAX_WAIT_S)
+        return self._backoff.next()
 
 
-class Server:
+class SearchServer:
     """A search server at a URL, which may hold a name and a password. `patient`: wait while it is away. `ways` knows
     who may vouch for it; neither that nor a proxy comes from the environment."""
 
@@ -99,13 +100,13 @@ class Server:
         value = self.ask("GET", "/").value
         version = value.get("version") if isinstance(value, dict) else None
         number = str(version.get("number", "")) if isinstance(version, dict) else ""
-        major = number.partition(".")[0]
-        if not isinstance(version, dict) or not major.isdecimal():
+        major = whole_number(number.partition(".")[0], 10**9)
+        if not isinstance(version, dict) or major is None:
             raise IndexingError(
                 f"{self.shown} is neither Elasticsearch nor OpenSearch: put the right URL in elasticsearch_url"
             )
         name = str(version.get("distribution") or "elasticsearch")
-        if name == "elasticsearch" and int(major) < OLDEST_ELASTICSEARCH:
+        if name == "elasticsearch" and major < OLDEST_ELASTICSEARCH:
             raise IndexingError(
                 f"{self.shown} is Elasticsearch {number[:20]}, and {OLDEST_ELASTICSEARCH} or later, or OpenSearch, is "
                 "needed: bring it up to date, or leave elasticsearch_url empty for a local index"
@@ -121,7 +122,7 @@ class Server:
         *,
         lines: bytes | None = None,
         good: tuple[int, ...] = (200, 201),
-    ) -> Reply:
+    ) -> ServerReply:
         """Send `body` as JSON, or `lines` as they are; the reply has one of the statuses that are `good`.
 
         Raises IndexingError with the server's words for another one, AwayError when it is away and not waited for.
@@ -167,7 +168,7 @@ class Server:
             log.info("the search server works again", extra=fields(url=self.shown))
             self._away = False
 
-    def _reply(self, status: int, raw: bytes, path: str, good: tuple[int, ...]) -> Reply:
+    def _reply(self, status: int, raw: bytes, path: str, good: tuple[int, ...]) -> ServerReply:
         if status in (401, 403):
             raise IndexingError(
                 f"{self.shown} refuses us ({status}): put a name and a password that may read and write into "
@@ -181,7 +182,7 @@ class Server:
             said = value.get("error") if isinstance(value, dict) else value
             words = orjson.dumps(said).decode()[:_ENOUGH]
             raise IndexingError(f"{self.shown} answers {status} to {path[:80]}: {words}")
-        return Reply(status, value)
+        return ServerReply(status, value)
 
 
 def _parts(url: str) -> SplitResult:
@@ -207,8 +208,8 @@ def _limited(answer: requests.Response, shown: str) -> bytes:
     for part in answer.iter_content(64 << 10):
         parts.append(part)
         size += len(part)
-        if size > LARGEST_ANSWER:
-            raise IndexingError(f"{shown} answers with more than {LARGEST_ANSWER:,} bytes")
+        if size > MAX_ANSWER_BYTES:
+            raise IndexingError(f"{shown} answers with more than {MAX_ANSWER_BYTES:,} bytes")
     return b"".join(parts)
 
 

@@ -19,20 +19,20 @@ from protocol.settings.settings import Settings
 from protocol.transport.http_routes import HttpRoutes, ways_of
 from services.indexer.engines.checksums import Checksums
 from services.indexer.engines.elastic import MAPPING, ElasticReader, ElasticWriter
-from services.indexer.engines.elastic_http import Server
+from services.indexer.engines.elastic_http import SearchServer
 from services.indexer.engines.local_store import LocalStore, Lock
 from services.indexer.engines.tantivy import TantivyReader, TantivyWriter
 from services.indexer.engines.whoosh import WhooshReader, WhooshWriter
-from services.indexer.index import IndexingError, Reader, TornError, Writer
+from services.indexer.index import IndexingError, IndexReader, IndexWriter, TornError
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
     """A local engine: how the index in a folder is asked, written, and made."""
 
-    read: Callable[[Path], Reader]
-    write: Callable[[Path], Writer]
-    create: Callable[[Path], Writer]
+    read: Callable[[Path], IndexReader]
+    write: Callable[[Path], IndexWriter]
+    create: Callable[[Path], IndexWriter]
 
 
 log = logging.getLogger(__name__)
@@ -59,22 +59,22 @@ class IndexLocation(Protocol):
     def sealed_mark(self) -> str | None:
         """The mark of the present index as far as it is known without opening it."""
 
-    def open(self) -> Writer:
+    def open(self) -> IndexWriter:
         """The present index, to be written. Raises TornError when it is not what was written."""
 
-    def begin(self) -> Writer:
+    def begin(self) -> IndexWriter:
         """A new, empty index beside the present one."""
 
-    def finish(self, fresh: Writer) -> Writer:
+    def finish(self, fresh: IndexWriter) -> IndexWriter:
         """Close an index that `begin` gave, make it the present one, and open it again."""
 
     def remove(self, former: str) -> None:
         """Delete an index that was the present one before."""
 
-    def reader(self) -> Reader:
+    def reader(self) -> IndexReader:
         """The present index, to be asked. Raises IndexingError when there is none."""
 
-    def is_present(self, reader: Reader) -> bool:
+    def is_present(self, reader: IndexReader) -> bool:
         """Whether a reader asks the index that is the present one now; cheap."""
 
 
@@ -82,57 +82,57 @@ class LocalLocation:
     """A folder on this machine."""
 
     def __init__(self, directory: Path, engine: str) -> None:
-        self._shelf = LocalStore(directory, engine)
+        self._local_store = LocalStore(directory, engine)
         self._engine = ENGINES[engine]
         self._begun: Path | None = None
 
     def lock(self) -> Lock:
         """Hold the folder against other processes."""
-        return self._shelf.lock()
+        return self._local_store.lock()
 
     def present(self) -> str | None:
         """The folder of the present index."""
-        folder = self._shelf.current()
+        folder = self._local_store.current()
         return None if folder is None else str(folder)
 
     def sealed_mark(self) -> str | None:
         """What the seal says."""
-        folder = self._shelf.current()
+        folder = self._local_store.current()
         return None if folder is None else Checksums(folder).mark
 
-    def open(self) -> Writer:
+    def open(self) -> IndexWriter:
         """The present index, checked against its seal."""
         return self._engine.write(self._present())
 
-    def begin(self) -> Writer:
+    def begin(self) -> IndexWriter:
         """A new folder."""
-        self._begun = self._shelf.begin()
+        self._begun = self._local_store.begin()
         return self._engine.create(self._begun)
 
-    def finish(self, fresh: Writer) -> Writer:
+    def finish(self, fresh: IndexWriter) -> IndexWriter:
         """Point to the new folder."""
         assert self._begun is not None
         fresh.close()
-        folder = self._shelf.finish(self._begun)
+        folder = self._local_store.finish(self._begun)
         self._begun = None
         return self._engine.write(folder)
 
     def remove(self, former: str) -> None:
         """Delete the folder of a former index."""
-        self._shelf.remove(Path(former))
+        self._local_store.remove(Path(former))
 
-    def reader(self) -> Reader:
+    def reader(self) -> IndexReader:
         """The present index."""
         return self._engine.read(self._present())
 
-    def is_present(self, reader: Reader) -> bool:
+    def is_present(self, reader: IndexReader) -> bool:
         """Whether the pointer still names the reader's folder."""
-        return isinstance(reader, WhooshReader | TantivyReader) and reader.folder == self._shelf.current()
+        return isinstance(reader, WhooshReader | TantivyReader) and reader.folder == self._local_store.current()
 
     def _present(self) -> Path:
-        folder = self._shelf.current()
+        folder = self._local_store.current()
         if folder is None:
-            raise IndexingError(f"there is no index in {self._shelf.directory}: start tmatic-indexer to make one")
+            raise IndexingError(f"there is no index in {self._local_store.directory}: start tmatic-indexer to make one")
         if not folder.is_dir():
             raise TornError(f"the index {folder} is not there any more")
         return folder
@@ -170,7 +170,7 @@ class ElasticLocation:
         """None: the mark is in the index alone."""
         return None
 
-    def open(self) -> Writer:
+    def open(self) -> IndexWriter:
         """The index behind the alias, if it is one of ours."""
         server = self._server(patient=True)
         name = self._behind_alias(server)
@@ -184,7 +184,7 @@ class ElasticLocation:
             )
         return ElasticWriter(server, name)
 
-    def begin(self) -> Writer:
+    def begin(self) -> IndexWriter:
         """A new index with the next number; an unfinished one of an earlier attempt is removed."""
         server = self._server(patient=True)
         numbers = [0]
@@ -199,7 +199,7 @@ class ElasticLocation:
         server.ask("PUT", f"/{name}", {"settings": layout, "mappings": {**MAPPING, "_meta": _meta(unfinished=True)}})
         return ElasticWriter(server, name)
 
-    def finish(self, fresh: Writer) -> Writer:
+    def finish(self, fresh: IndexWriter) -> IndexWriter:
         """Move the alias, in one step of the server."""
         assert isinstance(fresh, ElasticWriter)
         fresh.close()
@@ -219,20 +219,20 @@ class ElasticLocation:
         server.ask("DELETE", f"/{former}")
         server.close()
 
-    def reader(self) -> Reader:
+    def reader(self) -> IndexReader:
         """What the alias stands for."""
         return ElasticReader(self._server(patient=False), self.alias)
 
-    def is_present(self, reader: Reader) -> bool:
+    def is_present(self, reader: IndexReader) -> bool:
         """True: a reader asks by the alias."""
         return True
 
-    def _server(self, *, patient: bool) -> Server:
-        server = Server(self._url, patient=patient, **self._more)
+    def _server(self, *, patient: bool) -> SearchServer:
+        server = SearchServer(self._url, patient=patient, **self._more)
         server.greet()
         return server
 
-    def _behind_alias(self, server: Server) -> str | None:
+    def _behind_alias(self, server: SearchServer) -> str | None:
         reply = server.ask("GET", f"/_alias/{self.alias}", good=(200, 404))
         names = list(reply.value) if reply.status == 200 else []
         if len(names) > 1:

@@ -24,7 +24,7 @@ from storage.durable import in_words, make_directory, replace_file, sync_directo
 from storage.locks import locked
 
 _NEW: Final = ".new"
-_LARGEST_NAME: Final = 200
+_MAX_NAME_BYTES: Final = 200
 
 
 class LocalStore:
@@ -44,7 +44,7 @@ class LocalStore:
         """The folder of the present index, None before there is one."""
         try:
             with self._pointer.open("rb") as file:
-                name = file.read(_LARGEST_NAME).decode(errors="replace").strip()
+                name = file.read(_MAX_NAME_BYTES).decode(errors="replace").strip()
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -90,8 +90,7 @@ class Lock:
         path = directory / "writer.lock"
         with _in_words(f"use {directory} for an index"):
             make_directory(directory)
-            path.touch()
-        held = locked(path)
+        held = locked(path, "the index", failure=IndexingError)
         if held is None:
             raise IndexingError(
                 f"another tmatic-indexer writes to {directory}: end it first, or give this one a folder of its own "

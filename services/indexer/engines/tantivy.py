@@ -16,7 +16,7 @@ import tantivy
 from tantivy import FieldType, Occur, Order, Query as Asked
 
 from services.indexer.engines.checksums import Checksums
-from services.indexer.index import Answer, Changes, IndexingError, TornError, most_frequent, over_time, step_s
+from services.indexer.index import Changes, IndexingError, SearchAnswer, TornError, most_frequent, over_time, step_s
 from services.indexer.posts import Document
 from services.indexer.query import Clause, Phrase, Query, Term, micro_degrees
 from services.indexer.words import keyword
@@ -24,10 +24,10 @@ from services.indexer.words import keyword
 _HEAP_BYTES: Final = 64 << 20
 """Memory in which the writer gathers posts."""
 
-_MOST_TAGS: Final = 50_000
+_MAX_TAGS: Final = 50_000
 """Different hashtags of one segment that are counted exactly; beyond, the rarest of them may be missed."""
 
-_LARGEST_META: Final = 64 << 20
+_MAX_META_BYTES: Final = 64 << 20
 _PARTS: Final = ("fast", "fieldnorm", "idx", "pos", "store", "term")
 """The files of every segment, by suffix. tantivy takes one without positions for one that never had any."""
 _FACTS: Final = ("id", "account", "user", "screen_name", "lang", "hashtags", "has", "mark")
@@ -85,7 +85,7 @@ class TantivyReader:
         """The accounts of all posts."""
         return {name for name, _ in self._fresh().terms_with_prefix("account", "", self._term("has", "post"))}
 
-    def search(self, asked: Query) -> Answer:
+    def search(self, asked: Query) -> SearchAnswer:
         """What matches."""
         try:
             return self._search(asked)
@@ -95,7 +95,7 @@ class TantivyReader:
     def close(self) -> None:
         """Let go of the files; the library does so by itself."""
 
-    def _search(self, asked: Query) -> Answer:
+    def _search(self, asked: Query) -> SearchAnswer:
         searcher = self._fresh()
         wanted = Asked.boolean_query(
             [(Occur.Must, self._term("has", "post")), *((Occur.Must, self._clause(one)) for one in asked.clauses)]
@@ -109,7 +109,7 @@ class TantivyReader:
         hits = tuple(Document.unpacked(bytes(searcher.doc(place)["stored"][0])) for place in places)
         times = ((int(one["key"]), int(one["doc_count"])) for one in _buckets(counts, "times"))
         tags = ((str(one["key"]), int(one["doc_count"])) for one in _buckets(counts, "tags"))
-        return Answer(
+        return SearchAnswer(
             total=int(found.count),
             hits=hits,
             histogram=over_time(asked.unit, times) if asked.unit else (),
@@ -122,7 +122,7 @@ class TantivyReader:
         if asked.unit:
             wishes["times"] = {"histogram": {"field": "created", "interval": step_s(asked.unit), "min_doc_count": 1}}
         if asked.tags:
-            wishes["tags"] = {"terms": {"field": "hashtags", "size": _MOST_TAGS, "segment_size": _MOST_TAGS}}
+            wishes["tags"] = {"terms": {"field": "hashtags", "size": _MAX_TAGS, "segment_size": _MAX_TAGS}}
         return searcher.aggregate(wanted, wishes) if wishes else {}
 
     def _clause(self, clause: Clause) -> Asked:
@@ -162,8 +162,8 @@ class TantivyWriter(TantivyReader):
     """The index in a folder, to be written. Whoever makes one holds the lock of the shelf."""
 
     def __init__(self, folder: Path) -> None:
-        self._seal = Checksums(folder)
-        self._seal.check()
+        self._checksums = Checksums(folder)
+        self._checksums.check()
         super().__init__(folder)
         for missing in (f"{segment}.{part}" for segment in self._segments() for part in _PARTS):
             if not (folder / missing).exists():
@@ -199,7 +199,7 @@ class TantivyWriter(TantivyReader):
             except BaseException:
                 self._writer.rollback()
                 raise
-            self._seal.renew(self._committed(), mark)
+            self._checksums.renew(self._committed(), mark)
         except (ValueError, OSError) as error:
             raise IndexingError(f"the index {self.folder} cannot be written: {error}") from error
 
@@ -210,7 +210,7 @@ class TantivyWriter(TantivyReader):
     def _segments(self) -> set[str]:
         """The segments that the table of contents names."""
         with (self.folder / "meta.json").open("rb") as file:
-            meta = orjson.loads(file.read(_LARGEST_META))
+            meta = orjson.loads(file.read(_MAX_META_BYTES))
         return {segment["segment_id"].replace("-", "") for segment in meta["segments"]}
 
     def _committed(self) -> list[str]:

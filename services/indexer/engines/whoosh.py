@@ -29,7 +29,7 @@ from whoosh.reading import SegmentReader  # type: ignore[import-untyped]
 from whoosh.searching import Searcher  # type: ignore[import-untyped]
 
 from services.indexer.engines.checksums import Checksums
-from services.indexer.index import Answer, Changes, IndexingError, TornError, most_frequent, over_time, step_s
+from services.indexer.index import Changes, IndexingError, SearchAnswer, TornError, most_frequent, over_time, step_s
 from services.indexer.posts import Document
 from services.indexer.query import Between, Phrase, Query, Term, micro_degrees
 from services.indexer.words import keyword
@@ -140,7 +140,7 @@ class WhooshReader:
         with self._in_words():
             return set(self._fresh().reader().field_terms("account"))
 
-    def search(self, asked: Query) -> Answer:
+    def search(self, asked: Query) -> SearchAnswer:
         """What matches."""
         with self._in_words():
             return self._search(asked)
@@ -159,7 +159,7 @@ class WhooshReader:
             why = str(error) or type(error).__name__
             raise TornError(f"the index {self.folder} cannot be read: {why}") from error
 
-    def _search(self, asked: Query) -> Answer:
+    def _search(self, asked: Query) -> SearchAnswer:
         searcher = self._fresh()
         ranges = [clause for clause in asked.clauses if isinstance(clause, Between)]
         wanted = _translated(asked)
@@ -190,7 +190,7 @@ class WhooshReader:
             times.update(second - second % step for second in ((order >> 32) + 2**31 for order, _ in found))
         choose = heapq.nsmallest if asked.oldest_first else heapq.nlargest
         page = choose(asked.offset + asked.limit, found)[asked.offset :] if asked.limit else []
-        return Answer(
+        return SearchAnswer(
             total=len(found),
             hits=tuple(Document.unpacked(searcher.stored_fields(number)["stored"]) for _, number in page),
             histogram=over_time(asked.unit, times.items()) if asked.unit else (),
@@ -216,8 +216,8 @@ class WhooshWriter(WhooshReader):
     """The index in a folder, to be written. Whoever makes one holds the lock of the shelf."""
 
     def __init__(self, folder: Path) -> None:
-        self._seal = Checksums(folder)
-        self._seal.check()
+        self._checksums = Checksums(folder)
+        self._checksums.check()
         super().__init__(folder, readonly=False)
         self._tidy()
 
@@ -259,7 +259,7 @@ class WhooshWriter(WhooshReader):
                 writer.cancel()
                 raise
             writer.commit(mergetype=_joined)
-            self._seal.renew((name for name in self._storage.list() if name.endswith((".seg", ".toc"))), mark)
+            self._checksums.renew((name for name in self._storage.list() if name.endswith((".seg", ".toc"))), mark)
         except OSError as error:
             raise IndexingError(f"the index {self.folder} cannot be written: {error.strerror or error}") from error
 

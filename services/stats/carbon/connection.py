@@ -25,7 +25,7 @@ STALLED_S: Final = 60.0
 """How long carbon may take nothing before the connection counts as dead. It pauses when its cache is full."""
 READ_ALL_S: Final = 30.0
 """How long carbon may take to read what is left, and to close, when we have said that this is all."""
-MOST_POINTS: Final = 500
+MAX_POINTS: Final = 500
 """Points of one message. In pickle they stay below the 1 MiB that carbon takes."""
 
 _LOOK_S: Final = 0.2
@@ -47,7 +47,7 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def encode(self, points: Sequence[Point]) -> bytes:
-        """At most `MOST_POINTS` points as this carbon takes them."""
+        """At most `MAX_POINTS` points as this carbon takes them."""
         return pickled(points) if self.pickle else b"".join(point.line() for point in points)
 
 

@@ -6,7 +6,7 @@ Rules that it keeps:
   * A place in the file is settled when the kernel of carbon's machine has acknowledged everything before it, and
     `SETTLE_S` have gone since: carbon has had time to write it. After a lost connection everything behind the settled
     place is sent again. That is harmless: a point that comes twice is the same point, and the last of a slot wins.
-  * Lost connections are made anew, after pauses that double up to `LONGEST_PAUSE_S`.
+  * Lost connections are made anew, after pauses that double up to `MAX_PAUSE_S`.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from protocol.backoff import Backoff
 from protocol.errors import DatasetError
 from protocol.logs import fields
-from services.stats.carbon.connection import MOST_POINTS, READ_ALL_S, Address, CarbonLostError, Link
+from services.stats.carbon.connection import MAX_POINTS, READ_ALL_S, Address, CarbonLostError, Link
 from services.stats.recording.points import Point
 
 SETTLE_S: Final = 60.0
 FIRST_PAUSE_S: Final = 0.2
-LONGEST_PAUSE_S: Final = 10.0
+MAX_PAUSE_S: Final = 10.0
 IDLE_S: Final = 1.0
 """How often an idle connection is looked at."""
 
@@ -43,7 +44,7 @@ class Batch:
     wait_s: float = 0.0
 
 
-class Feed(Protocol):
+class PointFeed(Protocol):
     """Where the points come from."""
 
     def read(self, place: int) -> Batch | None:
@@ -88,7 +89,7 @@ class Delivery:
 
     def __init__(
         self,
-        feed: Feed,
+        feed: PointFeed,
         address: Address,
         place: int,
         settled: Callable[[int], None],
@@ -118,7 +119,7 @@ class Delivery:
 
     def run(self) -> None:
         """Send until the feed ends or `stop` says so."""
-        pause_s, away_since = FIRST_PAUSE_S, time.monotonic()
+        backoff, away_since = Backoff(FIRST_PAUSE_S, MAX_PAUSE_S), time.monotonic()
         quiet, patience_s = False, self._first_patience_s
         while not self._stopping() or self.connected:
             try:
@@ -126,7 +127,8 @@ class Delivery:
                 return
             except CarbonLostError as error:
                 if self.connected:
-                    pause_s, away_since, quiet = FIRST_PAUSE_S, time.monotonic(), False
+                    backoff.reset()
+                    away_since, quiet = time.monotonic(), False
                     patience_s = self._patience_s
                 if not quiet and self._patience_s is None:
                     log.warning("carbon is away; what it misses is sent when it is back", extra=fields(why=error))
@@ -140,8 +142,7 @@ class Delivery:
                     "what goes to carbon cannot be read or noted down; it is tried again", extra=fields(why=error)
                 )
                 self.connected, self.place = False, self._settling.lost()
-            self._pause(pause_s * random.uniform(0.7, 1.0))
-            pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
+            self._pause(backoff.next() * random.uniform(0.7, 1.0))
 
     def _deliver(self) -> None:
         """One connection, until the feed ends."""
@@ -161,8 +162,8 @@ class Delivery:
                     if batch.wait_s:
                         self._pause(batch.wait_s)
                         link.look()
-                    for at in range(0, len(batch.points), MOST_POINTS):
-                        points = batch.points[at : at + MOST_POINTS]
+                    for at in range(0, len(batch.points), MAX_POINTS):
+                        points = batch.points[at : at + MAX_POINTS]
                         link.send(self._address.encode(points), lambda: not self._over())
                     self.place = batch.place
                     self._settling.sent(time.monotonic(), link.sent, batch.place)

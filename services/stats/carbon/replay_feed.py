@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from protocol.errors import UsageError
-from services.stats.carbon.connection import MOST_POINTS
+from services.stats.carbon.connection import MAX_POINTS
 from services.stats.carbon.delivery import Batch
 from services.stats.recording.points import Oddities, Point, points_of
 
@@ -80,7 +80,7 @@ class Replaying:
             while self._next < place and self._take() is not None:
                 self._next += 1
         batch: list[Point] = []
-        while len(batch) < MOST_POINTS and (point := self._take()) is not None:
+        while len(batch) < MAX_POINTS and (point := self._take()) is not None:
             if batch and point.at != batch[-1].at - self._shift and math.isfinite(self._speed):
                 self._held = point
                 break

@@ -7,24 +7,22 @@ known by its first line, so that another one under the same name is another one.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from protocol.errors import DatasetError
 from services.stats.recording.points import Oddities, points_of
+from storage.sqlite import SqliteFile
 
 LOCKED_S: Final = 10.0
 
-_TABLES: Final = """
-CREATE TABLE IF NOT EXISTS sent (
-    id INTEGER PRIMARY KEY, recording TEXT, carbon TEXT, begins INTEGER, ends INTEGER, at INTEGER);
-CREATE TABLE IF NOT EXISTS live (recording TEXT, carbon TEXT, place INTEGER, PRIMARY KEY (recording, carbon));
-"""
+_SCHEMA: Final = (
+    "CREATE TABLE IF NOT EXISTS sent ("
+    "id INTEGER PRIMARY KEY, recording TEXT, carbon TEXT, begins INTEGER, ends INTEGER, at INTEGER)",
+    "CREATE TABLE IF NOT EXISTS live (recording TEXT, carbon TEXT, place INTEGER, PRIMARY KEY (recording, carbon))",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +47,13 @@ class Sent:
         self._recording, self._carbon = path, carbon
         self.path = path.with_name(path.name + ".sent")
         self._known = ""
-        with self._in_words():
-            # One thread opens it and another one uses it, never both at a time.
-            self._base = sqlite3.connect(self.path, LOCKED_S, isolation_level=None, check_same_thread=False)
-            self._base.execute("PRAGMA synchronous = FULL")
-            self._base.executescript(_TABLES)
+        self._file = SqliteFile(self.path, "the journal of what was sent", "what was sent may then be sent again")
+        # One thread opens it and another one uses it, never both at a time.
+        self._base = self._file.opened(_SCHEMA, _is_made, wal=False, busy_s=LOCKED_S)
 
     def overlapping(self, begins: int, ends: int) -> list[Range]:
         """What was sent of that range, oldest first."""
-        with self._in_words():
+        with self._file.in_words():
             rows = self._base.execute(
                 "SELECT begins, ends, at FROM sent WHERE recording = ? AND carbon = ? AND begins < ? AND ends > ? "
                 "ORDER BY begins",
@@ -67,7 +63,7 @@ class Sent:
 
     def begin(self, begins: int, at: int) -> int:
         """A range that is going to be sent, of which nothing is yet; its number."""
-        with self._in_words():
+        with self._file.in_words():
             cursor = self._base.execute(
                 "INSERT INTO sent (recording, carbon, begins, ends, at) VALUES (?, ?, ?, ?, ?)",
                 (self._identity(), self._carbon, begins, begins, at),
@@ -76,12 +72,12 @@ class Sent:
 
     def reach(self, number: int, ends: int) -> None:
         """The range was sent so far."""
-        with self._in_words():
+        with self._file.in_words():
             self._base.execute("UPDATE sent SET ends = max(ends, ?) WHERE id = ?", (ends, number))
 
     def place(self) -> int | None:
         """From where the live delivery goes on; None when there was none."""
-        with self._in_words():
+        with self._file.in_words():
             # A recording that was empty when the delivery began had no name then.
             row = self._base.execute(
                 "SELECT place FROM live WHERE recording IN (?, '') AND carbon = ? ORDER BY recording DESC",
@@ -91,21 +87,20 @@ class Sent:
 
     def keep_place(self, place: int) -> None:
         """The live delivery has settled so far."""
-        with self._in_words():
+        with self._file.in_words():
             self._base.execute("INSERT OR REPLACE INTO live VALUES (?, ?, ?)", (self._identity(), self._carbon, place))
 
     def close(self) -> None:
         """Let go of it."""
-        with self._in_words():
+        with self._file.in_words():
             self._base.close()
 
     def _identity(self) -> str:
         self._known = self._known or identity(self._recording)
         return self._known
 
-    @contextlib.contextmanager
-    def _in_words(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise DatasetError(f"{self.path}, which says what was sent, cannot be used: {error}") from error
+
+def _is_made(base: sqlite3.Connection) -> bool:
+    """Whether all tables are there."""
+    names = base.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN ('sent', 'live')")
+    return bool(names.fetchone()[0] == len(_SCHEMA))

@@ -14,7 +14,7 @@ from protocol.errors import DatasetError
 from storage.dataset.files.gzip_members import GZIP_MAGIC
 from storage.durable import in_words
 
-LONGEST_LINE: Final = 1_024
+MAX_LINE_LENGTH: Final = 1_024
 """Bytes; longer ones are not ours, and carbon's reader has limits too."""
 LATEST: Final = 1 << 40
 """Seconds; a time beyond it is no unix time."""
@@ -41,7 +41,7 @@ class Point:
 
 def point(line: bytes) -> Point | None:
     """The point of a line without its newline; None when it is not one."""
-    found = _LINE.fullmatch(line) if len(line) <= LONGEST_LINE else None
+    found = _LINE.fullmatch(line) if len(line) <= MAX_LINE_LENGTH else None
     if found is None:
         return None
     name, value, at = (said.decode() for said in found.groups())
@@ -81,9 +81,9 @@ def points_of(path: Path, odd: Oddities, names: Container[bytes] | None = None) 
                     odd.lines += 1
                 else:
                     yield found
-            if len(rest) > LONGEST_LINE:
+            if len(rest) > MAX_LINE_LENGTH:
                 odd.lines += 1
-                rest = rest[: LONGEST_LINE + 1]
+                rest = rest[: MAX_LINE_LENGTH + 1]
     odd.torn = odd.torn or bool(rest)
 
 

@@ -11,7 +11,6 @@ Rules that it keeps:
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -19,11 +18,12 @@ from pathlib import Path
 from typing import Final, Self
 
 from protocol.errors import DatasetError, MalformedError, UsageError
-from services.stats.counts import CountedJobs, Counts
+from services.stats.counts import CountedJobs, EventCounts
 from services.stats.recording.gzip_members import MAX_HEAD, Header, encode, header_at, looks_begun, next_header, text_of
 from services.stats.recording.points import Point
 from services.subscriber.consumer import Position
 from storage.durable import in_words, make_directory, sync_directory, write_all, write_new
+from storage.locks import take
 
 SYNC_S: Final = 5.0
 TAIL: Final = 1 << 20
@@ -53,7 +53,7 @@ class Recording:
                     os.ftruncate(self._handle, self.end)
                     os.fsync(self._handle)
             self.position = Position.parse(last.position) if last and last.position else None
-            self.counts = Counts.unpacked(last.counts if last else ())
+            self.counts = EventCounts.unpacked(last.counts if last else ())
             self.last = last.last if last else 0
             self.known = self._read_known()
         except BaseException:
@@ -61,7 +61,7 @@ class Recording:
             raise
         self._synced, self._synced_at = self.end, clock()
 
-    def append(self, points: Sequence[Point], position: Position | None, counts: Counts, *, durable: bool) -> None:
+    def append(self, points: Sequence[Point], position: Position | None, counts: EventCounts, *, durable: bool) -> None:
         """Commit lines together with the position and the counts. `durable`: they are on the disk on return.
 
         Counts that name no list of jobs that were counted from the dataset let go of the one that there is."""
@@ -99,7 +99,7 @@ class Recording:
             os.fdatasync(self._handle)
         self._synced, self._synced_at = self.end, self._clock()
 
-    def recount(self, points: Sequence[Point], position: Position, counts: Counts, known: CountedJobs) -> None:
+    def recount(self, points: Sequence[Point], position: Position, counts: EventCounts, known: CountedJobs) -> None:
         """Commit counts that were made anew from the dataset, and the list of the jobs that are in them, whose name
         `counts.known` is a new one."""
         path = self._known_path(counts.known)
@@ -196,11 +196,9 @@ def _opened(path: Path) -> int:
         make_directory(path.parent)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not take(handle):
+                raise UsageError(f"{path} is being written by another tmatic-stats: name another file")
             sync_directory(path.parent)
-        except BlockingIOError:
-            os.close(handle)
-            raise UsageError(f"{path} is being written by another tmatic-stats: name another file") from None
         except BaseException:
             os.close(handle)
             raise

@@ -11,7 +11,7 @@ from typing import Final
 from services.stats.carbon.replay_feed import Survey
 from services.stats.recording.points import Oddities, points_of
 
-MOST_STEPS: Final = 360
+MAX_STEPS: Final = 360
 """Steps of time in a chart."""
 
 
@@ -66,7 +66,7 @@ class Series:
 def series(path: Path, survey: Survey, names: Sequence[str]) -> Series:
     """Read these names of a recording, within what was surveyed."""
     length = survey.ends - survey.begins
-    step_s = max(1.0, length / MOST_STEPS)
+    step_s = max(1.0, length / MAX_STEPS)
     steps = max(1, math.ceil(length / step_s))
     wanted = {name.encode() for name in names}
     values: dict[str, list[float]] = {}

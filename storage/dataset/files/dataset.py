@@ -26,7 +26,7 @@ from storage.dataset.interface import Counts, NoListError, Page, RecordKind, Seg
 from storage.dataset.receipts import CursorChain, FileRecord, FileState, Receipt, ReceiptDraft
 from storage.durable import PRIVATE, in_words, make_directory, sync_directory
 
-_MOST_ATTEMPTS = 64
+_MAX_ATTEMPTS = 64
 """How often a merge begins again because another one of the same file was first."""
 SET_ASIDE = "damaged"
 """Where damaged files are kept, below `.tmatic/`."""
@@ -95,7 +95,7 @@ class FileDataset:
         with in_words(f"merge {self.output / place.name}"), contextlib.ExitStack() as opened:
             fresh = self._fresh(opened, segments, None if last is None else encode_page(kind, last))
             receipt = _drafted(user, operation, draft, fresh, _digest(operation, segments, last, draft, without_data))
-            for _ in range(_MOST_ATTEMPTS):
+            for _ in range(_MAX_ATTEMPTS):
                 yield "find"
                 base = self._commits.current(place)
                 if base is not None:

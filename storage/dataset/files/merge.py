@@ -20,7 +20,7 @@ from protocol.errors import MalformedError
 from storage.dataset.files.gzip_members import Chunk
 from storage.dataset.interface import Counts, RecordKind, record_id
 
-MOST_MEMBERS = 64
+MAX_MEMBERS = 64
 """A file of more members is joined into larger ones."""
 
 JOINED_BYTES = 16 << 20
@@ -36,7 +36,7 @@ Piece = Chunk | Lines
 """A part of the result: a member to copy, or records to write as one member."""
 
 
-def union(kind: RecordKind, fresh: Sequence[Chunk], old: Sequence[Chunk], most: int = MOST_MEMBERS) -> Iterator[Piece]:
+def union(kind: RecordKind, fresh: Sequence[Chunk], old: Sequence[Chunk], most: int = MAX_MEMBERS) -> Iterator[Piece]:
     """The pieces of the united file in their order, none of them empty; `fresh` in the order of its pages."""
     fresh = [chunk for chunk in fresh if chunk.member.count]
     old = [chunk for chunk in old if chunk.member.count]

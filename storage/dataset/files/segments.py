@@ -19,7 +19,7 @@ from storage.dataset.interface import SegmentLostError
 from storage.durable import in_words, make_directory, sync_directory, write_all
 
 _ENDING = ".seg"
-_MOST_OPEN = 128
+_MAX_OPEN = 128
 """Segments that stay open between their pages; beyond it the one that was opened first is closed."""
 
 
@@ -94,7 +94,7 @@ class Segments:
     def _keep(self, token: str, handle: int) -> None:
         with self._lock:
             self._open[token] = handle
-            surplus = [self._open.pop(next(iter(self._open)))] if len(self._open) > _MOST_OPEN else []
+            surplus = [self._open.pop(next(iter(self._open)))] if len(self._open) > _MAX_OPEN else []
         for one in surplus:
             os.close(one)
 

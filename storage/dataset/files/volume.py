@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from protocol.errors import DatasetError
+from protocol.numbers import MAX_INT64, whole_number
 from storage.durable import PRIVATE, create, in_words, make_directory, replace_file, sync_directory, write_new
 
 _REMOTE = frozenset(
@@ -64,7 +65,8 @@ class Volume:
             names = os.listdir(self._private)
         except FileNotFoundError:
             return []
-        return [int(name[len(_EPOCH) :]) for name in names if name.startswith(_EPOCH) and name[len(_EPOCH) :].isdigit()]
+        epochs = (whole_number(name.removeprefix(_EPOCH), MAX_INT64) for name in names if name.startswith(_EPOCH))
+        return [epoch for epoch in epochs if epoch is not None]
 
     def ledger_id(self, crawl: str) -> str | None:
         """The id of the ledger that was bound to a crawl of this directory, None for none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given, settings, strategies as st
 
-from master.dispatch.assignment import GRANT, GRANT_UNMETERED, Assigner, AssignmentRequest
+from master.dispatch.assignment import GRANT, GRANT_UNMETERED, Assigner, JobDemand
 from master.dispatch.budgets import Budgets, budget_key
 from master.dispatch.circuit_breaker import CircuitBreakers
 from master.dispatch.leases import Lease, Worker, WorkerTable
@@ -23,7 +23,7 @@ class House:
     def __init__(
         self, waiting: dict[str, int], *, levels: dict[int, int] | None = None, levelled: bool = False
     ) -> None:
-        self.budgets, self.roster = Budgets(), WorkerTable()
+        self.budgets, self.worker_table = Budgets(), WorkerTable()
         self.walk = Traversal((T, F, A), Traversing.BFS, 3 if levelled else 0)
         self.assigner = Assigner(self.budgets, self.walk, CircuitBreakers())
         self.reply = Reply([], dict(waiting), levels or {}, 0, 0, 0, 0)
@@ -38,31 +38,31 @@ class House:
             said = BudgetReport(name, letter, -1 if left < 0 else MANY, max(0, left), 1, 10**6)
             self.budgets.report("service", 0, [said], b"peer")
         self.handed[name] = []
-        return self.roster.join(name.encode(), hello, 0)
+        return self.worker_table.join(name.encode(), hello, 0)
 
-    def batch(self, most: int = 256, transitions: int = 256, *, intake: bool = False) -> list[AssignmentRequest]:
+    def batch(self, most: int = 256, transitions: int = 256, *, intake: bool = False) -> list[JobDemand]:
         self.assigner.stir()
-        wishes = self.assigner.wishes(0, self.roster, self.reply, most, transitions, intake)
-        for wish in wishes:
-            worker, jobs = self.roster.by_name[wish.worker], 0
-            for queue in wish.transition[1]:
-                got = min(wish.wanted - jobs, self.reply.lengths.get(queue, 0))
+        demands = self.assigner.demands(0, self.worker_table, self.reply, most, transitions, intake)
+        for demand in demands:
+            worker, jobs = self.worker_table.by_name[demand.worker], 0
+            for queue in demand.transition[1]:
+                got = min(demand.wanted - jobs, self.reply.lengths.get(queue, 0))
                 if got:
                     self.reply.lengths[queue] -= got
                 jobs += got
             for _ in range(jobs):
-                token = f"t{len(self.roster.hands)}"
-                hand = Lease(token, Job(T, token), worker.name, wish.budget, wish.granted)
-                self.roster.hands[token] = hand
-                self.roster.give(hand, worker)
-                self.handed[worker.name].append((wish.budget.rpartition(" ")[2], wish.granted))
-            self.assigner.leased(wish, jobs)
-        return wishes
+                token = f"t{len(self.worker_table.leases)}"
+                lease = Lease(token, Job(T, token), worker.name, demand.budget, demand.granted)
+                self.worker_table.leases[token] = lease
+                self.worker_table.give(lease, worker)
+                self.handed[worker.name].append((demand.budget.rpartition(" ")[2], demand.granted))
+            self.assigner.leased(demand, jobs)
+        return demands
 
     def could_give(self) -> bool:
         return any(
             worker.free > 0 and self.waits(operation) and self.budgets.available(key, 0) > 0
-            for worker in self.roster.workers.values()
+            for worker in self.worker_table.workers.values()
             for operation, keys in worker.budgets.items()
             for key in keys
         )
@@ -88,10 +88,10 @@ def test_batches_keep_to_room_budget_and_size_and_leave_nothing_that_fits(
     for number, (room, remaining) in enumerate(workers):
         house.worker(f"w{number}", room, remaining)
     for _ in range(500):
-        wishes = house.batch(most)
-        assert sum(wish.wanted for wish in wishes) <= most
-        assert all(wish.wanted > 0 and wish.granted > 0 for wish in wishes)
-        if not wishes:
+        demands = house.batch(most)
+        assert sum(demand.wanted for demand in demands) <= most
+        assert all(demand.wanted > 0 and demand.granted > 0 for demand in demands)
+        if not demands:
             break
     assert not house.could_give()
     assert all(count >= 0 for count in house.reply.lengths.values())
@@ -139,7 +139,7 @@ def test_one_room_is_shared_in_turn_by_the_operations() -> None:
     worker = house.worker("w", 1, {"T": MANY, "F": MANY})
     for _ in range(6):
         house.batch()
-        house.roster.drop(next(iter(worker.tokens)))
+        house.worker_table.drop(next(iter(worker.tokens)))
     assert sorted(letter for letter, _ in house.handed["w"]) == ["F"] * 3 + ["T"] * 3
 
 
@@ -161,10 +161,10 @@ def test_jobs_that_came_back_go_out_before_others() -> None:
 def test_what_the_ledger_did_not_give_is_not_held_back() -> None:
     house = House({"T": 5})
     house.worker("w", 5, {"T": 20})
-    [wish] = house.assigner.wishes(0, house.roster, house.reply, 256, 256, False)
-    assert house.budgets.available(wish.budget, 0) == 0
-    house.assigner.leased(wish, 2)
-    assert house.budgets.available(wish.budget, 0) == 12
+    [demand] = house.assigner.demands(0, house.worker_table, house.reply, 256, 256, False)
+    assert house.budgets.available(demand.budget, 0) == 0
+    house.assigner.leased(demand, 2)
+    assert house.budgets.available(demand.budget, 0) == 12
 
 
 def test_the_next_level_waits_while_targets_are_still_read() -> None:
@@ -178,14 +178,14 @@ def test_a_verdict_brings_what_a_job_needs_to_go_on_and_no_more_than_there_is() 
     house = House({"T": 1})
     house.worker("w", 1, {"T": 6})
     house.batch()
-    hand = next(iter(house.roster.hands.values()))
-    assert (hand.granted, house.assigner.top_up(0, hand)) == (GRANT, 0)
-    hand.spent = 3
-    house.budgets.settle(hand.budget, 3)
-    assert house.assigner.top_up(0, hand) == 3
-    hand.granted += 3
-    hand.spent = 7
-    assert house.assigner.top_up(0, hand) == 2
+    lease = next(iter(house.worker_table.leases.values()))
+    assert (lease.granted, house.assigner.top_up(0, lease)) == (GRANT, 0)
+    lease.spent = 3
+    house.budgets.settle(lease.budget, 3)
+    assert house.assigner.top_up(0, lease) == 3
+    lease.granted += 3
+    lease.spent = 7
+    assert house.assigner.top_up(0, lease) == 2
 
 
 def test_nobody_with_room_or_nothing_waiting_is_no_batch() -> None:

@@ -24,8 +24,8 @@ def dispatch(*held: str) -> Dispatch:
     """A new leader, of a ledger that holds these leases."""
     leases = {token: LeaseRecord(token, Job(Operation.TIMELINE, "7"), "w1", "twitter w1 T", 2) for token in held}
     walk = Traversal((Operation.TIMELINE,), Traversing.BFS)
-    loaded = Snapshot(leases, {}, Reply([], {}, {}, len(held), 0, 0, 0))
-    return Dispatch(LEAD, walk, TERMS, loaded, 0.0, random.Random(1))
+    snapshot = Snapshot(leases, {}, Reply([], {}, {}, len(held), 0, 0, 0))
+    return Dispatch(LEAD, walk, TERMS, snapshot, 0.0, random.Random(1))
 
 
 def hello(
@@ -84,7 +84,7 @@ def test_a_name_goes_to_the_new_run_if_the_old_one_does_not_answer() -> None:
     assert not sent(leader, b"p2", wire.Welcome)
     leader.tick(1.1 + TERMS.name_timeout)
     assert len(sent(leader, b"p2", wire.Welcome)) == 1
-    assert leader.roster.by_name["w1"].peer == b"p2"
+    assert leader.worker_table.by_name["w1"].peer == b"p2"
     batch = leader.next_batch(4)
     assert batch is not None and [t[:2] for t in batch] == [["B", "t1"]], "what the old run held goes back"
 
@@ -102,8 +102,8 @@ def test_the_same_run_under_a_new_routing_id_keeps_what_it_holds() -> None:
     leader = dispatch("t1")
     leader.receive(0, b"p1", hello(held=("t1",)))
     leader.receive(1, b"p9", hello(held=("t1",)))
-    assert list(leader.roster.workers) == [b"p9"]
-    assert leader.roster.hands["t1"].peer == b"p9"
+    assert list(leader.worker_table.workers) == [b"p9"]
+    assert leader.worker_table.leases["t1"].peer == b"p9"
     assert not sent(leader, b"p9", wire.Revoke)
 
 
@@ -121,7 +121,7 @@ def test_a_worker_of_another_service_is_refused() -> None:
     leader = dispatch()
     leader.receive(0, b"p1", hello(service="mastodon"))
     assert refusal(leader, b"p1") == ("service", "this crawl is of 'twitter', the worker of 'mastodon'")
-    assert not leader.roster.workers
+    assert not leader.worker_table.workers
 
 
 @pytest.mark.parametrize(("who", "endpoint"), [("two words", "T"), ("", "T"), ("w", "a b"), ("w", "")])
@@ -146,7 +146,7 @@ def test_a_stranger_is_asked_who_it_is() -> None:
 def test_a_token_that_nobody_had_listed_is_its_who_lists_it() -> None:
     leader = dispatch("t1")
     leader.receive(0, b"p1", hello("w5", held=("t1",)))
-    assert (leader.roster.hands["t1"].peer, leader.roster.hands["t1"].worker) == (b"p1", "w5")
+    assert (leader.worker_table.leases["t1"].peer, leader.worker_table.leases["t1"].worker) == (b"p1", "w5")
     leader.tick(TERMS.grace + 1)
     assert not leader.eager
 
@@ -166,7 +166,7 @@ def test_a_token_that_is_not_known_or_is_anothers_is_revoked() -> None:
     leader.receive(0, b"p2", hello("w2", held=("t1", "unknown")))
     [revoked] = sent(leader, b"p2", wire.Revoke)
     assert revoked.tokens == ["t1", "unknown"]
-    assert leader.roster.hands["t1"].peer == b"p1"
+    assert leader.worker_table.leases["t1"].peer == b"p1"
 
 
 def test_a_job_that_does_not_move_for_too_long_is_revoked_and_goes_back() -> None:
@@ -195,9 +195,9 @@ def test_a_worker_that_is_silent_for_too_long_loses_what_it_holds() -> None:
     leader = dispatch("t1")
     leader.receive(0, b"p1", hello(held=("t1",)))
     leader.tick(TERMS.worker_timeout)
-    assert leader.roster.workers
+    assert leader.worker_table.workers
     leader.tick(TERMS.worker_timeout + 0.1)
-    assert not leader.roster.workers
+    assert not leader.worker_table.workers
     batch = leader.next_batch(TERMS.worker_timeout + 0.1)
     assert batch is not None and batch[0][:2] == ["B", "t1"]
 
@@ -213,7 +213,7 @@ def test_a_goodbye_of_an_earlier_run_is_not_the_workers() -> None:
     leader = dispatch("t1")
     leader.receive(0, b"p1", hello(run="run2", held=("t1",)))
     leader.receive(1, b"p1", wire.Bye("run1"))
-    assert leader.roster.workers and not leader.eager
+    assert leader.worker_table.workers and not leader.eager
 
 
 def test_who_comes_while_the_master_drains_is_told() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from master.frontier.seed_files import (
     CHUNK,
-    LONGEST_LINE,
+    MAX_LINE_LENGTH,
     NAMED_LINES,
     SeedLines,
     is_account,
@@ -103,7 +103,7 @@ def test_only_so_many_bad_lines_are_named_and_all_are_counted(tmp_path: Path, ca
     assert len(caplog.records) == NAMED_LINES + 1
 
 
-@pytest.mark.parametrize("length", [LONGEST_LINE, LONGEST_LINE + 1, 3 * LONGEST_LINE, 10**6])
+@pytest.mark.parametrize("length", [MAX_LINE_LENGTH, MAX_LINE_LENGTH + 1, 3 * MAX_LINE_LENGTH, 10**6])
 @pytest.mark.parametrize("zipped", [False, True])
 def test_a_line_that_is_too_long_is_one_bad_line(tmp_path: Path, length: int, zipped: bool) -> None:
     file = lines(tmp_path, b"1\n" + b"7" * length + b"\n2\nbad\n", zipped=zipped)
@@ -111,7 +111,7 @@ def test_a_line_that_is_too_long_is_one_bad_line(tmp_path: Path, length: int, zi
     assert file.bad == 2
 
 
-@pytest.mark.parametrize("length", [1, LONGEST_LINE + 1, 2 * LONGEST_LINE + 2, 5000])
+@pytest.mark.parametrize("length", [1, MAX_LINE_LENGTH + 1, 2 * MAX_LINE_LENGTH + 2, 5000])
 def test_a_last_line_without_an_end_counts(tmp_path: Path, length: int) -> None:
     file = lines(tmp_path, b"1\n" + b"x" * length)
     assert list(file) == ["1"]

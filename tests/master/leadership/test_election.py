@@ -18,7 +18,7 @@ from master.leadership.election import (
     YIELD_S,
     Act,
     Election,
-    Event,
+    ElectionEvent,
     Peer,
     Role,
 )
@@ -50,7 +50,7 @@ def watch(election: Election, lead: Lead, *, talking: bool = False, took_s: floa
 def leading(election: Election, now: float = 0.0) -> Election:
     election.use("mine")
     assert election.read(now, Lead("", 0, 3, "L", ""), 0.001) is Act.TAKE
-    assert election.step(now, Event.TAKEN) is Act.LEAD
+    assert election.step(now, ElectionEvent.TAKEN) is Act.LEAD
     return election
 
 
@@ -101,15 +101,15 @@ def test_so_many_answers_are_needed_however_long_they_are_apart() -> None:
 
 def test_the_lead_of_an_earlier_life_of_this_process_is_taken_anew_at_once() -> None:
     election = leading(pair())
-    assert election.step(1.0, Event.AWAY) is Act.STEP_DOWN
+    assert election.step(1.0, ElectionEvent.AWAY) is Act.STEP_DOWN
     assert election.read(1.1, held(by="mine"), 0.001) is Act.TAKE
     assert election.seen_is_own
 
 
 def test_who_gave_way_leaves_the_lead_to_its_peer_for_a_while() -> None:
     election = leading(pair())
-    assert election.step(5.0, Event.GIVE_WAY, "asked") is Act.GIVE_BACK
-    assert election.step(5.0, Event.GIVEN_BACK) is Act.STEP_DOWN
+    assert election.step(5.0, ElectionEvent.GIVE_WAY, "asked") is Act.GIVE_BACK
+    assert election.step(5.0, ElectionEvent.GIVEN_BACK) is Act.STEP_DOWN
     free = Lead("", 0, 4, "L", "")
     election.peer = Peer(5.1, False, 3, 1, able=True)
     assert election.read(5.1, free, 0.001) is Act.WAIT
@@ -119,8 +119,8 @@ def test_who_gave_way_leaves_the_lead_to_its_peer_for_a_while() -> None:
 
 def test_who_gave_way_takes_the_lead_again_when_its_peer_falls_silent() -> None:
     election = leading(pair())
-    election.step(5.0, Event.GIVE_WAY, "asked")
-    election.step(5.0, Event.GIVEN_BACK)
+    election.step(5.0, ElectionEvent.GIVE_WAY, "asked")
+    election.step(5.0, ElectionEvent.GIVEN_BACK)
     assert election.read(5.0 + PEER_SILENCE_S, Lead("", 0, 4, "L", ""), 0.001) is Act.TAKE
 
 
@@ -160,12 +160,12 @@ def test_a_leader_that_hears_of_a_higher_epoch_steps_down() -> None:
     election.peer = Peer(1.0, True, 5, 1, able=True)
     assert election.outranked(4)
     assert not election.outranked(5)
-    assert election.step(1.0, Event.OUTRANKED) is Act.STEP_DOWN
+    assert election.step(1.0, ElectionEvent.OUTRANKED) is Act.STEP_DOWN
     assert not election.outranked(4), "it does not lead any more"
 
 
-@given(st.lists(st.sampled_from(list(Event)), max_size=40))
-def test_only_the_ledgers_word_makes_a_leader(events: list[Event]) -> None:
+@given(st.lists(st.sampled_from(list(ElectionEvent)), max_size=40))
+def test_only_the_ledgers_word_makes_a_leader(events: list[ElectionEvent]) -> None:
     election = Election(paired=True)
     asked = False
     for event in events:
@@ -175,7 +175,7 @@ def test_only_the_ledgers_word_makes_a_leader(events: list[Event]) -> None:
         if act is Act.TAKE:
             asked = True
         if election.role is Role.LEADING and act is Act.LEAD:
-            assert asked and event is Event.TAKEN
+            assert asked and event is ElectionEvent.TAKEN
             asked = False
         assert election.role is not Role.LEADING or act in (Act.LEAD, Act.WAIT)
 
@@ -185,7 +185,7 @@ def test_from_every_role_there_is_a_way_out_and_over_is_the_end() -> None:
     for _ in Role:
         reached |= {after for (before, _), (after, _) in TABLE.items() if before in reached}
     assert reached == set(Role)
-    assert not [event for event in Event if (Role.OVER, event) in TABLE]
+    assert not [event for event in ElectionEvent if (Role.OVER, event) in TABLE]
     for role in set(Role) - {Role.OVER}:
         ways = {role}
         for _ in Role:
@@ -202,6 +202,6 @@ def test_a_standby_never_gives_back_and_only_leaders_do() -> None:
 
 
 def test_the_table_has_an_answer_to_whatever_may_happen_in_a_role() -> None:
-    anywhere = {Event.LEAVE, Event.GIVE_WAY, Event.OUTRANKED, Event.AWAY}
+    anywhere = {ElectionEvent.LEAVE, ElectionEvent.GIVE_WAY, ElectionEvent.OUTRANKED, ElectionEvent.AWAY}
     for role, event in itertools.product(set(Role) - {Role.OVER}, anywhere):
         assert (role, event) in TABLE, f"{role} {event}"

@@ -43,7 +43,7 @@ class Table:
         plan = Plan((T,), Traversing.BFS, 0)
 
         def lead(now: float, leadership: Leadership) -> Dispatch:
-            return Dispatch(leadership.lead, plan.traversal, CrawlPolicy(), leadership.loaded, now, random.Random(1))
+            return Dispatch(leadership.lead, plan.traversal, CrawlPolicy(), leadership.snapshot, now, random.Random(1))
 
         names = iter(f"i{n}" for n in range(100))
         self.plan = plan

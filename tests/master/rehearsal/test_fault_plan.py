@@ -10,9 +10,9 @@ from hypothesis import given, strategies as st
 
 from master.rehearsal.fault_plan import (
     FOR_S,
-    LONGEST_S,
+    MAX_TIME_S,
+    MIN_RANDOM_S,
     SETTLE_S,
-    SHORTEST_RANDOM_S,
     VICTIMS,
     Fault,
     FaultKind,
@@ -43,15 +43,15 @@ MILLISECONDS = st.integers(1, 10_000_000).map(lambda count: count / 1000)
 
 
 @st.composite
-def mishaps(draw: st.DrawFn) -> Fault:
-    verb = draw(st.sampled_from(FaultKind))
-    victim = draw(st.sampled_from(VICTIMS[verb]))
-    numbered = victim in (FaultTarget.MASTER, FaultTarget.WORKER) or (
-        victim is FaultTarget.REDIS and verb is FaultKind.CUT
+def faults(draw: st.DrawFn) -> Fault:
+    kind = draw(st.sampled_from(FaultKind))
+    target = draw(st.sampled_from(VICTIMS[kind]))
+    numbered = target in (FaultTarget.MASTER, FaultTarget.WORKER) or (
+        target is FaultTarget.REDIS and kind is FaultKind.CUT
     )
     number = draw(st.none() | st.integers(0, 999)) if numbered else None
-    lasts_s = 0.0 if verb is FaultKind.KILL else draw(MILLISECONDS)
-    return Fault(verb, victim, number, draw(MILLISECONDS), lasts_s)
+    lasts_s = 0.0 if kind is FaultKind.KILL else draw(MILLISECONDS)
+    return Fault(kind, target, number, draw(MILLISECONDS), lasts_s)
 
 
 def refused(what: Callable[[], object]) -> str:
@@ -75,25 +75,25 @@ def test_times_have_units_and_are_seconds_without(words: str, value: float) -> N
     assert seconds(words, "--length") == value
 
 
-@given(mishaps())
-def test_a_mishap_is_read_as_it_is_written(mishap: Fault) -> None:
-    number = "" if mishap.number is None else f":{mishap.number}"
-    lasts = f":{mishap.lasts_s:.3f}s" if mishap.lasts_s else ""
-    assert parse(mishap.verb, f"{mishap.victim.value}{number}@{mishap.at_s:.3f}s{lasts}") == mishap
+@given(faults())
+def test_a_mishap_is_read_as_it_is_written(fault: Fault) -> None:
+    number = "" if fault.number is None else f":{fault.number}"
+    lasts = f":{fault.lasts_s:.3f}s" if fault.lasts_s else ""
+    assert parse(fault.kind, f"{fault.target.value}{number}@{fault.at_s:.3f}s{lasts}") == fault
 
 
 @given(st.sampled_from(FaultKind), st.text() | st.text("masterworkerredispeer:@0123456789.smh-"))
-def test_any_other_text_is_a_mishap_or_refused_in_words(verb: FaultKind, words: str) -> None:
+def test_any_other_text_is_a_mishap_or_refused_in_words(kind: FaultKind, words: str) -> None:
     try:
-        mishap = parse(verb, words)
+        fault = parse(kind, words)
     except UsageError as error:
-        assert str(error).startswith(f"--{verb.value}")
+        assert str(error).startswith(f"--{kind.value}")
     else:
-        assert 0 < mishap.at_s <= LONGEST_S and mishap.victim in VICTIMS[verb]
+        assert 0 < fault.at_s <= MAX_TIME_S and fault.target in VICTIMS[kind]
 
 
 @pytest.mark.parametrize(
-    ("verb", "words", "says"),
+    ("kind", "words", "says"),
     [
         (FaultKind.KILL, "mistress@10s", "choose one of master, worker, redis, emulator"),
         (FaultKind.CUT, "emulator@10s", "choose one of redis, peer, worker"),
@@ -107,12 +107,12 @@ def test_any_other_text_is_a_mishap_or_refused_in_words(verb: FaultKind, words: 
         (FaultKind.KILL, "redis:1@3s", "only one redis"),
     ],
 )
-def test_what_is_not_understood_is_told_in_one_sentence(verb: FaultKind, words: str, says: str) -> None:
-    assert says in refused(lambda: parse(verb, words))
+def test_what_is_not_understood_is_told_in_one_sentence(kind: FaultKind, words: str, says: str) -> None:
+    assert says in refused(lambda: parse(kind, words))
 
 
 @pytest.mark.parametrize(
-    ("verb", "words", "there", "says"),
+    ("kind", "words", "there", "says"),
     [
         (FaultKind.CUT, "peer@3s", SINGLE, "has no peer"),
         (FaultKind.KILL, "worker:5@3s", PAIR, "the workers are 1 to 4"),
@@ -124,8 +124,8 @@ def test_what_is_not_understood_is_told_in_one_sentence(verb: FaultKind, words: 
         (FaultKind.CUT, "redis@3s", TLS_SERVER, "redis:// or unix://"),
     ],
 )
-def test_what_cannot_happen_here_is_refused(verb: FaultKind, words: str, there: SetUp, says: str) -> None:
-    assert says in refused(lambda: check(parse(verb, words), there))
+def test_what_cannot_happen_here_is_refused(kind: FaultKind, words: str, there: SetUp, says: str) -> None:
+    assert says in refused(lambda: check(parse(kind, words), there))
 
 
 def test_the_way_to_a_server_of_the_users_own_can_be_cut() -> None:
@@ -139,14 +139,14 @@ def test_a_drill_lasts_longer_than_its_last_mishap_unless_it_is_told() -> None:
     assert "the drill is over at 11 s" in refused(lambda: length_of(plan, 11.0))
 
 
-@given(st.floats(SHORTEST_RANDOM_S, 2000), st.integers(0, 2**32), SET_UPS)
+@given(st.floats(MIN_RANDOM_S, 2000), st.integers(0, 2**32), SET_UPS)
 def test_a_random_plan_is_possible_in_order_and_leaves_time_to_recover(
     length_s: float, seed: int, there: SetUp
 ) -> None:
     plan = random_plan(length_s, seed, there)
     assert plan
-    for mishap in plan:
-        check(mishap, there)
+    for fault in plan:
+        check(fault, there)
     assert all(one.end_s < other.at_s for one, other in pairwise(plan))
     assert plan[-1].end_s + SETTLE_S <= length_s + 1e-6
     assert length_of(plan, length_s) == length_s
@@ -159,9 +159,9 @@ def test_the_same_seed_gives_the_same_plan(seed: int, there: SetUp) -> None:
 
 @given(st.integers(0, 2**32), SET_UPS)
 def test_a_random_plan_can_be_said_by_flags(seed: int, there: SetUp) -> None:
-    for mishap in random_plan(100, seed, there):
-        verb, _, words = mishap.flag.removeprefix("--").partition(" ")
-        assert parse(FaultKind(verb), words) == mishap
+    for fault in random_plan(100, seed, there):
+        kind, _, words = fault.flag.removeprefix("--").partition(" ")
+        assert parse(FaultKind(kind), words) == fault
 
 
 def test_other_seeds_give_other_plans() -> None:
@@ -169,7 +169,7 @@ def test_other_seeds_give_other_plans() -> None:
 
 
 def test_a_random_drill_that_is_too_short_is_refused() -> None:
-    assert "at least" in refused(lambda: random_plan(SHORTEST_RANDOM_S - 1, 1, PAIR))
+    assert "at least" in refused(lambda: random_plan(MIN_RANDOM_S - 1, 1, PAIR))
 
 
 def test_a_kill_may_cost_a_page_for_each_job_it_ended_and_a_cut_of_the_ledger_none() -> None:

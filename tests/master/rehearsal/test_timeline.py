@@ -13,7 +13,7 @@ from master.rehearsal.timeline import (
     STILL_S,
     LeaderDetector,
     LeadershipSpan,
-    Sample,
+    LedgerSample,
     bands,
     held_up,
     rates,
@@ -24,9 +24,9 @@ from storage.ledger.ledger import Lead
 STEP_S = 0.2
 
 
-def looks(work: list[int], leader: int | None = 0) -> list[Sample]:
+def looks(work: list[int], leader: int | None = 0) -> list[LedgerSample]:
     """One look each fifth of a second."""
-    return [Sample(round(number * STEP_S, 3), leader, 0.0, count, count) for number, count in enumerate(work)]
+    return [LedgerSample(round(number * STEP_S, 3), leader, 0.0, count, count) for number, count in enumerate(work)]
 
 
 def lead(incarnation: str, beat: int, port: int = 8000) -> Lead:
@@ -45,17 +45,17 @@ def test_who_leads_is_who_beats() -> None:
 
 def test_a_lead_that_lapsed_ended_with_its_last_beat() -> None:
     samples = [
-        Sample(0.0, 0, 0.0, 0, 0),
-        Sample(1.0, 0, 0.4, 0, 0),
-        Sample(1.2, None, 0.4, 0, 0),
-        Sample(2, 1, 2, 0, 0),
+        LedgerSample(0.0, 0, 0.0, 0, 0),
+        LedgerSample(1.0, 0, 0.4, 0, 0),
+        LedgerSample(1.2, None, 0.4, 0, 0),
+        LedgerSample(2, 1, 2, 0, 0),
     ]
     assert bands(samples, 3.0) == [LeadershipSpan(0.0, 0.4, 0), LeadershipSpan(0.4, 2, None), LeadershipSpan(2, 3.0, 1)]
 
 
 @given(st.lists(st.sampled_from([0, 1, None]), min_size=1, max_size=60))
 def test_bands_cover_the_drill_without_a_gap(leaders: list[int | None]) -> None:
-    samples = [Sample(number * STEP_S, leader, number * STEP_S, 0, 0) for number, leader in enumerate(leaders)]
+    samples = [LedgerSample(number * STEP_S, leader, number * STEP_S, 0, 0) for number, leader in enumerate(leaders)]
     found = bands(samples, len(leaders) * STEP_S)
     assert found[0].from_s == 0.0 and found[-1].to_s == len(leaders) * STEP_S
     assert all(one.to_s == other.from_s and one.leader != other.leader for one, other in pairwise(found))
@@ -91,7 +91,7 @@ def test_work_that_did_not_go_on_is_told() -> None:
 
 
 def test_the_clock_of_a_drill_begins_with_its_first_work() -> None:
-    samples = [Sample(100.0 + number, 0, 100.0, 0, 0) for number in range(5)]
+    samples = [LedgerSample(100.0 + number, 0, 100.0, 0, 0) for number in range(5)]
     assert [one.at_s for one in since(samples, 101.0, 103.0)] == [0.0, 1.0, 2.0]
 
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from hypothesis import given, strategies as st
 
 from protocol.errors import UsageError
-from protocol.settings.configuration import LARGEST_FILE, configured, settings_options
+from protocol.settings.configuration import MAX_FILE_BYTES, configured, settings_options
 from protocol.settings.settings import TABLE, Settings, names_for
 from protocol.settings.settings_page import PAGE, page
 
@@ -207,7 +207,7 @@ def test_a_file_of_settings_that_is_none_is_not_passed_over() -> None:
 
 
 def test_a_file_has_a_size_limit_and_is_text() -> None:
-    Path("large.toml").write_bytes(b"#" * (LARGEST_FILE + 1))
+    Path("large.toml").write_bytes(b"#" * (MAX_FILE_BYTES + 1))
     with pytest.raises(UsageError, match="too large"):
         configured(config=Path("large.toml"), environment={})
     Path("binary.toml").write_bytes(b"\xff\xfe")

@@ -16,7 +16,7 @@ from protocol import messages as wire
 from protocol.transport import sockets
 from protocol.transport.authentication import Authentication, Authorised
 from protocol.transport.gatekeeper import REMEMBERED, Gatekeeper, may_say
-from protocol.transport.keys import Certificate, Keys, Role, read_certificate
+from protocol.transport.keys import Certificate, KeyRole, Keys, read_certificate
 from protocol.transport.refusals import Refusals, watched_dealer
 from protocol.vectors import EXAMPLES
 from tests.protocol.strangers import send_garbage
@@ -27,7 +27,7 @@ HEARTBEAT = wire.encode(EXAMPLES["heartbeat"])
 HELLO = wire.encode(EXAMPLES["hello"])
 JOB = wire.encode(EXAMPLES["job, new"])
 Socket = zmq.Socket[bytes]
-Heard = tuple[bytes, Role | None, list[bytes]]
+Heard = tuple[bytes, KeyRole | None, list[bytes]]
 
 
 class Master:
@@ -38,7 +38,7 @@ class Master:
         self.w1 = self.made("w1")
         self.context = context
         self.judge = Authentication(context, Authorised(self.keys))
-        self.door = Gatekeeper(self.judge.authorised)
+        self.gatekeeper = Gatekeeper(self.judge.authorised)
         self.router, self.port = sockets.router(context, "127.0.0.1", 0, certificate=self.keys.master())
         self.clients: list[Socket] = []
         self.watches: list[Refusals] = []
@@ -47,7 +47,7 @@ class Master:
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    def made(self, name: str, role: Role = Role.WORKER) -> Certificate:
+    def made(self, name: str, role: KeyRole = KeyRole.WORKER) -> Certificate:
         return read_certificate(self.keys.new(name, role))
 
     def client(self, certificate: Certificate | None, routing_id: bytes = b"") -> Socket:
@@ -64,7 +64,7 @@ class Master:
 
     def hears(self, within_s: float = WITHIN_S) -> Heard:
         assert self.router.poll(int(within_s * 1000)), "nobody was heard"
-        return self.door.receive(self.router)
+        return self.gatekeeper.receive(self.router)
 
     def serves(self, certificate: Certificate) -> bytes:
         """The routing id of a client with this certificate, after a message each way."""
@@ -72,7 +72,7 @@ class Master:
         client.send_multipart(HEARTBEAT)
         peer, role, frames = self.hears()
         assert (role, frames) == (certificate.role, HEARTBEAT)
-        assert self.door.may_get(peer)
+        assert self.gatekeeper.may_get(peer)
         self.router.send_multipart([peer, *JOB])
         assert client.poll(WITHIN_S * 1000) and client.recv_multipart() == JOB
         return peer
@@ -81,7 +81,7 @@ class Master:
         """The next one to be heard is a good client that calls now, whoever has been trying before."""
         self.serves(certificate)
         with pytest.raises(zmq.Again):
-            self.door.receive(self.router)
+            self.gatekeeper.receive(self.router)
 
     def close(self) -> None:
         for watch in self.watches:
@@ -110,7 +110,7 @@ def refused(watch: Refusals) -> str:
 def test_a_worker_with_its_key_is_served(master: Master) -> None:
     master.serves(master.w1)
     master.serves(master.w1)
-    assert master.door.refused == 0
+    assert master.gatekeeper.refused == 0
 
 
 def test_the_other_master_calls_with_the_masters_own_key(master: Master) -> None:
@@ -128,7 +128,7 @@ def test_whoever_has_no_key_gets_nothing(master: Master) -> None:
 @pytest.mark.slow
 def test_whoever_has_an_unknown_key_gets_nothing(master: Master, caplog: pytest.LogCaptureFixture) -> None:
     public, secret = (half.decode() for half in zmq.curve_keypair())
-    unknown = Certificate("w1", Role.WORKER, public, secret, master.w1.master)
+    unknown = Certificate("w1", KeyRole.WORKER, public, secret, master.w1.master)
     client, (_, watch) = master.client(unknown), master.watched(unknown)
     client.send_multipart(HEARTBEAT)
     assert "does not answer to this key" in refused(watch)
@@ -139,7 +139,7 @@ def test_whoever_has_an_unknown_key_gets_nothing(master: Master, caplog: pytest.
 
 
 def test_a_worker_does_not_talk_to_a_master_that_is_not_its_own(master: Master, tmp_path: Path) -> None:
-    theirs = read_certificate(Keys(tmp_path / "theirs").new("w1", Role.WORKER))
+    theirs = read_certificate(Keys(tmp_path / "theirs").new("w1", KeyRole.WORKER))
     client, (_, watch) = master.client(theirs), master.watched(theirs)
     client.send_multipart(HEARTBEAT)
     assert "is for other masters" in refused(watch)
@@ -163,17 +163,17 @@ def test_a_key_revoked_while_connected_gets_nothing(master: Master) -> None:
     client = master.client(w2 := master.made("w2"))
     client.send_multipart(HEARTBEAT)
     peer, role, _ = master.hears()
-    assert role is Role.WORKER and master.door.may_get(peer)
-    until(lambda: not master.door.cut(), WITHIN_S)
+    assert role is KeyRole.WORKER and master.gatekeeper.may_get(peer)
+    until(lambda: not master.gatekeeper.cut(), WITHIN_S)
     master.keys.revoke("w2")
-    assert until(master.door.cut, WITHIN_S) == [peer]
-    assert master.door.cut() == []
-    assert not master.door.may_get(peer)
+    assert until(master.gatekeeper.cut, WITHIN_S) == [peer]
+    assert master.gatekeeper.cut() == []
+    assert not master.gatekeeper.may_get(peer)
     client.send_multipart(HEARTBEAT)
     assert master.hears() == (peer, None, HEARTBEAT)
-    assert master.door.refused == 1
-    assert not master.door.may_get(peer), "speaking again must not open the door again"
-    assert master.door.may_get(stays)
+    assert master.gatekeeper.refused == 1
+    assert not master.gatekeeper.may_get(peer), "speaking again must not open the door again"
+    assert master.gatekeeper.may_get(stays)
     _, watch = master.watched(w2)
     assert "does not answer to this key" in refused(watch)
 
@@ -190,7 +190,7 @@ def test_a_client_that_was_refused_is_served_once_its_key_is_authorised(master: 
     client.send_multipart(HEARTBEAT)
     assert refused(watch)
     elsewhere.rename(public)
-    assert master.hears()[1:] == (Role.WORKER, HEARTBEAT)
+    assert master.hears()[1:] == (KeyRole.WORKER, HEARTBEAT)
 
 
 def test_while_nobody_judges_nobody_is_let_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,23 +201,23 @@ def test_while_nobody_judges_nobody_is_let_in(tmp_path: Path, monkeypatch: pytes
         assert refused(watch)
         assert not unjudged.router.poll(0)
         with unjudged.judge:
-            assert unjudged.hears()[1] is Role.WORKER
+            assert unjudged.hears()[1] is KeyRole.WORKER
 
 
 def test_garbage_at_the_port_does_no_harm(master: Master) -> None:
     before = master.serves(master.w1)
     send_garbage(master.address, 200, seed=5)
     master.hears_nothing_before(master.w1)
-    assert master.door.may_get(before)
-    assert master.judge.authorised.role_of(master.w1.public) is Role.WORKER
+    assert master.gatekeeper.may_get(before)
+    assert master.judge.authorised.role_of(master.w1.public) is KeyRole.WORKER
 
 
 @pytest.mark.slow
 def test_a_routing_id_is_worth_what_its_last_speaker_is(master: Master) -> None:
-    s1 = master.made("s1", Role.SUBSCRIBER)
+    s1 = master.made("s1", KeyRole.SUBSCRIBER)
     first = master.client(master.w1, b"the same")
     first.send_multipart(HEARTBEAT)
-    assert master.hears()[:2] == (b"the same", Role.WORKER)
+    assert master.hears()[:2] == (b"the same", KeyRole.WORKER)
     # While the first is connected, another under its id is not heard.
     master.client(s1, b"the same").send_multipart(HEARTBEAT)
     master.hears_nothing_before(master.w1)
@@ -228,56 +228,56 @@ def test_a_routing_id_is_worth_what_its_last_speaker_is(master: Master) -> None:
         return master.router.poll(100) > 0
 
     until(speaks, WITHIN_S)
-    assert master.hears()[:2] == (b"the same", Role.SUBSCRIBER)
-    until(lambda: not master.door.cut(), WITHIN_S)
+    assert master.hears()[:2] == (b"the same", KeyRole.SUBSCRIBER)
+    until(lambda: not master.gatekeeper.cut(), WITHIN_S)
     master.keys.revoke("s1")
-    assert until(master.door.cut, WITHIN_S) == [b"the same"]
+    assert until(master.gatekeeper.cut, WITHIN_S) == [b"the same"]
 
 
 def test_the_door_forgets_rather_than_grow(master: Master, monkeypatch: pytest.MonkeyPatch) -> None:
     assert REMEMBERED >= 100_000
     monkeypatch.setattr("protocol.transport.gatekeeper.REMEMBERED", 2)
     first, *_ = (master.serves(master.w1) for _ in range(3))
-    assert not master.door.may_get(first)
+    assert not master.gatekeeper.may_get(first)
     master.clients[0].send_multipart(HEARTBEAT)
     assert master.hears()[0] == first
-    assert master.door.may_get(first)
+    assert master.gatekeeper.may_get(first)
 
 
 def test_a_plain_socket_has_an_open_door() -> None:
-    door = Gatekeeper(None)
+    gatekeeper = Gatekeeper(None)
     with zmq.Context() as context:
         router, port = sockets.router(context, "127.0.0.1", 0)
         client = sockets.dealer(context, f"127.0.0.1:{port}", b"anybody")
         with router, client:
             client.send_multipart(HEARTBEAT)
             assert router.poll(WITHIN_S * 1000)
-            assert door.receive(router) == (b"anybody", Role.PEER, HEARTBEAT)
-            assert door.may_get(b"anybody") and door.cut() == []
+            assert gatekeeper.receive(router) == (b"anybody", KeyRole.PEER, HEARTBEAT)
+            assert gatekeeper.may_get(b"anybody") and gatekeeper.cut() == []
             with pytest.raises(zmq.Again):
-                door.receive(router)
+                gatekeeper.receive(router)
 
 
 def test_where_a_worker_calls_from_is_known_by_its_hello() -> None:
-    door = Gatekeeper(None)
+    gatekeeper = Gatekeeper(None)
     with zmq.Context() as context:
         router, port = sockets.router(context, "127.0.0.1", 0)
         client = sockets.dealer(context, f"127.0.0.1:{port}", b"a worker")
         with router, client:
             client.send_multipart(HEARTBEAT)
             assert router.poll(WITHIN_S * 1000)
-            door.receive(router)
-            assert door.addresses == {}
+            gatekeeper.receive(router)
+            assert gatekeeper.addresses == {}
             client.send_multipart(HELLO)
             assert router.poll(WITHIN_S * 1000)
-            door.receive(router)
-            assert door.addresses == {b"a worker": "127.0.0.1"}
+            gatekeeper.receive(router)
+            assert gatekeeper.addresses == {b"a worker": "127.0.0.1"}
 
 
 def test_a_worker_that_calls_plainly_where_keys_are_not_spoken_is_told_and_calls_again(
     master: Master, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("protocol.transport.refusals.RECONNECT_MOST_MS", 50)
+    monkeypatch.setattr("protocol.transport.refusals.RECONNECT_MAX_MS", 50)
     master.router.close(0)
     plain = master.context.socket(zmq.ROUTER)
     until(lambda: plain.bind(f"tcp://{master.address}") is not None, WITHIN_S, expecting=zmq.ZMQError)
@@ -296,17 +296,17 @@ def test_a_worker_that_calls_plainly_where_keys_are_not_spoken_is_told_and_calls
         return master.router.poll(100) > 0
 
     until(says, WITHIN_S, expecting=zmq.Again)
-    assert master.hears()[1] is Role.WORKER
+    assert master.hears()[1] is KeyRole.WORKER
 
 
 def test_what_each_role_may_say() -> None:
-    says = {role: {name for name, message in EXAMPLES.items() if may_say(role, message)} for role in Role}
-    assert says[Role.PEER] == set(EXAMPLES)
-    kinds = {type(EXAMPLES[name]) for name in says[Role.WORKER]}
+    says = {role: {name for name, message in EXAMPLES.items() if may_say(role, message)} for role in KeyRole}
+    assert says[KeyRole.PEER] == set(EXAMPLES)
+    kinds = {type(EXAMPLES[name]) for name in says[KeyRole.WORKER]}
     assert kinds == {wire.Hello, wire.ProgressMade, wire.Result, wire.Heartbeat, wire.Bye}
-    assert may_say(Role.SUBSCRIBER, wire.Status("status"))
-    assert not may_say(Role.SUBSCRIBER, wire.Status("drain"))
-    assert {type(EXAMPLES[name]) for name in says[Role.SUBSCRIBER]} <= {wire.Status, wire.Replay, wire.Passed}
+    assert may_say(KeyRole.SUBSCRIBER, wire.Status("status"))
+    assert not may_say(KeyRole.SUBSCRIBER, wire.Status("drain"))
+    assert {type(EXAMPLES[name]) for name in says[KeyRole.SUBSCRIBER]} <= {wire.Status, wire.Replay, wire.Passed}
 
 
 # Events.
@@ -345,7 +345,7 @@ def announced(publisher: Socket, event: bytes, to: list[Subscriber]) -> None:
 def test_events_are_for_subscribers_and_one_that_is_revoked_is_cut(master: Master) -> None:
     own = master.keys.master()
     publisher, port = sockets.publisher(master.context, "127.0.0.1", 0, certificate=own)
-    first, second = (Subscriber(master, port, master.made(name, Role.SUBSCRIBER)) for name in ("s1", "s2"))
+    first, second = (Subscriber(master, port, master.made(name, KeyRole.SUBSCRIBER)) for name in ("s1", "s2"))
     worker, nobody = Subscriber(master, port, master.w1), Subscriber(master, port, None)
     announced(publisher, b"one", [first, second])
     master.keys.revoke("s2")

@@ -18,7 +18,7 @@ from protocol.errors import UsageError
 from protocol.settings.settings import Settings
 from protocol.transport.authentication import Authorised
 from protocol.transport.exposure import certificate_for, check_exposure, is_loopback, keys_for
-from protocol.transport.keys import LARGEST, Certificate, Keys, Role, State, read_certificate
+from protocol.transport.keys import MAX_KEY_BYTES, Certificate, KeyRole, Keys, KeyState, read_certificate
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def keys(tmp_path: Path) -> Keys:
 
 @pytest.fixture
 def w1(keys: Keys) -> Path:
-    return keys.new("w1", Role.WORKER)
+    return keys.new("w1", KeyRole.WORKER)
 
 
 def mode(path: Path) -> int:
@@ -43,7 +43,7 @@ def in_one_sentence(error: pytest.ExceptionInfo[UsageError]) -> str:
 def test_the_first_key_makes_that_of_the_masters_too_and_only_their_owner_can_read_them(keys: Keys) -> None:
     before = os.umask(0)
     try:
-        path = keys.new("w1", Role.WORKER)
+        path = keys.new("w1", KeyRole.WORKER)
     finally:
         os.umask(before)
     assert {str(one.relative_to(keys.folder)) for one in keys.folder.rglob("*") if one.is_file()} == {
@@ -57,11 +57,11 @@ def test_the_first_key_makes_that_of_the_masters_too_and_only_their_owner_can_re
 
 def test_a_worker_needs_its_one_file(keys: Keys, w1: Path) -> None:
     certificate, master = read_certificate(w1), keys.master()
-    assert (certificate.name, certificate.role) == ("w1", Role.WORKER)
+    assert (certificate.name, certificate.role) == ("w1", KeyRole.WORKER)
     assert certificate.master == master.public == master.master
     assert len({certificate.public, certificate.secret, master.public, master.secret}) == 4
-    assert master.role is Role.PEER
-    assert read_certificate(keys.new("w2", Role.WORKER)).master == master.public
+    assert master.role is KeyRole.PEER
+    assert read_certificate(keys.new("w2", KeyRole.WORKER)).master == master.public
 
 
 @pytest.mark.parametrize("lax", [0o640, 0o604, 0o660, 0o610, 0o777])
@@ -85,12 +85,12 @@ def test_a_key_is_never_written_over_and_a_name_never_used_again(keys: Keys, w1:
     content = w1.read_bytes()
     for _ in range(2):
         with pytest.raises(UsageError, match="there is or was a key with the name w1"):
-            keys.new("w1", Role.WORKER)
+            keys.new("w1", KeyRole.WORKER)
         assert w1.read_bytes() == content
         keys.revoke("w1")
     w1.unlink()
     with pytest.raises(UsageError, match="there is or was a key with the name w1"):
-        keys.new("w1", Role.SUBSCRIBER)
+        keys.new("w1", KeyRole.SUBSCRIBER)
 
 
 def test_many_who_make_keys_at_once_get_one_masters_key_and_each_name_once(tmp_path: Path) -> None:
@@ -101,21 +101,21 @@ def test_many_who_make_keys_at_once_get_one_masters_key_and_each_name_once(tmp_p
         def make(name: str, keys: Keys = keys, start: Barrier = start, made: list[Path] = made) -> None:
             start.wait()
             with contextlib.suppress(UsageError):
-                made.append(keys.new(name, Role.WORKER))
+                made.append(keys.new(name, KeyRole.WORKER))
 
         with ThreadPoolExecutor(6) as threads:
             list(threads.map(make, ["same", "same", "same", "w1", "w2", "w3"]))
         assert sorted(path.stem for path in made) == ["same", "w1", "w2", "w3"]
         assert {read_certificate(path).master for path in made} == {keys.master().public}
         who = Authorised(keys)
-        assert {who.role_of(read_certificate(path).public) for path in made} == {Role.WORKER}
+        assert {who.role_of(read_certificate(path).public) for path in made} == {KeyRole.WORKER}
         assert not list(keys.folder.rglob(".*"))
 
 
 def test_a_lost_key_of_the_masters_is_not_replaced_by_one_that_no_worker_knows(keys: Keys, w1: Path) -> None:
     (w1.parent / "master.key").unlink()
     with pytest.raises(UsageError, match=r"master\.key is gone.*restore it"):
-        keys.new("w2", Role.WORKER)
+        keys.new("w2", KeyRole.WORKER)
     with pytest.raises(UsageError, match=r"there are no keys in .*tmatic-master keys new NAME"):
         keys.master()
 
@@ -123,14 +123,14 @@ def test_a_lost_key_of_the_masters_is_not_replaced_by_one_that_no_worker_knows(k
 @pytest.mark.parametrize("name", ["", "master", "../up", "a/b", ".hidden", "x" * 65, 'a"b', "a\nb", "ä"])
 def test_a_name_that_could_be_another_file_is_refused(keys: Keys, name: str) -> None:
     with pytest.raises(UsageError) as refused:
-        keys.new(name, Role.WORKER)
+        keys.new(name, KeyRole.WORKER)
     assert in_one_sentence(refused)
     assert not keys.folder.exists()
 
 
 def test_nobody_gets_the_role_of_a_master(keys: Keys, w1: Path) -> None:
     with pytest.raises(UsageError, match=r"master\.key is that of every master"):
-        keys.new("w2", Role.PEER)
+        keys.new("w2", KeyRole.PEER)
     public = keys.folder / "authorised" / "w1.pub"
     public.write_text(public.read_text().replace("worker", "peer"))
     with pytest.raises(UsageError, match=r"w1\.pub is not a whole key file"):
@@ -159,8 +159,8 @@ def damage(text: str, certificate: Certificate) -> list[bytes]:
         text.replace(f'"{certificate.secret}"', f'"{certificate.secret}').encode(),
         text.replace(f'"{certificate.secret}"', "1").encode(),
         text.replace("worker", "owner").encode(),
-        text.encode() + b"#" * LARGEST,
-        b"a = " + b"[" * (LARGEST - 10),
+        text.encode() + b"#" * MAX_KEY_BYTES,
+        b"a = " + b"[" * (MAX_KEY_BYTES - 10),
     ]
 
 
@@ -182,7 +182,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
 
 def test_no_secret_is_shown(keys: Keys, w1: Path) -> None:
     certificate = read_certificate(w1)
-    keys.new("s1", Role.SUBSCRIBER)
+    keys.new("s1", KeyRole.SUBSCRIBER)
     keys.revoke("s1")
     shown = repr(certificate) + str(certificate) + repr(keys.master()) + repr(keys.every_key())
     shown += said("list").output + said("list", "--json").output + (keys.folder / "authorised" / "w1.pub").read_text()
@@ -195,15 +195,15 @@ def test_no_secret_is_shown(keys: Keys, w1: Path) -> None:
 
 def test_a_revocation_counts_more_than_a_copy_that_is_behind(keys: Keys, w1: Path) -> None:
     public = read_certificate(w1).public
-    authorised, revoked = (keys.folder / state.value / "w1.pub" for state in State)
+    authorised, revoked = (keys.folder / state.value / "w1.pub" for state in KeyState)
     content = authorised.read_text()
     who = Authorised(keys)
-    assert who.role_of(public) is Role.WORKER
+    assert who.role_of(public) is KeyRole.WORKER
     assert keys.revoke("w1") and not keys.revoke("w1")
     authorised.write_text(content)
     who.look()
     assert who.role_of(public) is None
-    assert [(key.name, key.state) for key in keys.every_key()] == [("w1", State.REVOKED)]
+    assert [(key.name, key.state) for key in keys.every_key()] == [("w1", KeyState.REVOKED)]
     revoked.write_text("damaged")
     who.look()
     assert who.role_of(public) is None
@@ -216,12 +216,12 @@ def test_a_revocation_counts_more_than_a_copy_that_is_behind(keys: Keys, w1: Pat
 def test_a_damaged_file_authorises_nobody_and_stops_nobody_else(
     keys: Keys, w1: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    w2 = read_certificate(keys.new("w2", Role.WORKER)).public
+    w2 = read_certificate(keys.new("w2", KeyRole.WORKER)).public
     (keys.folder / "authorised" / "w1.pub").write_text("damaged")
     who = Authorised(keys)
     for _ in range(3):
         who.look()
-    assert (who.role_of(read_certificate(w1).public), who.role_of(w2)) == (None, Role.WORKER)
+    assert (who.role_of(read_certificate(w1).public), who.role_of(w2)) == (None, KeyRole.WORKER)
     assert caplog.text.count("w1.pub is not a whole key file") == 1
 
 
@@ -231,12 +231,12 @@ def test_a_folder_that_cannot_be_read_sends_nobody_away(keys: Keys, w1: Path, ca
     folder.write_text("not a folder")
     for _ in range(3):
         who.look()
-    assert who.role_of(public) is Role.WORKER
+    assert who.role_of(public) is KeyRole.WORKER
     assert caplog.text.count("whoever was authorised before still is") == 1
     folder.unlink()
     who.look()
     assert who.role_of(public) is None
-    assert who.role_of(keys.master().public) is Role.PEER
+    assert who.role_of(keys.master().public) is KeyRole.PEER
 
 
 # The command.

@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from services.emulator.api.answers import Answer, Request
+from services.emulator.api.answers import ApiAnswer, Request
 from services.emulator.api.calls import Rules, Service
-from services.emulator.api.faults import Rates, parse_faults
+from services.emulator.api.faults import FaultRates, parse_faults
 from services.emulator.api.limits import parse_limits
 from services.emulator.worlds.synthetic import SyntheticWorld
-from services.emulator.worlds.world import State, World
+from services.emulator.worlds.world import AccountState, World
 
 NOON = 1_700_000_000.25
 WORLD = SyntheticWorld(400, 7)
@@ -19,13 +19,13 @@ NOT_AUTHORIZED = "Not authorized."
 
 
 def service(world: World = WORLD, *, limits: str = "none", faults: str = "", **rules: int) -> Service:
-    rates = parse_faults(faults) if faults else Rates()
+    rates = parse_faults(faults) if faults else FaultRates()
     return Service(world, Rules(parse_limits(limits), rates, **rules))
 
 
 def answer(
     asked: Service, endpoint: str, *, now: float = NOON, address: str = "127.0.0.1", auth: str = "", **params: object
-) -> Answer:
+) -> ApiAnswer:
     headers = {"authorization": auth} if auth else {}
     texts = {name: str(value) for name, value in params.items()}
     return asked.answer(Request("GET", f"/1.1/{endpoint}.json", texts, headers, address), now)
@@ -45,14 +45,14 @@ def refusal(asked: Service, endpoint: str, **params: object) -> tuple[int, int]:
     return got.status, error["code"]
 
 
-def accounts(world: SyntheticWorld, state: State) -> Iterator[int]:
+def accounts(world: SyntheticWorld, state: AccountState) -> Iterator[int]:
     for user in world.ids(0, 1 << 30):
         account = world.find(user)
         if account is not None and account.state is state:
             yield user
 
 
-def first(world: SyntheticWorld, state: State) -> int:
+def first(world: SyntheticWorld, state: AccountState) -> int:
     return next(accounts(world, state))
 
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings, strategies as st
 
 from services.emulator.api.answers import Request
 from services.emulator.worlds.authors import screen_name
-from services.emulator.worlds.world import State
+from services.emulator.worlds.world import AccountState
 from tests.services.emulator.asking import NOON, NOT_AUTHORIZED, WORLD, accounts, answer, body, first, refusal, service
 
-PUBLIC, PROTECTED, SUSPENDED, DELETED = (first(WORLD, state) for state in State)
+PUBLIC, PROTECTED, SUSPENDED, DELETED = (first(WORLD, state) for state in AccountState)
 UNKNOWN = 5
 LISTS = ("statuses/user_timeline", "followers/ids", "friends/ids")
 
@@ -48,7 +48,7 @@ def test_lookup_drops_whom_it_does_not_know_and_answers_in_the_order_asked() -> 
 
 
 def test_lookup_refuses_none_known_and_more_than_a_hundred() -> None:
-    hundred = list(accounts(WORLD, State.PUBLIC))[:100]
+    hundred = list(accounts(WORLD, AccountState.PUBLIC))[:100]
     assert len(body(service(), "users/lookup", user_id=",".join(map(str, hundred)))) == 100
     assert refusal(service(), "users/lookup", user_id=",".join(map(str, [*hundred, UNKNOWN]))) == (403, 18)
     assert refusal(service(), "users/lookup", user_id=f"{UNKNOWN},{SUSPENDED}") == (404, 17)

@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 
 from protocol.errors import UsageError
 from services.emulator.worlds.graph_file import GraphWorld
-from services.emulator.worlds.world import State, Style
+from services.emulator.worlds.world import AccountState, Style
 from tests.checkout import ROOT
 
 REAL_GRAPH = ROOT.parent / "shared" / "data" / "ego-twitter-relabelled.tsv.gz"
@@ -34,7 +34,7 @@ def assert_equal(world: GraphWorld, edges: list[Edge]) -> None:
     for user in world.ids(0, EVERYTHING):
         account = world.find(user)
         assert account is not None
-        assert account.state is State.PUBLIC
+        assert account.state is AccountState.PUBLIC
         assert world.followers(account, 0, EVERYTHING) == newest_first(followers[user])
         assert world.friends(account, 0, EVERYTHING) == newest_first(friends[user])
         assert world.follower_count(account) == len(set(followers[user]))

@@ -12,7 +12,7 @@ import pytest
 import requests
 from requests.adapters import HTTPAdapter
 
-from services.emulator.server import MOST_BODY_BYTES, MOST_HEAD_BYTES
+from services.emulator.server import MAX_BODY_BYTES, MAX_HEAD_BYTES
 from tests.services.emulator.running import TIMEOUT_S, Running, emulator
 
 pytestmark = pytest.mark.slow
@@ -85,11 +85,11 @@ def test_what_is_too_large_is_refused(running: Running) -> None:
     head = b"GET / HTTP/1.1\r\n"
     with socket.create_connection(("127.0.0.1", running.port), timeout=TIMEOUT_S) as sock:
         sock.sendall(head)
-        for _ in range(MOST_HEAD_BYTES // len(line) + 2):
+        for _ in range(MAX_HEAD_BYTES // len(line) + 2):
             sock.sendall(line)
             time.sleep(0.001)
         assert sock.recv(100).startswith(b"HTTP/1.1 431 ")
-    body = b"a" * (MOST_BODY_BYTES + 1)
+    body = b"a" * (MAX_BODY_BYTES + 1)
     with socket.create_connection(("127.0.0.1", running.port), timeout=TIMEOUT_S) as sock:
         sock.sendall(b"POST /1.1/users/lookup.json HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
         assert sock.recv(100).startswith(b"HTTP/1.1 413 ")

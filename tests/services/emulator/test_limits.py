@@ -13,10 +13,10 @@ from protocol.errors import UsageError
 from services.emulator.api.answers import Request
 from services.emulator.api.calls import Service
 from services.emulator.api.limits import UNLIMITED, Windows, parse_limits
-from services.emulator.worlds.world import State
+from services.emulator.worlds.world import AccountState
 from tests.services.emulator.asking import NOON, WORLD, answer, body, first, refusal, service
 
-PUBLIC = first(WORLD, State.PUBLIC)
+PUBLIC = first(WORLD, AccountState.PUBLIC)
 UNKNOWN = 5
 
 

@@ -14,11 +14,13 @@ from services.emulator.api.forms import in_style
 from services.emulator.api.truth import TruthCalls
 from services.emulator.worlds.dataset_world import DatasetWorld
 from services.emulator.worlds.shortening import counted
-from services.emulator.worlds.world import Account, State, Style
+from services.emulator.worlds.world import Account, AccountState, Style
 from tests.services.emulator.asking import WORLD, accounts, body, service
 
 Post = dict[str, Any]
-WRITERS = [account for user in accounts(WORLD, State.PUBLIC) if (account := WORLD.find(user)) and account.posts > 40]
+WRITERS = [
+    account for user in accounts(WORLD, AccountState.PUBLIC) if (account := WORLD.find(user)) and account.posts > 40
+]
 NESTED = ("retweeted_status", "quoted_status")
 
 
@@ -123,7 +125,7 @@ def test_what_is_reposted_or_quoted_stands_in_the_timeline_of_its_author(pairs: 
                 continue
             original = post[name]
             account = WORLD.find(original["user"]["id"])
-            assert account and account.state is State.PUBLIC
+            assert account and account.state is AccountState.PUBLIC
             at = WORLD.locate(account, original["id"])
             assert json.loads(WORLD.posts(account, at, at + 1, style)[0]) == original
             assert original["id"] < post["id"]

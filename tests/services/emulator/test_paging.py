@@ -9,11 +9,11 @@ from hypothesis import given, settings, strategies as st
 
 from services.emulator.api.answers import Cut
 from services.emulator.api.calls import Service
-from services.emulator.worlds.world import State
+from services.emulator.worlds.world import AccountState
 from tests.services.emulator.asking import WORLD, accounts, answer, body, pages_of_ids, pages_of_posts, refusal, service
 
 HUB = WORLD.ids(0, 1)[0]
-PUBLIC = list(accounts(WORLD, State.PUBLIC))
+PUBLIC = list(accounts(WORLD, AccountState.PUBLIC))
 WRITER = max(PUBLIC, key=lambda user: getattr(WORLD.find(user), "posts", 0))
 EVERYTHING = 1 << 30
 

@@ -13,8 +13,8 @@ from math import log
 import pytest
 
 from services.emulator.worlds.authors import screen_name, user_of
-from services.emulator.worlds.synthetic import EXPONENT, LEAST_FOLLOWERS, MUTUAL_SHARE, SyntheticWorld
-from services.emulator.worlds.world import Account, State, Style
+from services.emulator.worlds.synthetic import EXPONENT, MIN_FOLLOWERS, MUTUAL_SHARE, SyntheticWorld
+from services.emulator.worlds.world import Account, AccountState, Style
 from tests.checkout import ROOT
 from tests.services.emulator.running import TIMEOUT_S
 
@@ -34,9 +34,9 @@ def everyone(world: SyntheticWorld) -> list[Account]:
 
 def test_in_degrees_fall_off_with_the_exponent_of_the_real_graph(world: SyntheticWorld) -> None:
     degrees = [world.follower_count(account) for account in everyone(world)]
-    tail = [degree for degree in degrees if degree >= LEAST_FOLLOWERS]
+    tail = [degree for degree in degrees if degree >= MIN_FOLLOWERS]
     # The maximum-likelihood estimate of Clauset, Shalizi and Newman (2009), equation 3.7.
-    exponent = 1 + len(tail) / sum(log(degree / (LEAST_FOLLOWERS - 0.5)) for degree in tail)
+    exponent = 1 + len(tail) / sum(log(degree / (MIN_FOLLOWERS - 0.5)) for degree in tail)
     assert exponent == pytest.approx(EXPONENT, abs=0.03)
     assert 0 in degrees
 
@@ -68,13 +68,13 @@ def test_the_default_world_has_an_account_of_20000_followers() -> None:
     world = SyntheticWorld(100_000, 1)
     hub = world.find(world.ids(0, 1)[0])
     assert hub is not None
-    assert hub.state is State.PUBLIC
+    assert hub.state is AccountState.PUBLIC
     assert len(set(world.followers(hub, 0, EVERYTHING))) == world.follower_count(hub) >= 20_000
 
 
 def test_every_state_and_both_kinds_of_id_occur(world: SyntheticWorld) -> None:
     states = Counter(account.state for account in everyone(world))
-    assert set(states) == set(State)
+    assert set(states) == set(AccountState)
     ids = world.ids(0, EVERYTHING)
     assert ids == sorted(set(ids))
     assert sum(user > 1 << 32 for user in ids) == USERS // 4

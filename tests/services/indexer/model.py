@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from services.indexer.index import Answer, bucket
+from services.indexer.index import SearchAnswer, bucket
 from services.indexer.posts import Document
 from services.indexer.query import Between, Clause, Phrase, Query, Term, micro_degrees
 from services.indexer.words import keyword
@@ -34,7 +34,7 @@ def facts(term: Term, post: Document) -> tuple[str, ...]:
     }[term.field]
 
 
-def answer(posts: dict[str, Document], query: Query) -> Answer:
+def answer(posts: dict[str, Document], query: Query) -> SearchAnswer:
     found = [post for post in posts.values() if all(holds(clause, post) for clause in query.clauses)]
     found.sort(key=lambda post: post.rank, reverse=not query.oldest_first)
     histogram: tuple[tuple[int, int], ...] = ()
@@ -45,4 +45,4 @@ def answer(posts: dict[str, Document], query: Query) -> Answer:
         histogram = tuple(sorted(times.items()))
     tags = Counter(tag for post in found for tag in post.hashtags)
     most = sorted(tags.items(), key=lambda entry: (-entry[1], entry[0]))[: query.tags]
-    return Answer(len(found), tuple(found[query.offset : query.offset + query.limit]), histogram, tuple(most))
+    return SearchAnswer(len(found), tuple(found[query.offset : query.offset + query.limit]), histogram, tuple(most))

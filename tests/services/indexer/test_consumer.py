@@ -13,9 +13,9 @@ from protocol.errors import DatasetError
 from protocol.jobs import Operation, Outcome
 from services.indexer.consumer import Indexer
 from services.indexer.engines.index_location import ENGINES, LocalLocation
-from services.indexer.index import Answer, Changes
+from services.indexer.index import Changes, SearchAnswer
 from services.indexer.posts import Document
-from services.indexer.progress import IndexAction, Progress
+from services.indexer.progress import IndexAction, IndexProgress
 from services.indexer.query import Query
 from services.indexer.rebuild import opened
 from services.subscriber.consumer import Event, Position
@@ -65,7 +65,7 @@ class Remembered:
     def accounts(self) -> set[str]:
         return {post.account for post in self.posts.values()}
 
-    def search(self, query: Query) -> Answer:
+    def search(self, query: Query) -> SearchAnswer:
         return model.answer(self.posts, query)
 
     def post(self, identifier: str) -> Document | None:
@@ -178,7 +178,7 @@ def test_what_belongs_to_no_timeline_changes_nothing(dataset: FileDataset) -> No
     events = [done(1, "12", 900, [b"34"], operation="F"), Event(2, "job.failed", ["T", "12", 1, "", ""])]
     Indexer(index, dataset).apply([*events, Event(3, "job.new", [1, 2, 3])], at(3))
     assert not index.posts
-    assert Progress.unpacked(index.left).position == at(3)
+    assert IndexProgress.unpacked(index.left).position == at(3)
 
 
 def test_no_events_still_store_the_position(dataset: FileDataset) -> None:
@@ -203,7 +203,7 @@ def test_a_dataset_that_is_not_mounted_takes_nothing_from_the_index(tmp_path: Pa
     with pytest.raises(DatasetError, match="is its volume mounted"):
         indexer.apply([done(2, "12", 5, None)], at(2))
     assert sorted(index.posts) == ["1", "2"]
-    assert Progress.unpacked(index.left).position == at(1)
+    assert IndexProgress.unpacked(index.left).position == at(1)
 
 
 def test_a_file_that_is_damaged_takes_nothing_from_the_index(dataset: FileDataset) -> None:
@@ -220,7 +220,7 @@ def test_a_file_that_is_damaged_takes_nothing_from_the_index(dataset: FileDatase
 def test_more_than_one_commit_holds_is_stored_under_the_former_mark(
     dataset: FileDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.indexer.index.MOST_DOCUMENTS", 10)
+    monkeypatch.setattr("services.indexer.index.MAX_DOCUMENTS", 10)
     index = Remembered()
     indexer = Indexer(index, dataset)
     indexer.apply([], at(1))
@@ -237,7 +237,7 @@ def test_more_than_one_commit_holds_is_stored_under_the_former_mark(
 def test_more_open_jobs_than_are_followed_are_read_when_they_end(
     dataset: FileDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.indexer.progress.MOST_OPEN", 1)
+    monkeypatch.setattr("services.indexer.progress.MAX_OPEN", 1)
     index = Remembered()
     indexer = Indexer(index, dataset)
     indexer.apply([page(1, "12", 1, posts(1, 1)), page(2, "34", 1, posts(2, 2, "34"))], at(2))
@@ -248,7 +248,7 @@ def test_more_open_jobs_than_are_followed_are_read_when_they_end(
 
 
 def test_another_job_of_an_account_is_not_taken_for_whole_after_a_comparison() -> None:
-    progress = Progress()
+    progress = IndexProgress()
     assert progress.page("T", "12", 3, 3) is IndexAction.TAKE
     assert progress.done("U", "12", "protected", 0, None) is IndexAction.COMPARE
     assert progress.done("T", "12", "complete", 4, 1) is IndexAction.COMPARE

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from services.indexer.engines.index_location import ENGINES, ElasticLocation, IndexLocation, LocalLocation
-from services.indexer.query import MOST_HITS, parse
+from services.indexer.query import MAX_HITS, parse
 from services.indexer.rebuild import rebuild
 from services.indexer.words import keyword, words_of
 from storage.dataset.files.dataset import FileDataset
@@ -100,14 +100,14 @@ def check(home: IndexLocation, crawled: Crawled) -> None:
             # The last word is the post's own; a cut text does not have it.
             ending[tuple(words_of(words[-1]))].add(number)
     for tag, expected in tagged.items():
-        answer = index.search(parse(f'hashtags:"{tag}"', limit=MOST_HITS))
+        answer = index.search(parse(f'hashtags:"{tag}"', limit=MAX_HITS))
         assert answer.total == len(expected)
         assert {post.id for post in answer.hits} == expected
     counted = index.search(parse("", tags=len(tagged))).hashtags
     assert dict(counted) == {tag: len(numbers) for tag, numbers in tagged.items()}
     long = [words for words, numbers in ending.items() if len(crawled.truth[min(numbers)]["text"]) > 140]
     for last in [*long[:150], *list(ending)[:50]]:
-        found = {post.id for post in index.search(parse(" ".join(last), limit=MOST_HITS)).hits}
+        found = {post.id for post in index.search(parse(" ".join(last), limit=MAX_HITS)).hits}
         assert found == ending[last], last
     index.close()
 

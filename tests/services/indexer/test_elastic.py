@@ -17,8 +17,8 @@ from protocol.errors import UsageError
 from protocol.stopping import listening
 from protocol.transport.http_routes import ways_of
 from services.indexer.command import StopSignal
-from services.indexer.engines.elastic import MOST_ACTIONS, ElasticReader, ElasticWriter
-from services.indexer.engines.elastic_http import AwayError, Server
+from services.indexer.engines.elastic import MAX_ACTIONS, ElasticReader, ElasticWriter
+from services.indexer.engines.elastic_http import AwayError, SearchServer
 from services.indexer.engines.index_location import ElasticLocation, index_name
 from services.indexer.index import IndexingError
 from services.indexer.posts import Document
@@ -55,21 +55,21 @@ def taken(method: str, path: str, body: bytes) -> Answer:
 def test_a_busy_server_is_asked_again_when_it_says_and_else_twice_as_late_each_time(script: Scripted) -> None:
     waited: list[float] = []
     script.answers = [(429, {"Retry-After": "7"}, b""), (429, {}, b""), (503, {}, b""), (429, {}, b"busy")]
-    assert Server(script.url, patient=True, wait=waited.append).greet() == "elasticsearch 8.15.0"
+    assert SearchServer(script.url, patient=True, wait=waited.append).greet() == "elasticsearch 8.15.0"
     assert waited == [7.0, 0.2, 0.4, 0.8]
 
 
 def test_no_wait_is_longer_than_half_a_minute(script: Scripted) -> None:
     waited: list[float] = []
     script.answers = [(429, {"Retry-After": "86400"}, b"")] + [(429, {}, b"")] * 12
-    Server(script.url, patient=True, wait=waited.append).greet()
+    SearchServer(script.url, patient=True, wait=waited.append).greet()
     assert max(waited) == 30.0
 
 
 def test_only_the_posts_that_were_refused_for_now_are_sent_again(script: Scripted) -> None:
     waited: list[float] = []
     script.default = taken
-    writer = ElasticWriter(Server(script.url, patient=True, wait=waited.append), "i")
+    writer = ElasticWriter(SearchServer(script.url, patient=True, wait=waited.append), "i")
     refused = [{"index": {"status": 201}}, {"index": {"status": 429}}, {"index": {"status": 201}}]
     script.answers = [(200, {}, orjson.dumps({"items": refused}))]
     writer.commit(posts(3), "mark")
@@ -83,7 +83,7 @@ def test_only_the_posts_that_were_refused_for_now_are_sent_again(script: Scripte
 @pytest.mark.parametrize("odd", [b"[]", b"{}", b'{"items":[{}]}', b'{"items":[]}', b'{"items":[{"index":{}}]}', b"7"])
 def test_an_answer_of_a_strange_form_is_told_in_one_sentence(script: Scripted, odd: bytes) -> None:
     script.default = taken
-    writer = ElasticWriter(Server(script.url, patient=True), "i")
+    writer = ElasticWriter(SearchServer(script.url, patient=True), "i")
     script.answers = [(200, {}, odd)]
     with pytest.raises(IndexingError, match="a form that is not known"):
         writer.commit(posts(1), "mark")
@@ -94,15 +94,15 @@ def test_an_answer_of_a_strange_form_is_told_in_one_sentence(script: Scripted, o
 
 def test_a_bulk_is_bounded_and_the_mark_comes_last(script: Scripted) -> None:
     script.default = taken
-    writer = ElasticWriter(Server(script.url, patient=True), "i")
-    writer.commit({**posts(MOST_ACTIONS + 1), "1": None}, "mark")
+    writer = ElasticWriter(SearchServer(script.url, patient=True), "i")
+    writer.commit({**posts(MAX_ACTIONS + 1), "1": None}, "mark")
     paths = [path.partition("?")[0] for _, path, _ in script.asked]
     assert paths == ["/i/_doc/the%20mark", "/i/_bulk", "/i/_bulk", "/i/_doc/the%20mark"]
 
 
 def test_a_post_that_the_server_does_not_take_is_told_in_its_words(script: Scripted) -> None:
     script.default = taken
-    writer = ElasticWriter(Server(script.url, patient=True), "i")
+    writer = ElasticWriter(SearchServer(script.url, patient=True), "i")
     refused = [{"index": {"status": 400, "error": {"reason": "mapper says no"}}}]
     script.answers = [(200, {}, orjson.dumps({"items": refused}))]
     with pytest.raises(IndexingError, match="mapper says no"):
@@ -127,7 +127,7 @@ def test_a_post_that_the_server_does_not_take_is_told_in_its_words(script: Scrip
 def test_what_cannot_be_spoken_to_is_refused_in_words(script: Scripted, status: int, body: bytes, words: str) -> None:
     script.answers = [(status, {}, body)]
     with pytest.raises(IndexingError, match=words):
-        Server(script.url, patient=True).greet()
+        SearchServer(script.url, patient=True).greet()
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_what_cannot_be_spoken_to_is_refused_in_words(script: Scripted, status: 
 )
 def test_what_can_be_spoken_to_is_told(script: Scripted, version: dict[str, str], shown: str) -> None:
     script.answers = [(200, {}, orjson.dumps({"version": version}))]
-    assert Server(script.url, patient=True).greet() == shown
+    assert SearchServer(script.url, patient=True).greet() == shown
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_what_can_be_spoken_to_is_told(script: Scripted, version: dict[str, str]
 )
 def test_what_is_no_url_of_a_server_is_refused_in_words(url: str) -> None:
     with pytest.raises(UsageError, match="elasticsearch_url must be a URL such as http://HOST:9200") as refused:
-        Server(url, patient=True)
+        SearchServer(url, patient=True)
     assert "s3cret" not in str(refused.value)
 
 
@@ -169,7 +169,7 @@ def test_neither_a_proxy_nor_a_password_comes_from_the_environment(
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login stranger password s3cret\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    assert Server(script.url, patient=False).greet() == "elasticsearch 8.15.0"
+    assert SearchServer(script.url, patient=False).greet() == "elasticsearch 8.15.0"
     assert not any("Basic" in said for said in script.authorized)
 
 
@@ -178,35 +178,35 @@ def test_a_search_server_of_a_private_authority_is_trusted_where_it_is_named() -
     with worker_scripted.scripted(tls=True) as secure:
         secure.answers(worker_scripted.Reply(body=hello))
         with pytest.raises(IndexingError, match="certificate"):
-            Server(secure.url, patient=False).greet()
+            SearchServer(secure.url, patient=False).greet()
         ways = ways_of((), (str(worker_scripted.AUTHORITY),))
-        assert Server(secure.url, patient=False, ways=ways).greet() == "elasticsearch 8.15.0"
+        assert SearchServer(secure.url, patient=False, ways=ways).greet() == "elasticsearch 8.15.0"
 
 
 @pytest.mark.parametrize("url", ["http://u:@h:9200", "http://:s3cret@h:9200", "http://:@h:9200"])
 def test_an_empty_password_of_a_search_server_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match="empty name or password") as refused:
-        Server(url, patient=True)
+        SearchServer(url, patient=True)
     assert "s3cret" not in str(refused.value)
 
 
 def test_a_name_and_a_password_may_have_any_letters(script: Scripted) -> None:
-    Server(script.url.replace("//", "//zoë:па%40роль@"), patient=True).greet()
-    Server(script.url, patient=True).greet()
+    SearchServer(script.url.replace("//", "//zoë:па%40роль@"), patient=True).greet()
+    SearchServer(script.url, patient=True).greet()
     said = b64encode("zoë:па@роль".encode()).decode()
     assert script.authorized == [f"Basic {said}", ""]
 
 
 def test_an_answer_without_end_is_cut_off(script: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.indexer.engines.elastic_http.LARGEST_ANSWER", 1_000)
+    monkeypatch.setattr("services.indexer.engines.elastic_http.MAX_ANSWER_BYTES", 1_000)
     script.answers = [(200, {}, b"x" * 200_000)]
     with pytest.raises(IndexingError, match="more than 1,000 bytes"):
-        Server(script.url, patient=True).greet()
+        SearchServer(script.url, patient=True).greet()
 
 
 def test_a_password_is_sent_and_never_shown(script: Scripted, caplog: pytest.LogCaptureFixture) -> None:
     script.answers = [(429, {}, b"")]
-    server = Server(script.url.replace("//", "//ada:s3cret@"), patient=True, wait=lambda seconds: None)
+    server = SearchServer(script.url.replace("//", "//ada:s3cret@"), patient=True, wait=lambda seconds: None)
     with caplog.at_level(logging.INFO):
         server.greet()
     assert server.shown == script.url
@@ -215,12 +215,12 @@ def test_a_password_is_sent_and_never_shown(script: Scripted, caplog: pytest.Log
 
 def test_a_reader_says_in_one_sentence_that_the_server_is_away() -> None:
     with pytest.raises(AwayError, match=r"http://127.0.0.1:\d+ is away \(Connection refused\): start it"):
-        Server(f"http://127.0.0.1:{free_port()}", patient=False).greet()
+        SearchServer(f"http://127.0.0.1:{free_port()}", patient=False).greet()
 
 
 def test_a_writer_waits_says_so_once_and_goes_on_by_itself(script: Scripted, caplog: pytest.LogCaptureFixture) -> None:
     away = f"http://127.0.0.1:{free_port()}"
-    server = Server(away, patient=True, wait=lambda seconds: waits.append(seconds))
+    server = SearchServer(away, patient=True, wait=lambda seconds: waits.append(seconds))
     waits: list[float] = []
 
     class Back(list[float]):
@@ -240,7 +240,7 @@ def test_a_writer_waits_says_so_once_and_goes_on_by_itself(script: Scripted, cap
 
 def test_a_mark_whose_acknowledgement_was_lost_is_known_again(script: Scripted) -> None:
     script.default = taken
-    writer = ElasticWriter(Server(script.url, patient=True), "i")
+    writer = ElasticWriter(SearchServer(script.url, patient=True), "i")
     found = orjson.dumps({"_seq_no": 4, "_primary_term": 1, "_source": {"mark": "two"}})
     script.answers = [(409, {}, b"{}"), (200, {}, found)]
     writer.commit({}, "two")
@@ -343,7 +343,7 @@ def test_a_rebuild_takes_the_place_of_an_index_in_one_step(search_server: OpenSe
 
 @pytest.mark.slow
 def test_an_index_that_is_not_ours_is_refused(search_server: OpenSearch, tmp_path: Path) -> None:
-    server = Server(search_server.url, patient=True)
+    server = SearchServer(search_server.url, patient=True)
     server.ask("PUT", "/tmatic-main-000001", {"aliases": {"tmatic-main": {}}})
     with pytest.raises(IndexingError, match="not made by this tmatic-indexer"):
         ElasticLocation(search_server.url, "main", tmp_path).open()

@@ -12,14 +12,14 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from protocol.errors import UsageError
 from services.indexer.engines.index_location import ENGINES, ElasticLocation, IndexLocation, LocalLocation
-from services.indexer.index import Writer
+from services.indexer.index import IndexWriter
 from services.indexer.posts import Document, document
 from services.indexer.query import Query, Unit, parse
 from tests.services.indexer import model
 from tests.services.indexer.opensearch import OpenSearch
 from tests.services.indexer.written import line
 
-Opened = Callable[[], Iterator[Writer]]
+Opened = Callable[[], Iterator[IndexWriter]]
 
 LETTERS = st.sampled_from(
     ["rain", "Rain", "RAIN", "train", "caffè", "CAFFÈ", "cafe\u0301", "ﬁsh", "fish", "電車", "は"]
@@ -93,7 +93,7 @@ def asked(question: tuple[str, int, int, Unit | None, int]) -> Query | None:
 
 
 @contextmanager
-def filled(home: IndexLocation, posts: dict[str, Document]) -> Iterator[Writer]:
+def filled(home: IndexLocation, posts: dict[str, Document]) -> Iterator[IndexWriter]:
     """A fresh index of these posts, put in by three commits, the second of which the third takes back in part."""
     index = home.begin()
     names = list(posts)
@@ -110,7 +110,9 @@ def filled(home: IndexLocation, posts: dict[str, Document]) -> Iterator[Writer]:
         index.close()
 
 
-def check(index: Writer, posts: dict[str, Document], questions: list[tuple[str, int, int, Unit | None, int]]) -> None:
+def check(
+    index: IndexWriter, posts: dict[str, Document], questions: list[tuple[str, int, int, Unit | None, int]]
+) -> None:
     assert index.mark() == "three"
     assert index.count() == len(posts)
     for account in ("12", "34", "9"):

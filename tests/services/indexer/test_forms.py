@@ -11,7 +11,7 @@ import pytest
 
 from services.indexer.engines.index_location import ENGINES, ElasticLocation, IndexLocation, LocalLocation
 from services.indexer.posts import READING, Document, document
-from services.indexer.progress import Progress
+from services.indexer.progress import IndexProgress
 from services.indexer.query import parse
 from services.indexer.rebuild import opened, rebuild
 from services.subscriber.consumer import Position
@@ -133,7 +133,7 @@ def test_an_index_of_an_earlier_version_goes_on_and_says_what_it_lacks(
     for _ in range(2):
         index = opened(home, dataset)
         # It goes on, and is still known for an old one.
-        index.commit({}, Progress.unpacked(index.mark()).at(Position("a", "b", 4)).packed())
+        index.commit({}, IndexProgress.unpacked(index.mark()).at(Position("a", "b", 4)).packed())
         index.close()
     assert [message.partition(",")[0] for message in caplog.messages] == [
         "the index was made by an earlier version"
@@ -141,7 +141,7 @@ def test_an_index_of_an_earlier_version_goes_on_and_says_what_it_lacks(
     rebuild(home, dataset).index.close()
     caplog.clear()
     index = opened(home, dataset)
-    assert Progress.unpacked(index.mark()) == Progress(Position("a", "b", 4), {}, READING)
+    assert IndexProgress.unpacked(index.mark()) == IndexProgress(Position("a", "b", 4), {}, READING)
     index.close()
     assert not caplog.messages
 

@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 from protocol.errors import MalformedError
 from services.emulator.worlds.synthetic import SyntheticWorld
 from services.emulator.worlds.world import Style
-from services.indexer.posts import LATEST, MOST_TAGS, Document, document, shown_time
+from services.indexer.posts import LATEST, MAX_TAGS, Document, document, shown_time
 
 JSON = st.recursive(
     st.one_of(
@@ -95,4 +95,4 @@ def test_a_line_without_an_id_is_refused_in_words() -> None:
 
 def test_the_hashtags_of_a_hostile_post_are_bounded() -> None:
     tags = [{"text": f"t{number}"} for number in range(5_000)]
-    assert len(document(orjson.dumps({"id": 1, "entities": {"hashtags": tags}}), "12").hashtags) == MOST_TAGS
+    assert len(document(orjson.dumps({"id": 1, "entities": {"hashtags": tags}}), "12").hashtags) == MAX_TAGS

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from protocol.errors import UsageError
-from services.indexer.query import MOST_TERMS, Between, Phrase, Query, Term, Unit, parse
+from services.indexer.query import MAX_TERMS, Between, Phrase, Query, Term, Unit, parse
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_a_text_means_these_clauses(text: str, clauses: tuple[object, ...]) -> N
     ("text", "words"),
     [
         ("x" * 1_001, "1,001 characters"),
-        (" ".join("abcdefgh"[n % 8] * (n + 1) for n in range(MOST_TERMS + 1)), "33 words"),
+        (" ".join("abcdefgh"[n % 8] * (n + 1) for n in range(MAX_TERMS + 1)), "33 words"),
         ("…", "no word"),
         ("lang:", "without a blank"),
         ("from:yesterday", "2012/08/27"),
@@ -80,7 +80,7 @@ def test_any_text_is_a_query_or_refused_in_words(text: str, limit: int, offset: 
         assert str(error)
     else:
         assert isinstance(query, Query)
-        assert sum(len(one.words) if isinstance(one, Phrase) else 1 for one in query.clauses) <= MOST_TERMS + 3
+        assert sum(len(one.words) if isinstance(one, Phrase) else 1 for one in query.clauses) <= MAX_TERMS + 3
 
 
 def test_asking_for_places_asks_for_nothing_else() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from services.indexer.words import LONGEST_KEYWORD, LONGEST_WORD, keyword, words_of
+from services.indexer.words import MAX_KEYWORD_LENGTH, MAX_WORD_LENGTH, keyword, words_of
 
 
 @pytest.mark.parametrize(
@@ -31,9 +31,9 @@ def test_a_text_has_these_words(text: str, words: list[str]) -> None:
 def test_words_hold_no_blank_are_never_too_long_and_stay_themselves(text: str) -> None:
     for word in words_of(text):
         assert word
-        assert len(word) <= LONGEST_WORD
+        assert len(word) <= MAX_WORD_LENGTH
         assert not any(char.isspace() for char in word)
-        assert words_of(word) == [word] or len(word) == LONGEST_WORD
+        assert words_of(word) == [word] or len(word) == MAX_WORD_LENGTH
 
 
 def test_a_keyword_holds_no_nul() -> None:
@@ -42,4 +42,4 @@ def test_a_keyword_holds_no_nul() -> None:
 
 @given(st.text())
 def test_a_keyword_is_bounded(text: str) -> None:
-    assert len(keyword(text)) <= LONGEST_KEYWORD
+    assert len(keyword(text)) <= MAX_KEYWORD_LENGTH

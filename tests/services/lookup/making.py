@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from protocol.jobs import Operation
-from services.lookup.profiles import Profile, newest, parsed
+from services.lookup.profiles import KnownProfile, newest, parsed
 from services.lookup.reading import LookupReader
 from services.subscriber.consumer import Event, Position
 from storage.dataset.files.dataset import FileDataset
@@ -61,7 +61,7 @@ def store_profiles(dataset: FileDataset, user: str, lines: Iterable[bytes], toke
 def in_files(dataset: FileDataset) -> dict[str, bytes]:
     """What the dataset says: by id, the profile that counts, from every `.inf` file."""
     files = [path for kind, path in dataset.files() if kind is RecordKind.PROFILES]
-    found: list[Profile] = [parsed(line) for path in files for line in lines_of_file(path)]
+    found: list[KnownProfile] = [parsed(line) for path in files for line in lines_of_file(path)]
     return {identifier: one.body for identifier, one in newest(found).items()}
 
 

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from protocol.errors import DatasetError
-from services.lookup.consumer import LookupConsumer, StoppedError
+from services.lookup.consumer import LookupConsumer, LookupStoppedError
 from services.lookup.reading import LookupReader
 from services.lookup.store import Store
 from services.subscriber.consumer import Consumer, Event, Position
@@ -281,7 +281,7 @@ def test_told_to_end_while_all_is_made_anew_it_breaks_off_and_nothing_has_change
     consumer.apply([done_event(1, "u", 1, [profile(1)])], at(1))
     stopped = threading.Event()
     stopped.set()
-    with pytest.raises(StoppedError):
+    with pytest.raises(LookupStoppedError):
         LookupConsumer(store, dataset, stopped).resynchronise(at(9))
     assert in_lookup(store.path) == {"1": profile(1)} and consumer.position() == at(1)
 

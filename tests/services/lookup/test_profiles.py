@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from protocol.errors import MalformedError
-from services.lookup.profiles import LATEST, MOST_BODY_BYTES, moment, newest, parsed
+from services.lookup.profiles import LATEST, MAX_BODY_BYTES, moment, newest, parsed
 from tests.services.lookup.making import profile
 
 
@@ -35,7 +35,7 @@ def test_a_name_may_be_missing_and_stands_where_its_network_writes_it() -> None:
     "line",
     [b"", b"[]", b"null", b"{", b"{}", b'{"id":true}', b'{"id":1.5}', b'{"id_str":""}', b"\xff",
      b'{"id_str":"\\ud800"}', orjson.dumps({"id_str": "x" * 256}),
-     b'{"id":1,"x":"' + b"x" * MOST_BODY_BYTES + b'"}', b"[" * 100_000],
+     b'{"id":1,"x":"' + b"x" * MAX_BODY_BYTES + b'"}', b"[" * 100_000],
 )  # fmt: skip
 def test_what_is_no_profile_is_refused_in_words(line: bytes) -> None:
     with pytest.raises(MalformedError, match="a profile"):

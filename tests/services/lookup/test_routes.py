@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from services.lookup.consumer import LookupConsumer
 from services.lookup.profiles import parsed
-from services.lookup.routes import LIMITS, MOST_IDS, routes
+from services.lookup.routes import LIMITS, MAX_IDS, routes
 from services.lookup.store import Store
 from storage.dataset.files.dataset import FileDataset
 from tests.checkout import ROOT
@@ -106,14 +106,14 @@ def test_many_ids_are_answered_at_once(place: Place) -> None:
     known = {"1": STORED["1"], "2": STORED["2"], NETWORK_ID: STORED[NETWORK_ID]}
     assert answer.document == {"3": None} | {key: json.loads(body) for key, body in known.items()}
     assert place.post("/lookup/ids", []).document == {}
-    most = [f"{n}" + "\x01" * 250 for n in range(MOST_IDS)]
-    assert len(place.post("/lookup/ids", most).document) == MOST_IDS
+    most = [f"{n}" + "\x01" * 250 for n in range(MAX_IDS)]
+    assert len(place.post("/lookup/ids", most).document) == MAX_IDS
 
 
 @pytest.mark.parametrize(
     "body",
     [b"", b"{}", b"null", b'"1"', b"1", b"[null]", b"[true]", b"[1.5]", b"[[]]", b'[""]', b"[", b'["\\ud800"]',
-     orjson.dumps(["x" * 256]), orjson.dumps(list(range(MOST_IDS + 1)))],
+     orjson.dumps(["x" * 256]), orjson.dumps(list(range(MAX_IDS + 1)))],
 )  # fmt: skip
 def test_what_is_no_list_of_ids_is_refused_in_words(place: Place, body: bytes) -> None:
     answer = place.post("/lookup/ids", body)
@@ -239,7 +239,7 @@ def test_the_description_for_machines_names_every_route(place: Place) -> None:
     }  # fmt: skip
     assert document["paths"]["/lookup/ids"]["post"]["requestBody"]["content"]["application/json"]["schema"][
         "maxItems"
-    ] == MOST_IDS  # fmt: skip
+    ] == MAX_IDS  # fmt: skip
 
 
 @pytest.mark.parametrize("where", ["last_status_at", "created_at", "status"])

@@ -17,9 +17,9 @@ from services.monitor.feed import Feed
 from services.monitor.guard import AccessGuard
 from services.monitor.master import Master
 from services.monitor.pages import Pages
-from services.monitor.search import Search
+from services.monitor.search import SearchPage
 from services.monitor.store import MonitorStore
-from services.monitor.stream import Streams
+from services.monitor.stream import PageStreams
 from tests.services.monitor import synthetic
 from tests.services.monitor.synthetic import ScriptedMaster
 
@@ -31,7 +31,7 @@ class Running:
     """The parts of a monitor that answers at `url` until the context ends."""
 
     def __init__(
-        self, feed: Feed, master: Master, streams: Streams, server: Server, thread: threading.Thread, app: Any
+        self, feed: Feed, master: Master, streams: PageStreams, server: Server, thread: threading.Thread, app: Any
     ) -> None:
         self.feed, self.master, self.streams, self.app = feed, master, streams, app
         self.url = server.url
@@ -58,7 +58,7 @@ def running(
     *,
     scrollback: int = 10_000,
     master: Master | None = None,
-    search: Search | None = None,
+    search: SearchPage | None = None,
     graphite_url: str = "",
     names: Sequence[str] = (),
     base_path: str = "",
@@ -68,15 +68,15 @@ def running(
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Iterator[Running]:
     """Serve in a thread of its own, which has a gevent hub of its own."""
-    chronicle = MonitorStore(None)
-    feed = Feed(chronicle, scrollback, clock, monotonic)
+    store = MonitorStore(None)
+    feed = Feed(store, scrollback, clock, monotonic)
     asked = master or ScriptedMaster()
-    streams = Streams(feed, gevent.sleep)
+    streams = PageStreams(feed, gevent.sleep)
     pages = Pages(
         feed,
         guard or AccessGuard(Names("127.0.0.1", names), TOKEN),
         asked,
-        Accounts(output, chronicle),
+        Accounts(output, store),
         streams,
         search=search,
         graphite_url=graphite_url,
@@ -99,4 +99,4 @@ def running(
         yield served
     finally:
         served.stop()
-        chronicle.close()
+        store.close()

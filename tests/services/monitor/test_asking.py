@@ -18,7 +18,7 @@ from protocol.errors import LedgerError, TmaticError, UsageError
 from protocol.settings.settings import Settings
 from services.indexer.query import parse
 from services.indexer.search import Search as Index
-from services.monitor.index import MOST_BARS, IndexSearch, bars, query_of
+from services.monitor.index import MAX_BARS, IndexSearch, bars, query_of
 from services.monitor.master import AskedMaster, job_name
 from services.monitor.search import Question, question_of
 
@@ -161,7 +161,7 @@ def test_bars_count_every_post_once_and_are_few(days: dict[int, int]) -> None:
     counted = [(day * 86_400, posts) for day, posts in sorted(days.items())]
     found = bars(counted, 86_400)
     assert sum(posts for _, posts in found) == sum(days.values())
-    assert len(found) <= MOST_BARS + 1
+    assert len(found) <= MAX_BARS + 1
     widths = {later[0] - earlier[0] for earlier, later in pairwise(found)}
     assert len(widths) <= 1
 

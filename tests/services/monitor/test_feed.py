@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from protocol.errors import TmaticError
-from services.monitor.feed import MOST_FAILURES, Feed
+from services.monitor.feed import MAX_FAILURES, Feed
 from services.monitor.store import MonitorStore
 from services.subscriber.consumer import Event, Position
 from tests.checkout import ROOT
@@ -72,12 +72,12 @@ def test_a_line_has_a_level_that_is_known_and_a_bounded_length(feed: Feed) -> No
 
 
 def test_failures_are_bounded_and_the_newest_come_first(feed: Feed) -> None:
-    failed = [Event(n, "job.failed", ["F", str(n), 1, "no", "worker"]) for n in range(1, MOST_FAILURES + 51)]
+    failed = [Event(n, "job.failed", ["F", str(n), 1, "no", "worker"]) for n in range(1, MAX_FAILURES + 51)]
     feed.apply(failed, position(900))
     count, latest = feed.failures()
-    assert count == MOST_FAILURES + 50
-    assert len(latest) == MOST_FAILURES
-    assert latest[0].user == str(MOST_FAILURES + 50)
+    assert count == MAX_FAILURES + 50
+    assert len(latest) == MAX_FAILURES
+    assert latest[0].user == str(MAX_FAILURES + 50)
 
 
 def test_a_failure_of_the_past_has_no_time_and_one_of_now_has(feed: Feed) -> None:
@@ -90,9 +90,9 @@ def test_a_failure_of_the_past_has_no_time_and_one_of_now_has(feed: Feed) -> Non
 
 
 def test_the_way_to_an_account_is_known_from_the_target_on(tmp_path: Path) -> None:
-    chronicle = MonitorStore(tmp_path / "monitor.db")
-    Feed(chronicle, 10).apply([done(1, "a", "", 0), done(2, "b", "a", 1), done(3, "c", "b", 2)], position(3))
-    chronicle.close()
+    store = MonitorStore(tmp_path / "monitor.db")
+    Feed(store, 10).apply([done(1, "a", "", 0), done(2, "b", "a", 1), done(3, "c", "b", 2)], position(3))
+    store.close()
     again = MonitorStore(tmp_path / "monitor.db")
     assert [(step.user, step.depth) for step in again.path("c")] == [("a", 0), ("b", 1), ("c", 2)]
     assert [step.user for step in again.path("stranger")] == ["stranger"]
@@ -101,32 +101,32 @@ def test_the_way_to_an_account_is_known_from_the_target_on(tmp_path: Path) -> No
 
 
 def test_the_first_way_to_an_account_stays() -> None:
-    chronicle = MonitorStore(None)
-    chronicle.record([("c", "a", 1)], position(1))
-    chronicle.record([("c", "b", 7)], position(2))
-    assert chronicle.path("c")[0].user == "a"
+    store = MonitorStore(None)
+    store.record([("c", "a", 1)], position(1))
+    store.record([("c", "b", 7)], position(2))
+    assert store.path("c")[0].user == "a"
 
 
 def test_a_ring_of_parents_ends() -> None:
-    chronicle = MonitorStore(None)
-    chronicle.record([("a", "b", 1), ("b", "a", 1)], position(1))
-    assert [step.user for step in chronicle.path("a")] == ["b", "a"]
+    store = MonitorStore(None)
+    store.record([("a", "b", 1), ("b", "a", 1)], position(1))
+    assert [step.user for step in store.path("a")] == ["b", "a"]
 
 
 def test_another_ledger_begins_anew_and_a_trimmed_log_does_not() -> None:
-    chronicle = MonitorStore(None)
-    feed = Feed(chronicle, 10)
+    store = MonitorStore(None)
+    feed = Feed(store, 10)
     feed.apply([done(1, "a", "", 0)], position(1))
     feed.resynchronise(position(500))
-    assert chronicle.path("a")[0].depth == 0
+    assert store.path("a")[0].depth == 0
     feed.resynchronise(position(3, ledger="another"))
-    assert chronicle.path("a")[0].depth is None
+    assert store.path("a")[0].depth is None
     assert feed.position() == position(3, ledger="another")
 
 
 def test_nothing_of_the_former_ledger_is_shown_or_kept_again() -> None:
-    chronicle = MonitorStore(None)
-    feed = Feed(chronicle, 10)
+    store = MonitorStore(None)
+    feed = Feed(store, 10)
     feed.apply(synthetic.events(), position(40))
     feed.hear("stats.gauges", synthetic.document(3))
     feed.resynchronise(position(500))
@@ -138,17 +138,17 @@ def test_nothing_of_the_former_ledger_is_shown_or_kept_again() -> None:
     assert feed.failures() == (0, [])
     assert feed.failures_version > before
     assert feed.course()["recent"][0] == []
-    kept = chronicle.course()
+    kept = store.course()
     assert kept is not None
     assert kept["whole"] == []
 
 
 def test_the_course_survives_a_restart(tmp_path: Path) -> None:
-    chronicle = MonitorStore(tmp_path / "monitor.db")
-    feed = Feed(chronicle, 10)
+    store = MonitorStore(tmp_path / "monitor.db")
+    feed = Feed(store, 10)
     feed.hear("stats.gauges", synthetic.document(3))
     feed.keep()
-    chronicle.close()
+    store.close()
     again = Feed(MonitorStore(tmp_path / "monitor.db"), 10)
     assert len(again.course()["whole"][0]) == 1
 
@@ -162,14 +162,14 @@ def test_a_file_that_is_none_of_ours_is_refused_in_a_sentence(tmp_path: Path) ->
 WRITER = """
 import sys
 from pathlib import Path
-from services.monitor.store import Chronicle
+from services.monitor.store import MonitorStore
 from services.subscriber.consumer import Position
-chronicle = Chronicle(Path(sys.argv[1]))
-place = chronicle.position()
+store = MonitorStore(Path(sys.argv[1]))
+place = store.position()
 number = place.sequence if place else 0
 while True:
     number += 1
-    chronicle.record([(f"user-{number}", "", 0)], Position("ledger", "incarnation", number))
+    store.record([(f"user-{number}", "", 0)], Position("ledger", "incarnation", number))
     print(number, flush=True)
 """
 
@@ -184,8 +184,8 @@ def test_a_kill_leaves_as_many_accounts_as_the_position_says(tmp_path: Path) -> 
         writer.send_signal(signal.SIGKILL)
         writer.wait(10)
         writer.stdout.close()
-        chronicle = MonitorStore(path)
-        place = until(chronicle.position, 5)
+        store = MonitorStore(path)
+        place = until(store.position, 5)
         assert place is not None
-        assert chronicle.led_to("", 0)[1] == place.sequence
-        chronicle.close()
+        assert store.led_to("", 0)[1] == place.sequence
+        store.close()

@@ -13,7 +13,7 @@ import requests
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from services.http import Names
-from services.monitor.guard import MOST_SESSIONS, AccessGuard
+from services.monitor.guard import MAX_SESSIONS, AccessGuard
 from services.monitor.master import AskedMaster
 from services.monitor.pages import ASSETS
 from tests.services.monitor import synthetic
@@ -124,7 +124,7 @@ def test_sessions_are_bounded_and_the_used_ones_stay() -> None:
     guard = AccessGuard(Names("127.0.0.1"), TOKEN)
     first = guard.sign_in(TOKEN)
     assert first is not None
-    for _ in range(MOST_SESSIONS + 5):
+    for _ in range(MAX_SESSIONS + 5):
         assert guard.session(first.identifier) == first
         assert guard.sign_in(TOKEN)
     assert guard.session("") is None

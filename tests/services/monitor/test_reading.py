@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from services.monitor.course import point_of
 from services.monitor.eta import outlook
-from services.monitor.reading import LONGEST_BUDGET, MOST_JOBS, moment, overview, state_of, workers
+from services.monitor.reading import MAX_BUDGET_LENGTH, MAX_JOBS, moment, overview, state_of, workers
 from tests.services.monitor import synthetic
 
 ANYTHING = st.recursive(
@@ -49,7 +49,7 @@ def test_budgets_whose_long_names_begin_alike_stay_two() -> None:
     keys = [f"service {'who' * 60}{end} lookup" for end in "ab"]
     rows = overview({"budgets": {key: {"available": 1} for key in keys}})["budgets"]
     assert len({row[0] for row in rows}) == 2
-    assert all(len(row[0]) <= LONGEST_BUDGET for row in rows)
+    assert all(len(row[0]) <= MAX_BUDGET_LENGTH for row in rows)
 
 
 def test_jobs_in_hand_are_told_with_page_and_idleness() -> None:
@@ -66,7 +66,7 @@ def test_jobs_in_hand_are_told_with_page_and_idleness() -> None:
 def test_lists_and_texts_are_cut() -> None:
     said = {"crawl": "x" * 5_000, "workers": [{"name": "w", "jobs": ["T 1"] * 500}]}
     assert len(overview(said)["crawl"]) < 400
-    assert len(workers(said)[0][6]) == MOST_JOBS
+    assert len(workers(said)[0][6]) == MAX_JOBS
 
 
 def test_a_time_is_read_in_both_forms() -> None:

@@ -42,9 +42,9 @@ def database(path: Path, script: str) -> Path:
 
 
 def made(path: Path) -> Path:
-    chronicle = MonitorStore(path)
-    chronicle.record([("a", "", 0), ("b", "a", 1)], PLACE)
-    chronicle.close()
+    store = MonitorStore(path)
+    store.record([("a", "", 0), ("b", "a", 1)], PLACE)
+    store.close()
     return path
 
 
@@ -95,11 +95,11 @@ def test_a_file_of_another_version_of_ours_is_refused_and_not_written_to(tmp_pat
 def test_a_file_from_before_it_said_whose_it_is_still_opens(statements: str, tmp_path: Path) -> None:
     path = database(tmp_path / "monitor.db", statements)
     for _ in range(2):
-        chronicle = MonitorStore(path)
+        store = MonitorStore(path)
         if statements == FORMER:
-            assert chronicle.position() == PLACE
-            assert [step.user for step in chronicle.path("b")] == ["a", "b"]
-        chronicle.close()
+            assert store.position() == PLACE
+            assert [step.user for step in store.path("b")] == ["a", "b"]
+        store.close()
     base = sqlite3.connect(path)
     assert base.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
     base.close()
@@ -108,8 +108,8 @@ def test_a_file_from_before_it_said_whose_it_is_still_opens(statements: str, tmp
 HOLDER = """
 import sys, time
 from pathlib import Path
-from services.monitor.store import Chronicle
-chronicle = Chronicle(Path(sys.argv[1]))
+from services.monitor.store import MonitorStore
+store = MonitorStore(Path(sys.argv[1]))
 print("open", flush=True)
 time.sleep(60)
 """
@@ -162,10 +162,10 @@ STRANGE = [
 @pytest.mark.parametrize("value", STRANGE, ids=repr)
 def test_a_position_that_cannot_be_is_told_in_a_sentence(value: object, tmp_path: Path) -> None:
     path = changed(made(tmp_path / "monitor.db"), "UPDATE kept SET value = ? WHERE name = 'position'", value)
-    chronicle = MonitorStore(path)
+    store = MonitorStore(path)
     with pytest.raises(MalformedError, match="never wrote there: move it away"):
-        chronicle.position()
-    chronicle.close()
+        store.position()
+    store.close()
 
 
 @pytest.mark.parametrize(
@@ -177,44 +177,44 @@ def test_a_course_that_cannot_be_is_dropped_and_told(
     value: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = changed(made(tmp_path / "monitor.db"), "INSERT INTO kept VALUES ('course', ?)", value)
-    chronicle = MonitorStore(path)
+    store = MonitorStore(path)
     with caplog.at_level(logging.WARNING):
-        feed = Feed(chronicle, 10)
+        feed = Feed(store, 10)
     assert feed.course()["whole"][0] == []
     assert ["course that was kept" in told.message for told in caplog.records] == [True]
     assert feed.position() == PLACE
-    chronicle.close()
+    store.close()
 
 
 def test_a_lineage_that_cannot_be_is_passed_over(tmp_path: Path) -> None:
     path = changed(made(tmp_path / "monitor.db"), "INSERT INTO lineage VALUES ('c', 'b', 'deep'), (x'ff', 'b', 1)")
     changed(path, "INSERT INTO lineage VALUES ('d', x'ff', 3)")
-    chronicle = MonitorStore(path)
-    assert [(step.user, step.depth) for step in chronicle.path("c")] == [("a", 0), ("b", 1), ("c", None)]
-    assert [(step.user, step.depth) for step in chronicle.path("d")] == [("d", 3)]
-    assert chronicle.led_to("b", 10) == (["c"], 2)
-    chronicle.close()
+    store = MonitorStore(path)
+    assert [(step.user, step.depth) for step in store.path("c")] == [("a", 0), ("b", 1), ("c", None)]
+    assert [(step.user, step.depth) for step in store.path("d")] == [("d", 3)]
+    assert store.led_to("b", 10) == (["c"], 2)
+    store.close()
 
 
 QUESTIONS: dict[str, Callable[[MonitorStore], object]] = {
     "position": MonitorStore.position,
     "course": MonitorStore.course,
-    "path": lambda chronicle: chronicle.path("a"),
-    "led to": lambda chronicle: chronicle.led_to("a", 5),
-    "record": lambda chronicle: chronicle.record([], PLACE),
+    "path": lambda store: store.path("a"),
+    "led to": lambda store: store.led_to("a", 5),
+    "record": lambda store: store.record([], PLACE),
 }
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_a_file_that_fails_under_us_is_told_in_a_sentence(question: str, tmp_path: Path) -> None:
     path = made(tmp_path / "monitor.db")
-    chronicle = MonitorStore(path)
+    store = MonitorStore(path)
     base = sqlite3.connect(path)
     base.executescript("DROP TABLE kept; DROP TABLE lineage")
     base.close()
     with pytest.raises(TmaticError, match="cannot be used as the monitor's file"):
-        QUESTIONS[question](chronicle)
-    chronicle.close()
+        QUESTIONS[question](store)
+    store.close()
 
 
 def test_the_command_refuses_a_lookups_file_in_one_sentence(tmp_path: Path) -> None:

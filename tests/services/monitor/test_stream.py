@@ -15,7 +15,7 @@ import requests
 
 from services.monitor.feed import Feed
 from services.monitor.store import MonitorStore
-from services.monitor.stream import MOST_STREAMS, Streams, event as stream_event
+from services.monitor.stream import MAX_STREAMS, PageStreams, event as stream_event
 from services.subscriber.consumer import Event
 from tests.services.monitor import synthetic
 from tests.services.monitor.running import Running, running
@@ -108,9 +108,9 @@ def test_after_a_restart_of_the_monitor_a_page_gets_all_lines(monitor: Running) 
 @pytest.mark.slow
 def test_streams_are_bounded_and_closed_ones_make_room(tmp_path: Path) -> None:
     with running(tmp_path) as served:
-        heard = [Heard(served) for _ in range(MOST_STREAMS)]
+        heard = [Heard(served) for _ in range(MAX_STREAMS)]
         assert all(one.answer.status == 200 for one in heard)
-        until(lambda: served.streams.open == MOST_STREAMS, WAIT_S)
+        until(lambda: served.streams.open == MAX_STREAMS, WAIT_S)
         refused = requests.get(f"{served.url}/api/stream", timeout=WAIT_S)
         assert refused.status_code == 503
         assert requests.get(f"{served.url}/api/about", timeout=WAIT_S).status_code == 200
@@ -147,6 +147,6 @@ def test_a_long_log_comes_in_pieces() -> None:
     feed = Feed(MonitorStore(None), 5_000)
     for line in synthetic.lines(4_500):
         feed.hear("log.master", line)
-    streams = Streams(feed, lambda _: None)
+    streams = PageStreams(feed, lambda _: None)
     pieces = [piece for _, piece in zip(range(5), streams.stream("", in_gzip=False), strict=False)]
     assert [piece.count(b"event: lines") for piece in pieces] == [0, 0, 1, 1, 1]

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, strategies as st
 
 from services.stats.carbon import delivery as delivering
-from services.stats.carbon.connection import MOST_POINTS, Address, CarbonLostError, Link, pickled
+from services.stats.carbon.connection import MAX_POINTS, Address, CarbonLostError, Link, pickled
 from services.stats.carbon.delivery import Batch, Delivery, Settling
 from services.stats.carbon.live import LiveDelivery
-from services.stats.counts import Counts
+from services.stats.counts import EventCounts
 from services.stats.recording.points import Point, point
 from services.stats.recording.recording import Recording
 from tests.waiting import until
@@ -38,7 +38,7 @@ def test_pickles_are_what_pickle_reads(points: list[Point]) -> None:
 
 def test_the_largest_message_is_one_that_carbon_takes() -> None:
     largest = Point("x" * 1000, "1", 1)
-    assert len(pickled([largest] * MOST_POINTS)) < 1 << 20
+    assert len(pickled([largest] * MAX_POINTS)) < 1 << 20
 
 
 class Ear:
@@ -185,7 +185,7 @@ def test_pauses_grow_while_carbon_is_away_and_end_when_it_is_told_to_stop(monkey
     monkeypatch.setattr(delivery, "_pause", pause)
     delivery.run()
     assert pauses[0] < 0.21
-    assert delivering.LONGEST_PAUSE_S * 0.7 <= pauses[-1] <= delivering.LONGEST_PAUSE_S
+    assert delivering.MAX_PAUSE_S * 0.7 <= pauses[-1] <= delivering.MAX_PAUSE_S
 
 
 def test_who_waits_in_vain_is_told_why() -> None:
@@ -200,7 +200,7 @@ def test_a_deaf_carbon_does_not_hold_up_the_file(ear: Ear, tmp_path: Path, monke
         live = LiveDelivery(recording.path, recording.end, ear.address)
         many = [Point(f"stats.ops.timeline.{'w' * 80}{n}", "1", 1_790_000_000) for n in range(5_000)]
         for _ in range(40):
-            recording.append(many, None, Counts(), durable=False)
+            recording.append(many, None, EventCounts(), durable=False)
             live.grown(recording.end)
         until(lambda: live.delivery.connected, 10)
         assert live.delivery.place < recording.end

@@ -14,7 +14,7 @@ from hypothesis import given, settings, strategies as st
 from protocol.errors import UsageError
 from protocol.jobs import Operation, Outcome
 from services.stats.collecting import GATHER_S, UNHEARD, Collecting
-from services.stats.metrics import LONGEST_PART, TABLE, part, samples, shown
+from services.stats.metrics import MAX_PART_LENGTH, TABLE, part, samples, shown
 from services.stats.recording.points import Oddities, Point, points_of
 from services.stats.recording.recording import Recording
 from services.stats.scrape import _label
@@ -328,7 +328,7 @@ ANY_NAME = st.one_of(
 @given(ANY_NAME)
 def test_any_name_is_one_part_of_a_name_in_graphite_and_is_read_back(name: str) -> None:
     said = part(name)
-    assert re.fullmatch(r"[A-Za-z0-9_~-]+", said) and len(said) <= LONGEST_PART
+    assert re.fullmatch(r"[A-Za-z0-9_~-]+", said) and len(said) <= MAX_PART_LENGTH
     if "~-" not in said:
         assert (said == "~") == (name == "")
         assert name == "" or unquote(said.replace("~", "%"), errors="surrogatepass") == name
@@ -352,7 +352,7 @@ def test_names_that_graphite_can_have_stay_as_they_are() -> None:
     assert part("worker-012") == "worker-012" and part("w_1") == "w_1"
     assert part("host.example 1/2") == "host~2Eexample~201~2F2"
     assert _label("host.example 1/2") == "host.example 1/2"
-    assert len(part("x" * 500)) == LONGEST_PART and len(part("." * 500)) <= LONGEST_PART
+    assert len(part("x" * 500)) == MAX_PART_LENGTH and len(part("." * 500)) <= MAX_PART_LENGTH
     assert (shown(3), shown(3.0), shown(0.1), shown(1e22)) == ("3", "3", "0.1", "10000000000000000000000")
 
 

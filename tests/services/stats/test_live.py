@@ -9,7 +9,7 @@ import pytest
 from services.stats.carbon.connection import Address
 from services.stats.carbon.delivery import Delivery
 from services.stats.carbon.live import LiveDelivery
-from services.stats.counts import Counts
+from services.stats.counts import EventCounts
 from services.stats.recording.points import Point
 from services.stats.recording.recording import Recording
 from tests.ports import free_port
@@ -23,7 +23,7 @@ def test_a_mistake_in_the_delivery_ends_no_thread_in_silence(tmp_path: Path, mon
     monkeypatch.setattr(Delivery, "run", mistaken)
     path = tmp_path / "crawl.gz"
     with Recording(path) as recording:
-        recording.append([Point("a", "1", 1)], None, Counts(), durable=True)
+        recording.append([Point("a", "1", 1)], None, EventCounts(), durable=True)
         live = LiveDelivery(path, recording.end, Address("127.0.0.1", free_port()))
         until(lambda: not live._thread.is_alive(), 10)
         with pytest.raises(ValueError, match="a mistake"):

@@ -15,7 +15,7 @@ from hypothesis import given, settings, strategies as st
 
 from protocol.errors import DatasetError, UsageError
 from protocol.jobs import Operation
-from services.stats.counts import CountedJobs, Counts, mark
+from services.stats.counts import CountedJobs, EventCounts, mark
 from services.stats.recording.gzip_members import parse
 from services.stats.recording.points import Oddities, Point, point, points_of
 from services.stats.recording.recording import SYNC_S, TAIL, Recording
@@ -29,8 +29,8 @@ def place(sequence: int) -> Position:
     return Position("c0ffee", "beef", sequence)
 
 
-def counted(results: int) -> Counts:
-    counts = Counts()
+def counted(results: int) -> EventCounts:
+    counts = EventCounts()
     counts.results[Operation.TIMELINE] = results
     return counts
 
@@ -162,7 +162,7 @@ def test_damage_where_it_was_on_the_disk_is_refused_and_not_cut(tmp_path: Path) 
     path = tmp_path / "crawl.gz"
     recording = Recording(path)
     for number in (1, 2, 3):
-        recording.append([Point("a", "1", START)], place(number), Counts(), durable=True)
+        recording.append([Point("a", "1", START)], place(number), EventCounts(), durable=True)
     recording.close()
     content = bytearray(path.read_bytes())
     content[recording.end // 2] ^= 255
@@ -190,7 +190,7 @@ def test_a_long_recording_opens_by_its_tail(tmp_path: Path) -> None:
     recording = Recording(path)
     noise = [Point(f"stats.ops.timeline.{os.urandom(40).hex()}", "1", START + n) for n in range(20_000)]
     for number in range(8):
-        recording.append(noise, place(number), Counts(), durable=False)
+        recording.append(noise, place(number), EventCounts(), durable=False)
     recording.close()
     assert recording.end > 4 * TAIL
     assert opened(path).position == place(7)
@@ -213,15 +213,15 @@ def test_what_need_not_be_durable_at_once_is_within_seconds(tmp_path: Path, monk
     recording = Recording(tmp_path / "crawl.gz", clock=lambda: now[0])
     for second in range(12):
         now[0] = float(second)
-        recording.append([], None, Counts(), durable=False)
+        recording.append([], None, EventCounts(), durable=False)
     assert synced == [SYNC_S, 2 * SYNC_S]
-    recording.append([], None, Counts(), durable=True)
+    recording.append([], None, EventCounts(), durable=True)
     assert synced[-1] == now[0]
 
 
 def test_a_full_disk_leaves_whole_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recording = Recording(tmp_path / "crawl.gz")
-    recording.append([Point("a", "1", START)], place(1), Counts(), durable=True)
+    recording.append([Point("a", "1", START)], place(1), EventCounts(), durable=True)
     end = recording.end
 
     def full(handle: int, data: bytes, offset: int) -> None:
@@ -230,7 +230,7 @@ def test_a_full_disk_leaves_whole_members(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("services.stats.recording.recording.write_all", full)
     with pytest.raises(DatasetError, match="the disk is full"):
-        recording.append([Point("b", "1", START)], place(2), Counts(), durable=True)
+        recording.append([Point("b", "1", START)], place(2), EventCounts(), durable=True)
     assert (recording.end, recording.path.stat().st_size, recording.position) == (end, end, place(1))
 
 
@@ -240,7 +240,7 @@ def test_the_list_of_what_was_counted_from_the_dataset_goes_with_its_commit(tmp_
     jobs = CountedJobs.unpacked(
         b"".join(n.to_bytes(8, "little") for n in sorted(mark(Operation.TIMELINE, u) for u in "abc"))
     )
-    recording.recount([], place(5), Counts(known=1_790_000_000_000), jobs)
+    recording.recount([], place(5), EventCounts(known=1_790_000_000_000), jobs)
     recording.close()
     (tmp_path / "crawl.gz.known-000000000001").write_bytes(b"of a run that was killed before its commit")
     again = opened(path)
@@ -254,7 +254,7 @@ WRITER = """
 import sys
 import zlib
 from pathlib import Path
-from services.stats.counts import Counts
+from services.stats.counts import EventCounts
 from services.stats.recording.points import Point
 from services.stats.recording.recording import Recording
 from services.subscriber.consumer import Position

@@ -19,11 +19,10 @@ import pytest
 
 from protocol.admin_client import ask_masters
 from protocol.errors import LedgerError
-from protocol.jobs import Operation, Outcome
+from protocol.jobs import OPERATIONS, Operation, Outcome
 from services.indexer.engines.index_location import ElasticLocation, IndexLocation, LocalLocation
 from services.indexer.posts import Document
-from services.indexer.query import MOST_HITS, parse
-from services.stats.metrics import OPERATIONS
+from services.indexer.query import MAX_HITS, parse
 from services.stats.recording.points import Oddities, points_of
 from services.stats.recording.recording import Recording
 from storage.dataset.files.dataset import FileDataset
@@ -270,7 +269,7 @@ def check_stats(stored: FileDataset, path: Path) -> None:
         if point.name.startswith("stats.ops."):
             summed[point.name.split(".")[2]] += int(point.value)
     assert (odd.lines, odd.torn) == (0, False)
-    assert summed == {OPERATIONS[operation]: number for operation, number in records.items()}
+    assert summed == {OPERATIONS[operation].name: number for operation, number in records.items()}
 
 
 def check_index(home: IndexLocation, posts: dict[str, Document]) -> None:
@@ -283,7 +282,7 @@ def check_index(home: IndexLocation, posts: dict[str, Document]) -> None:
     for author, own in by_author.items():
         found = dict[str, Document]()
         while len(found) < len(own):
-            hits = reader.search(parse(f"user:{author}", limit=MOST_HITS, offset=len(found))).hits
+            hits = reader.search(parse(f"user:{author}", limit=MAX_HITS, offset=len(found))).hits
             assert hits, author
             found |= {post.id: post for post in hits}
         assert found == own

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import msgpack
 import pytest
 
-from master.events.announcements import LogEnd
+from master.events.log_end import LogEnd
 from master.events.log_reader import reign_of
 from protocol import messages as wire
 from protocol.events import Announcement, Heads, announced, heads, received

@@ -17,13 +17,13 @@ import pytest
 import zmq
 
 from benchmarks.stuck import NONE, STUCK, rounds
-from master.events.announcements import LogEnd
+from master.events.log_end import LogEnd
 from master.events.publisher import LogTail, Publisher
 from protocol.events import Announcement
 from protocol.transport.sockets import publisher
 
 MOST = 64 * 1024 * 1024
-LEAST_SHARE = 0.7
+MIN_SHARE = 0.7
 """Of the rate without a subscriber, on a machine that does much else; `benchmarks/stuck.py` says it with ten rounds."""
 LISTENER = """
 import sys, zmq
@@ -87,6 +87,6 @@ def test_a_stuck_subscriber_costs_at_most_64_mib_and_never_a_wait() -> None:
 def test_dispatch_goes_on_beside_a_subscriber_that_is_stopped_and_reads_all_afterwards(tmp_path: Path) -> None:
     runs = rounds(tmp_path, 3, 60_000, (NONE, STUCK))
     share = statistics.median(one.rate for one in runs[STUCK]) / statistics.median(one.rate for one in runs[NONE])
-    assert share > LEAST_SHARE, runs
+    assert share > MIN_SHARE, runs
     assert max(one.memory for one in runs[STUCK]) < MOST, runs
     assert {one.how for one in runs[STUCK]} == {"read"}, runs

@@ -19,7 +19,7 @@ from storage.dataset.files import naming
 from storage.dataset.files.dataset import FileDataset
 from storage.dataset.interface import Counts, Dataset, NoListError, Page, Record, RecordKind, SegmentLostError
 from storage.dataset.manifest import write_manifest
-from storage.dataset.receipts import MOST_CURSORS
+from storage.dataset.receipts import MAX_CURSORS
 from tests.storage.dataset.pages import USER, draft, followers, post, posts, stored_ids, zcat
 
 T, F, A, U = Operation.TIMELINE, Operation.FOLLOWER, Operation.ANALYSE, Operation.UPDATE
@@ -196,12 +196,12 @@ def test_a_repeated_merge_brings_a_removed_file_back(tmp_path: Path) -> None:
 def test_a_long_cursor_chain_is_kept_by_its_ends(tmp_path: Path) -> None:
     dataset = FileDataset(tmp_path)
     length = 0
-    for n in range(MOST_CURSORS + 5):
+    for n in range(MAX_CURSORS + 5):
         length = dataset.append(USER, F, "f", length, followers([n], cursor=f"c{n}"))
     chain = dataset.merge(USER, F, [Segment("f", length)], None, draft("f")).cursors
-    assert chain.count == MOST_CURSORS + 5
-    assert (chain.first[0], chain.last[-1]) == ("c0", f"c{MOST_CURSORS + 4}")
-    assert len(chain.first) + len(chain.last) == MOST_CURSORS
+    assert chain.count == MAX_CURSORS + 5
+    assert (chain.first[0], chain.last[-1]) == ("c0", f"c{MAX_CURSORS + 4}")
+    assert len(chain.first) + len(chain.last) == MAX_CURSORS
 
 
 def test_epochs_only_rise(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from storage.dataset.files.gzip_members import Chunk, GzipMembers
-from storage.dataset.files.merge import MOST_MEMBERS, count, union
+from storage.dataset.files.merge import MAX_MEMBERS, count, union
 from storage.dataset.interface import Page, RecordKind
 from tests.storage.dataset import pages as build
 
@@ -40,7 +40,7 @@ def test_the_union_is_the_models_and_idempotent(
 ) -> None:
     old = data.draw(paged(ids, kind))
     fresh = data.draw(paged(ids, kind))
-    most = data.draw(st.sampled_from([1, MOST_MEMBERS]))
+    most = data.draw(st.sampled_from([1, MAX_MEMBERS]))
     before = build.written(union(kind, build.chunks(kind, old), [], most))
     assert lines_of(before) == build.modelled(kind, old, [])
 
@@ -82,10 +82,10 @@ def test_the_same_pages_again_leave_the_same_bytes() -> None:
 @pytest.mark.parametrize("kind", RecordKind)
 def test_more_than_64_members_become_few(kind: RecordKind) -> None:
     make = build.followers if kind is RecordKind.FOLLOWERS else build.posts
-    many = build.chunks(kind, [make([1_000 - n]) for n in range(MOST_MEMBERS + 1)])
+    many = build.chunks(kind, [make([1_000 - n]) for n in range(MAX_MEMBERS + 1)])
     data = build.written(union(kind, many, []))
     assert len(row(data)) == 1
-    assert len(lines_of(data)) == MOST_MEMBERS + 1
+    assert len(lines_of(data)) == MAX_MEMBERS + 1
 
 
 def test_joined_members_stay_within_their_limit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from storage.ledger.embedded import EmbeddedValkey
 from storage.ledger.server_binary import server_binary
 
 
-def loaded(pid: int) -> bool:
+def snapshot(pid: int) -> bool:
     return allocator.LIBRARY in Path(f"/proc/{pid}/maps").read_text(encoding="utf-8")
 
 
@@ -75,7 +75,7 @@ def needing(library: str, folder: Path) -> Path:
 def test_the_embedded_server_runs_with_mimalloc(tmp_path: Path) -> None:
     with EmbeddedValkey(tmp_path / "ledger", "always") as server:
         assert server.pid is not None
-        assert loaded(server.pid)
+        assert snapshot(server.pid)
 
 
 def test_where_it_is_not_installed_the_server_runs_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +86,7 @@ def test_where_it_is_not_installed_the_server_runs_without(tmp_path: Path, monke
     server = EmbeddedValkey(tmp_path / "ledger", "always")
     with server:
         assert server.pid is not None
-        assert not loaded(server.pid)
+        assert not snapshot(server.pid)
         assert redis.Redis.from_url(server.start()).ping()
 
 
@@ -113,7 +113,7 @@ def test_where_it_lacks_a_library_the_server_runs_without_and_says_so_once(
     for _ in range(2):
         with EmbeddedValkey(tmp_path / "ledger", "always") as server:
             assert server.pid is not None
-            assert not loaded(server.pid)
+            assert not snapshot(server.pid)
     (said,) = [record for record in caplog.records if "does without mimalloc" in record.message]
     assert "libnowhere.so." in said.__dict__["fields"]["why"]
     assert len(spawned) == 1, "it was tried more than once"

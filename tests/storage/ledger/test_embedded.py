@@ -18,7 +18,7 @@ import redis
 from protocol.errors import LedgerError, UsageError
 from storage.ledger.embedded import SETTINGS, EmbeddedValkey
 from storage.ledger.server_binary import server_binary
-from storage.ledger.socket_path import LONGEST_SOCKET_PATH
+from storage.ledger.socket_path import MAX_SOCKET_PATH_BYTES
 from tests.checkout import ROOT
 from tests.waiting import until
 
@@ -154,7 +154,7 @@ def test_a_server_that_is_still_loading_is_adopted_and_waited_for(tmp_path: Path
     with EmbeddedValkey(tmp_path / "ledger", "always") as server:
         fill(server.url, 5_000)
         url = server.url
-    owner = "from storage import valkey; valkey.SETTINGS['key-load-delay'] = '200'" + OWNER
+    owner = "from storage.ledger import embedded; embedded.SETTINGS['key-load-delay'] = '200'" + OWNER
     process = subprocess.Popen([sys.executable, "-c", owner, str(tmp_path / "ledger"), "always"], env=ENVIRONMENT)
     try:
         with redis.Redis.from_url(url) as client:
@@ -324,7 +324,7 @@ def test_a_path_too_long_for_a_socket_works_and_leaves_no_link_behind(tmp_path: 
     url = server.start()
     link = Path(url.removeprefix("unix://")).parent
     try:
-        assert len(os.fsencode(url)) <= LONGEST_SOCKET_PATH
+        assert len(os.fsencode(url)) <= MAX_SOCKET_PATH_BYTES
         assert link.resolve() == place.resolve()
         fill(url, 3)
         kill_server(server)

@@ -15,10 +15,10 @@ import pytest
 from tests.waiting import until
 from tests.worker.scripted import Reply, Scripted, scripted
 from worker.client import http
-from worker.client.http import Answer, Call, HttpClient, NoAnswerError, TooLargeError
+from worker.client.http import Call, HttpAnswer, HttpClient, NoAnswerError, TooLargeError
 
 
-def send(service: Scripted, timeout_s: float = 5.0, address: str = "", path: str = "/x", **more: str) -> Answer:
+def send(service: Scripted, timeout_s: float = 5.0, address: str = "", path: str = "/x", **more: str) -> HttpAnswer:
     return HttpClient("twittomatic/test").send(Call("x", service.url + path, more), address, timeout_s)
 
 
@@ -155,7 +155,7 @@ def test_nobody_there_is_no_answer() -> None:
 
 
 def test_an_answer_without_end_is_not_taken(service: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "MOST_ANSWER_BYTES", 1000)
+    monkeypatch.setattr(http, "MAX_ANSWER_BYTES", 1000)
     service.answers(Reply(body=b"x" * 1001))
     with pytest.raises(TooLargeError):
         send(service)
@@ -164,7 +164,7 @@ def test_an_answer_without_end_is_not_taken(service: Scripted, monkeypatch: pyte
 def test_a_small_answer_that_unpacks_without_end_is_not_taken(
     service: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "MOST_ANSWER_BYTES", 1 << 20)
+    monkeypatch.setattr(http, "MAX_ANSWER_BYTES", 1 << 20)
     service.answers(Reply(body=gzip.compress(bytes(50 << 20)), headers={"Content-Encoding": "gzip"}))
     with pytest.raises(TooLargeError):
         send(service)

@@ -17,7 +17,7 @@ from tests.worker.proxying import Proxying
 from tests.worker.scripted import AUTHORITY, Reply, Scripted
 from worker.client import http
 from worker.client.allowance import RequestAllowance
-from worker.client.http import Answer, Call, HttpClient, NoAnswerError
+from worker.client.http import Call, HttpAnswer, HttpClient, NoAnswerError
 from worker.client.retrying_client import ServiceError
 from worker.sources.twitter import Twitter
 
@@ -26,7 +26,7 @@ CA = str(AUTHORITY)
 
 def send(
     url: str, *proxies: str, ca: tuple[str, ...] = (), address: str = "", timeout_s: float = 5.0, method: str = "GET"
-) -> Answer:
+) -> HttpAnswer:
     line = HttpClient("twittomatic/test", ways_of(proxies, ca))
     return line.send(Call("x", url + "/x", {"user_id": "12"}, method), address, timeout_s)
 

@@ -16,7 +16,7 @@ from worker.client import retrying_client
 from worker.client.allowance import GrantEmptyError
 from worker.client.heard_budgets import HeardBudgets
 from worker.client.http import HttpClient
-from worker.client.retry_after import LONGEST_S, retry_after_s, service_time
+from worker.client.retry_after import MAX_WAIT_S, retry_after_s, service_time
 from worker.client.retrying_client import ClientContext, RetryPolicy, ServiceError
 
 AT = 1_700_000_000
@@ -25,7 +25,7 @@ DAYS = st.integers(-400 * 86_400, 400 * 86_400)
 
 
 @pytest.fixture
-def telephone() -> ClientContext:
+def client_context() -> ClientContext:
     return ClientContext(HttpClient("t"), RetryPolicy(max_attempts=4, timeout_factor_s=1.2, toomany_sleep_s=7.0))
 
 
@@ -41,24 +41,24 @@ def after(text: str, **more: str) -> float:
 
 @given(st.integers(0, 10**30))
 def test_seconds_count_from_the_arrival_and_a_day_at_most(seconds: int) -> None:
-    assert after(str(seconds)) == min(seconds, LONGEST_S)
+    assert after(str(seconds)) == min(seconds, MAX_WAIT_S)
 
 
 @given(DAYS, DAYS)
 def test_a_date_counts_from_the_answers_own_date_whatever_our_clock_shows(skew_s: int, lies_s: int) -> None:
     theirs = AT + skew_s
     told = after(formatdate(theirs + lies_s, usegmt=True), Date=formatdate(theirs, usegmt=True))
-    assert told == min(max(0, lies_s), LONGEST_S)
+    assert told == min(max(0, lies_s), MAX_WAIT_S)
 
 
 @given(DAYS)
 def test_a_date_without_a_date_to_count_from_counts_from_our_clock(lies_s: int) -> None:
-    assert after(formatdate(AT + lies_s, usegmt=True)) == min(max(0, lies_s), LONGEST_S)
+    assert after(formatdate(AT + lies_s, usegmt=True)) == min(max(0, lies_s), MAX_WAIT_S)
 
 
 @given(st.text(max_size=60), st.text(max_size=60))
 def test_whatever_it_says_the_wait_is_bounded(text: str, date: str) -> None:
-    assert 0 <= after(text, Date=date) <= LONGEST_S
+    assert 0 <= after(text, Date=date) <= MAX_WAIT_S
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5", "1e3", "soon", "²", "Fri, 99 Foo 2024 00:00:00 GMT", "0", "000"])
@@ -86,9 +86,11 @@ def rest(lease: Lease) -> BudgetReport:
     return told
 
 
-def test_a_503_that_says_when_gives_the_job_back_and_rests_as_long(service: Scripted, telephone: ClientContext) -> None:
+def test_a_503_that_says_when_gives_the_job_back_and_rests_as_long(
+    service: Scripted, client_context: ClientContext
+) -> None:
     service.answers(Reply(503, headers={"Retry-After": "900"}))
-    lease = Lease(service, telephone, 4)
+    lease = Lease(service, client_context, 4)
     for _ in range(2):
         with pytest.raises(GrantEmptyError):
             lease.ask()
@@ -97,31 +99,31 @@ def test_a_503_that_says_when_gives_the_job_back_and_rests_as_long(service: Scri
     assert rest(lease).remaining == RESTS_AS_ASKED
 
 
-def test_a_503_says_it_by_a_date_of_its_own_clock(service: Scripted, telephone: ClientContext) -> None:
+def test_a_503_says_it_by_a_date_of_its_own_clock(service: Scripted, client_context: ClientContext) -> None:
     long_ago = int(time.time()) - 86_400
     headers = {"Date": formatdate(long_ago), "Retry-After": formatdate(long_ago + 60)}
     service.answers(Reply(503, headers=headers))
-    lease = Lease(service, telephone, 4)
+    lease = Lease(service, client_context, 4)
     with pytest.raises(GrantEmptyError):
         lease.ask()
     assert 55_000 < rest(lease).reset_in_ms <= 60_000
 
 
-def test_a_503_that_does_not_say_is_asked_again_at_once(service: Scripted, telephone: ClientContext) -> None:
+def test_a_503_that_does_not_say_is_asked_again_at_once(service: Scripted, client_context: ClientContext) -> None:
     service.answers(Reply(503, headers={"Retry-After": "-5"}), Reply(body=b"[2]"))
-    assert Lease(service, telephone, 4).ask() == b"[2]"
+    assert Lease(service, client_context, 4).ask() == b"[2]"
 
 
-def test_a_service_that_only_ever_puts_off_uses_up_the_tries(service: Scripted, telephone: ClientContext) -> None:
+def test_a_service_that_only_ever_puts_off_uses_up_the_tries(service: Scripted, client_context: ClientContext) -> None:
     """Else a page that it never gives would be asked for without end, and nobody told."""
     service.answers(Reply(503, headers={"Retry-After": "60"}))
     for _ in range(3):
-        telephone.budgets = HeardBudgets()  # the rest is over
+        client_context.budgets = HeardBudgets()  # the rest is over
         with pytest.raises(GrantEmptyError):
-            Lease(service, telephone, 1).ask()
-    telephone.budgets = HeardBudgets()
+            Lease(service, client_context, 1).ask()
+    client_context.budgets = HeardBudgets()
     with pytest.raises(ServiceError, match="503, and asks to be left alone for 60 s; asked 4 times"):
-        Lease(service, telephone, 1).ask()
+        Lease(service, client_context, 1).ask()
 
 
 @pytest.mark.parametrize(
@@ -129,15 +131,15 @@ def test_a_service_that_only_ever_puts_off_uses_up_the_tries(service: Scripted, 
     [(60, "900", 900), (900, "60", 900), (60, "soon", 60), (None, "30", 30), (None, "soon", 7)],
 )
 def test_after_a_429_the_later_of_reset_and_retry_after_counts(
-    service: Scripted, telephone: ClientContext, reset_in_s: int | None, retry_after: str, rests_s: int
+    service: Scripted, client_context: ClientContext, reset_in_s: int | None, retry_after: str, rests_s: int
 ) -> None:
     said_of = limits(3, reset_in_s) if reset_in_s else {}
     service.answers(Reply(429, headers=said_of | {"Retry-After": retry_after}))
-    lease = Lease(service, telephone, 4)
+    lease = Lease(service, client_context, 4)
     with pytest.raises(GrantEmptyError):
         lease.ask()
-    assert telephone.budgets.exhausted(time.monotonic() + rests_s - 2, WHO, "things")
-    assert not telephone.budgets.exhausted(time.monotonic() + rests_s + 1, WHO, "things")
+    assert client_context.budgets.exhausted(time.monotonic() + rests_s - 2, WHO, "things")
+    assert not client_context.budgets.exhausted(time.monotonic() + rests_s + 1, WHO, "things")
 
 
 def test_why_a_budget_rests_is_told_so_that_a_service_without_limits_is_not_taken_for_one_with() -> None:

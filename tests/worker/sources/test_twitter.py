@@ -16,7 +16,7 @@ from tests.worker.scripted import Reply, Scripted
 from worker.client import retrying_client
 from worker.client.allowance import RequestAllowance
 from worker.client.errors import UnavailableError
-from worker.client.http import Answer
+from worker.client.http import HttpAnswer
 from worker.client.retrying_client import ServiceError
 from worker.sources.twitter import Twitter, TwitterReader, said
 
@@ -28,7 +28,7 @@ def short_rests(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def reader(service: Scripted, who: str = "", *, proven: bool = True, **settings: Any) -> TwitterReader:
     twitter = Twitter(Settings(base_url=service.url, **settings))
-    twitter._telephone.proven = proven
+    twitter._client_context.proven = proven
     return twitter.reader(who or twitter.callers()[0].who, RequestAllowance(100), lambda told: None)
 
 
@@ -232,7 +232,7 @@ def test_it_says_who_it_is(service: Scripted) -> None:
 )
 def test_less_than_nothing_left_is_nothing_left(left: str, remaining: int | None) -> None:
     headers = {"x-rate-limit-limit": "15", "x-rate-limit-remaining": left, "x-rate-limit-reset": "1700000000"}
-    heard = said(Answer(200, headers, b"[]", 1_699_999_000.0))
+    heard = said(HttpAnswer(200, headers, b"[]", 1_699_999_000.0))
     assert (heard and heard.remaining) == remaining
 
 

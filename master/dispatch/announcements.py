@@ -7,10 +7,9 @@ published, since the master died before, is found by whoever listens in the log.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from master.dispatch.transitions import Pending
-from protocol.events import RECORDS, Announcement, Heads
+from protocol.events import RECORDS, Announcement
 from storage.ledger.ledger import Announced, Transition
 
 _PLACES: Mapping[str, int] = {"P": 6, "D": 10, "R": 4, "K": 8, "M": 1, "Q": 6, "G": 2}
@@ -28,25 +27,6 @@ def announcements(batch: Sequence[Pending], announced: Sequence[Announced]) -> I
     for told in announced:
         pending = batch[told.transition]
         event = announcement(pending.transition, told)
-        if pending.payload and pending.hand is not None:
-            event = event._replace(records=RECORDS[pending.hand.job.operation], payload=pending.payload)
+        if pending.payload and pending.lease is not None:
+            event = event._replace(records=RECORDS[pending.lease.job.operation], payload=pending.payload)
         yield event
-
-
-@dataclass(slots=True)
-class LogEnd:
-    """The end of the log, as the leader knows it: the last sequence, and that of each topic."""
-
-    sequence: int = 0
-    last: dict[str, int] = field(default_factory=dict)
-
-    def advance(self, events: Sequence[Announcement]) -> Heads:
-        """Take these in; returns what is to be said after them."""
-        before, changed = self.sequence, {event.topic: event.sequence for event in events}
-        self.last |= changed
-        self.sequence = max(self.sequence, *(event.sequence for event in events))
-        return Heads(before, self.sequence, changed)
-
-    def whole(self) -> Heads:
-        """What is to be said from time to time, so that a lost last word is noticed."""
-        return Heads(0, self.sequence, self.last)

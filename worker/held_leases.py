@@ -1,0 +1,90 @@
+"""The life of a lease in a worker: what happened to it, and what is done about it. No clock, no I/O.
+
+`TABLE` is the whole of it: state and event give the next state and an act. The diagram in `docs/architecture.md` is
+drawn from it, and the property tests walk it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from protocol import messages as wire
+
+
+class LeaseState(Enum):
+    """Where a lease is in this worker."""
+
+    RUNNING = "running"
+    STEPPING = "page stored, not committed"
+    ENDING = "ended, not committed"
+    OVER = "over"
+
+
+class LeaseEvent(Enum):
+    """What happened to it."""
+
+    STORED = "a page is stored"
+    ENDED = "the job came to its end here"
+    COMMITTED = "the leader committed what was sent"
+    STALE = "the leader calls the token stale"
+    REVOKED = "the leader revokes the token"
+
+
+class LeaseAct(Enum):
+    """What is to be done about it."""
+
+    NOTHING = "nothing"
+    SEND = "send it until it is committed"
+    CONTINUE = "ask for the next page"
+    STOP = "stop; nothing of it is wanted"
+    FORGET = "forget what was kept for it"
+
+
+TABLE: dict[tuple[LeaseState, LeaseEvent], tuple[LeaseState, LeaseAct]] = {
+    (LeaseState.RUNNING, LeaseEvent.STORED): (LeaseState.STEPPING, LeaseAct.SEND),
+    (LeaseState.RUNNING, LeaseEvent.ENDED): (LeaseState.ENDING, LeaseAct.SEND),
+    (LeaseState.RUNNING, LeaseEvent.STALE): (LeaseState.OVER, LeaseAct.STOP),
+    (LeaseState.RUNNING, LeaseEvent.REVOKED): (LeaseState.OVER, LeaseAct.STOP),
+    (LeaseState.STEPPING, LeaseEvent.STORED): (LeaseState.STEPPING, LeaseAct.NOTHING),
+    (LeaseState.STEPPING, LeaseEvent.ENDED): (LeaseState.STEPPING, LeaseAct.NOTHING),
+    (LeaseState.STEPPING, LeaseEvent.COMMITTED): (LeaseState.RUNNING, LeaseAct.CONTINUE),
+    (LeaseState.STEPPING, LeaseEvent.STALE): (LeaseState.OVER, LeaseAct.STOP),
+    (LeaseState.STEPPING, LeaseEvent.REVOKED): (LeaseState.OVER, LeaseAct.STOP),
+    (LeaseState.ENDING, LeaseEvent.STORED): (LeaseState.ENDING, LeaseAct.NOTHING),
+    (LeaseState.ENDING, LeaseEvent.ENDED): (LeaseState.ENDING, LeaseAct.NOTHING),
+    (LeaseState.ENDING, LeaseEvent.COMMITTED): (LeaseState.OVER, LeaseAct.FORGET),
+    (LeaseState.ENDING, LeaseEvent.STALE): (LeaseState.OVER, LeaseAct.STOP),
+    (LeaseState.ENDING, LeaseEvent.REVOKED): (LeaseState.OVER, LeaseAct.STOP),
+}
+"""Every pair that can come up: a verdict on what is not awaited is passed over before, and a lease that is over is not
+held any more."""
+
+
+@dataclass(slots=True)
+class HeldLease:
+    """A lease in this worker. `unsure` is what was sent and not committed. Times are seconds of the monotonic clock."""
+
+    job: wire.Assignment
+    granted: int
+    spent: int
+    step: int
+    moved_at: float
+    state: LeaseState = LeaseState.RUNNING
+    unsure: wire.Step | wire.End | None = None
+    sent_at: float = 0.0
+
+    def happened(self, event: LeaseEvent) -> LeaseAct:
+        """Go on to the next state; returns what is to be done."""
+        self.state, act = TABLE[self.state, event]
+        return act
+
+    def awaits(self, verdict: wire.Verdict) -> bool:
+        """Whether a verdict is the one on what was sent last."""
+        match self.unsure:
+            case wire.Step(step=step):
+                return step == verdict.step
+            case wire.End(step=step, how=how):
+                return verdict.step == (step if how == wire.DONE else 0)
+            case _:
+                return False
