@@ -39,6 +39,7 @@ from protocol.jobs import Operation
 from storage.ledger import allocator
 from storage.ledger.ledger import Ledger
 from storage.ledger.server_binary import server_binary
+from storage.ledger.transitions import Remember
 
 HERE = Path(__file__).resolve().parent
 ROOM = 512
@@ -98,7 +99,7 @@ def load(port: int, jobs: int) -> None:
             if sys.stderr.isatty() and number % 100 == 0:
                 print(f"\r\x1b[K{number * 1000} jobs loaded", end="", file=sys.stderr)
         plan = {"operations": "T", "traversing": "default", "depth": "0", "widening": "", "edition": "0"}
-        words = [["C", name, value] for name, value in {**plan, "round": "0", "updating": ""}.items()]
+        words = [Remember(name, value) for name, value in {**plan, "round": "0", "updating": ""}.items()]
         ledger.commit("loader", beat, words, [])
         ledger.release("loader", beat + 1)
         while client.info("persistence")["aof_rewrite_in_progress"]:

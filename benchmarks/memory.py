@@ -35,7 +35,8 @@ from master.frontier.seed_files import CHUNK
 from protocol.jobs import Job, Operation
 from storage.ledger.embedded import EmbeddedValkey
 from storage.ledger.job_codec import pack_job
-from storage.ledger.ledger import MAX_DISCOVERIES, Ledger, Transition
+from storage.ledger.ledger import MAX_DISCOVERIES, Ledger
+from storage.ledger.transitions import AddAccounts, AddJobs, NewJob, Transition
 
 SEED = 1
 MAX_BYTES_PER_JOB = 32.0
@@ -75,17 +76,18 @@ def as_jobs(ids: list[int]) -> Iterator[Transition]:
     """The accounts as jobs that wait, each found through another one of them."""
     chain = (Operation.FOLLOWER, Operation.ANALYSE)
     for first in range(0, len(ids), CHUNK):
-        flat: list[str | bytes] = []
+        jobs = []
         for at, account in enumerate(ids[first : first + CHUNK], first):
             parent = str(ids[at // 100])
-            flat += (str(account), "T", pack_job(Job(Operation.TIMELINE, str(account), 2, parent, chain)), "2")
-        yield ["I", "seen", False, flat]
+            record = pack_job(Job(Operation.TIMELINE, str(account), 2, parent, chain))
+            jobs.append(NewJob(str(account), "T", record, "2"))
+        yield AddJobs("seen", front=False, jobs=jobs)
 
 
 def as_seen(ids: list[int]) -> Iterator[Transition]:
     """The accounts as members of a set."""
     for first in range(0, len(ids), CHUNK):
-        yield ["S", [str(account) for account in ids[first : first + CHUNK]]]
+        yield AddAccounts([str(account) for account in ids[first : first + CHUNK]])
 
 
 def used_memory(url: str) -> int:

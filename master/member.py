@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from master.dispatch.dispatcher import Dispatch
@@ -31,7 +31,8 @@ from master.ledger_health import Health
 from master.policy import CrawlPolicy
 from protocol import messages as wire
 from protocol.errors import FencedError, TmaticError
-from storage.ledger.ledger import AGAIN, Reply, Transition
+from storage.ledger.ledger import AGAIN, Reply
+from storage.ledger.transitions import EmptySet, Transition
 
 LOOK_S = 0.05
 """How often a standby reads the lead."""
@@ -273,9 +274,8 @@ class Member:
         """A closing transition is done; a set that is large is emptied by several."""
         assert self._closing is not None
         self._closing.popleft()
-        if transition[0] == "E" and status == AGAIN:
-            kind, family, first, buckets = transition
-            self._closing.appendleft([kind, family, first + buckets, buckets])
+        if isinstance(transition, EmptySet) and status == AGAIN:
+            self._closing.appendleft(replace(transition, first=transition.first + transition.buckets))
 
     def failed(self, now: float, error: TmaticError) -> None:
         """The ledger did not do what was asked: it refused, or it did not serve."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 import msgpack
 
@@ -20,31 +19,35 @@ from master.startup.open_crawl import OpenCrawl
 from protocol.errors import UsageError
 from protocol.jobs import Operation, Progress
 from storage.ledger.job_codec import pack_job, unpack_job
-from storage.ledger.ledger import OK, Transition
+from storage.ledger.ledger import OK
+from storage.ledger.transitions import LogEntry, SettleLetter, Transition
 
 AT_ONCE = 200
 """Letters in one commit."""
 
 
-def requeued(traversal: Traversal, name: str, letter: bytes) -> Transition:
+def requeued(traversal: Traversal, name: str, letter: bytes) -> SettleLetter:
     """The transition by which the letter `name`, "OP:account", becomes a job again."""
     job = unpack_job(msgpack.unpackb(letter, raw=True)[0])
     done = job.progress
     fresh = Progress(done.steps, done.count, 0, 0, done.cursor, done.segments)
     again = replace(job, chain=(), progress=fresh)
     body = msgpack.packb([job.operation.value, job.user])
-    ahead: list[Any] = []
-    level = traversal.level(again)
+    requeue = SettleLetter(
+        name, letter, front_of(job.operation), pack_job(again), traversal.level(again), LogEntry("job.requeued", body)
+    )
     if job.operation is Operation.FOLLOWER and Operation.ANALYSE in traversal.operations:
         with_analysis = replace(again, chain=(Operation.ANALYSE,))
-        ahead, level = [job.user, pack_job(with_analysis)], traversal.level(with_analysis)
-    return ["Q", name, letter, front_of(job.operation), pack_job(again), level, ["job.requeued", body], *ahead]
+        level = traversal.level(with_analysis)
+        return replace(requeue, level=level, account=job.user, chained=pack_job(with_analysis))
+    return requeue
 
 
-def dropped(name: str, letter: bytes) -> Transition:
+def dropped(name: str, letter: bytes) -> SettleLetter:
     """The transition by which it is put away for good."""
     operation, _, user = name.partition(":")
-    return ["Q", name, letter, "", b"", "", ["job.dropped", msgpack.packb([operation, user])]]
+    entry = LogEntry("job.dropped", msgpack.packb([operation, user]))
+    return SettleLetter(name, letter, queue="", record=b"", level="", entry=entry)
 
 
 def is_name(name: str) -> bool:

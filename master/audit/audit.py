@@ -25,7 +25,8 @@ from protocol.jobs import Job, Operation
 from storage.dataset.files.dataset import FileDataset
 from storage.dataset.interface import RecordKind, record_id
 from storage.dataset.receipts import FileRecord, Receipt
-from storage.ledger.ledger import Ledger, Transition
+from storage.ledger.ledger import Ledger
+from storage.ledger.transitions import Correct
 
 LOG_AT_ONCE = 5000
 NAMED = 100
@@ -60,7 +61,7 @@ class Audit:
     """Jobs that are live more than once, and how often too often."""
     spared: dict[Key, Job] = field(default_factory=dict)
     """The copy of each of them that is to stay."""
-    corrections: list[Transition] = field(default_factory=list)
+    corrections: list[Correct] = field(default_factory=list)
     """What sets counts right."""
     included: dict[str, int] = field(default_factory=dict)
     """Records of jobs that are done and stay so, by operation, where a sum can be made."""
@@ -106,7 +107,7 @@ class Audit:
     def correct(self, where: str, name: str, by: int) -> None:
         """How much a count of the ledger must change, when all that is missing has got its job."""
         if by:
-            self.corrections.append(["Z", where, name, by])
+            self.corrections.append(Correct(where, name, by))
 
 
 _FOR_THE_REPAIR = {"missing", "damaged", "twins", "spared", "corrections", "included", "log_gap"}

@@ -18,6 +18,7 @@ from protocol.jobs import Job
 from protocol.logs import fields
 from storage.ledger.job_codec import unpack_job
 from storage.ledger.ledger import Ledger
+from storage.ledger.transitions import Correct, HandOut, PutBack
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +37,11 @@ def reopen(opened: OpenCrawl) -> int:
     with lead_at_rest(opened, WHO) as commit:  # which also says that the crawl has not ended
         jobs, wanted = _open(ledger, walk)
         counted = commit([]).levels
-        commit([["Z", "levels", str(level), wanted[level] - counted.get(level, 0)] for level in {*wanted, *counted}])
+        levels = {*wanted, *counted}
+        commit([Correct("levels", str(level), wanted[level] - counted.get(level, 0)) for level in levels])
         for name in sorted({*ledger.queue_names()} - {COLLECTED, *walk.queues(wanted)}):
             while given := _given(commit, name, AT_ONCE):
-                commit([["B", token, walk.queue(job), b"", "repair"] for token, job in given])
+                commit([PutBack(token, walk.queue(job), b"", "repair") for token, job in given])
     log.info("brought back what was open in a crawl that ended", extra=fields(jobs=jobs))
     return jobs
 
@@ -52,5 +54,5 @@ def _open(ledger: Ledger, walk: Traversal) -> tuple[int, Counter[int]]:
 
 def _given(commit: Commit, queue: str, most: int) -> list[tuple[str, Job]]:
     """Take jobs from a queue, with the token of each."""
-    flat = commit([["L", [queue], most, WHO, "", 0, False]]).statuses[0]
+    flat = commit([HandOut([queue], most, WHO, "", 0)]).statuses[0]
     return [(flat[i].decode(), unpack_job(flat[i + 1])) for i in range(0, len(flat), 2)]

@@ -32,8 +32,19 @@ from master.startup.open_crawl import OpenCrawl
 from protocol.errors import LedgerError
 from protocol.jobs import Job, Operation
 from protocol.logs import fields
-from storage.ledger.job_codec import pack_job, unpack_job
-from storage.ledger.ledger import Lead, Ledger, Reply, Transition
+from storage.ledger.job_codec import unpack_job
+from storage.ledger.ledger import Lead, Ledger, Reply
+from storage.ledger.transitions import (
+    AddJobs,
+    Announce,
+    EmptySet,
+    Forget,
+    HandOut,
+    LogEntry,
+    PutBack,
+    Transition,
+    TrimLog,
+)
 
 log = logging.getLogger(__name__)
 
@@ -79,14 +90,15 @@ def repair(opened: OpenCrawl, found: Audit) -> Repaired:
             files += opened.dataset.set_aside(record) is not None
         twins = _drop_twins(ledger, commit, Counter(found.twins), dict(found.spared))
         _empty(ledger, commit)  # what a repair that was killed left
-        told: Transition = ["M", ["master.repaired", msgpack.packb([COUNT_WORDS, found.included])]]
-        rest, first = iter(found.missing), [*found.corrections, told]
+        told = Announce(LogEntry("master.repaired", msgpack.packb([COUNT_WORDS, found.included])))
+        rest = iter(found.missing)
+        first: list[Transition] = [*found.corrections, told]
         while (chunk := list(islice(rest, CHUNK))) or len(first) > 1:
             jobs += int(commit([*first, _jobs(plan, chunk)]).statuses[-1])
             first = []
         _empty(ledger, commit)
         if found.log_gap:
-            commit([["G", found.log_gap, ["master.repaired", msgpack.packb([GAP_WORDS])]]])
+            commit([TrimLog(found.log_gap, LogEntry("master.repaired", msgpack.packb([GAP_WORDS])))])
     done = Repaired(jobs, files, twins, len(found.corrections), found.log_gap)
     log.info("repaired what the audit found", extra=fields(**asdict(done)))
     return done
@@ -112,23 +124,23 @@ def _drop_twins(ledger: Ledger, commit: Commit, too_often: Counter[Key], spared:
     for queue in ledger.queue_names():
         left = 0 if queue == COLLECTED else ledger.length(queue)
         while left > 0:
-            flat = commit([["L", [queue], min(left, TURNED_AT_ONCE), WHO, "", 0, False]]).statuses[0]
+            flat = commit([HandOut([queue], min(left, TURNED_AT_ONCE), WHO, "", 0)]).statuses[0]
             tokens, jobs = (token.decode() for token in flat[::2]), map(unpack_job, flat[1::2])
             commit(
                 [
-                    ["V", token] if twin(job) else ["B", token, queue, b"", "repair", True]
+                    Forget(token) if twin(job) else PutBack(token, queue, b"", "repair", last=True)
                     for token, job in zip(tokens, jobs, strict=True)
                 ]
             )
             left -= len(flat) // 2
-    commit([["V", lease.token] for lease in ledger.held().values() if twin(lease.job)])
+    commit([Forget(lease.token) for lease in ledger.held().values() if twin(lease.job)])
     return dropped
 
 
 def _empty(ledger: Ledger, commit: Commit) -> None:
     """The set of what has got a job in this repair has served."""
     for bucket in range(0, ledger.sizes().get(FAMILY, (0, 0))[1], CHUNK):
-        commit([["E", FAMILY, bucket, CHUNK]])
+        commit([EmptySet(FAMILY, bucket, CHUNK)])
 
 
 @contextlib.contextmanager
@@ -169,13 +181,12 @@ def _take(opened: OpenCrawl, name: str) -> Lead:
         time.sleep(LOOK_S)
 
 
-def _jobs(plan: Plan, chunk: list[tuple[Operation, str]]) -> Transition:
+def _jobs(plan: Plan, chunk: list[tuple[Operation, str]]) -> AddJobs:
     """The transition that makes jobs for these. How far an account is from a target is not known any more: where that
     counts, it is taken for one at the edge, so that the crawl does not go beyond its depth."""
     walk = plan.traversal
     depth = max(0, plan.depth - 1) if walk.levelled else 0
-    flat: list[str | bytes] = []
-    for operation, account in chunk:
-        job = Job(operation, account, depth)
-        flat += (f"{operation.value}:{account}", walk.queue(job), pack_job(job), walk.level(job))
-    return ["I", FAMILY, False, flat]
+    jobs = [
+        walk.new_job(Job(operation, account, depth), f"{operation.value}:{account}") for operation, account in chunk
+    ]
+    return AddJobs(FAMILY, front=False, jobs=jobs)

@@ -6,20 +6,18 @@ published, since the master died before, is found by whoever listens in the log.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from master.dispatch.transitions import Pending
 from protocol.events import RECORDS, Announcement
-from storage.ledger.ledger import Announced, Transition
-
-_PLACES: Mapping[str, int] = {"P": 6, "D": 10, "R": 4, "K": 8, "M": 1, "Q": 6, "G": 2}
-"""Where in a transition its announcement is, [topic, body]."""
+from storage.ledger.ledger import Announced
+from storage.ledger.transitions import Announcing, Transition
 
 
 def announcement(transition: Transition, told: Announced) -> Announcement:
     """What was announced with a transition."""
-    topic, body = transition[_PLACES[transition[0]]]
-    return Announcement(told.sequence, told.previous, topic, body)
+    assert isinstance(transition, Announcing) and transition.entry is not None
+    return Announcement(told.sequence, told.previous, *transition.entry)
 
 
 def announcements(batch: Sequence[Pending], announced: Sequence[Announced]) -> Iterator[Announcement]:

@@ -20,7 +20,8 @@ from master.dispatch.circuit_breaker import CircuitBreakers
 from master.dispatch.leases import Lease, Worker, WorkerTable
 from master.frontier.traversal import Traversal
 from protocol.jobs import Operation
-from storage.ledger.ledger import Reply, Transition
+from storage.ledger.ledger import Reply
+from storage.ledger.transitions import HandOut
 
 GRANT = 4
 """Requests that a job may have in hand: a page with its retries."""
@@ -33,7 +34,7 @@ IDLE_S = 0.05
 class JobDemand:
     """Jobs wanted for a worker: the transition that takes them, and what was granted for each."""
 
-    transition: Transition
+    transition: HandOut
     peer: bytes
     worker: str
     budget: str
@@ -137,7 +138,7 @@ class Assigner:
                 continue
             most_each = GRANT_UNMETERED if available >= UNMETERED // 2 else GRANT
             granted = max(1, min(most_each, available // share))
-            transition: Transition = ["L", sources[operation], share, worker.name, key, granted]
+            transition = HandOut(sources[operation], share, worker.name, key, granted)
             self._budgets.grant(key, share * granted)
             self._breakers.tried(now, key)
             demands.append(JobDemand(transition, worker.peer, worker.name, key, granted, share))

@@ -22,6 +22,7 @@ from __future__ import annotations
 import random
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from master.dispatch.announcements import announcements
@@ -39,7 +40,8 @@ from master.policy import CrawlPolicy
 from protocol import messages as wire
 from protocol.events import Announcement
 from storage.ledger.job_codec import unpack_job
-from storage.ledger.ledger import AGAIN, GAP, MAX_DISCOVERIES, MAX_TRANSITIONS, OK, STALE, Lead, Reply, Transition
+from storage.ledger.ledger import AGAIN, GAP, MAX_DISCOVERIES, MAX_TRANSITIONS, OK, STALE, Lead, Reply
+from storage.ledger.transitions import Discover, Finish, LeaseTransition, Rest, StorePage, Transition, Wake
 
 MAX_LEASES = 512
 """Jobs handed out in one commit."""
@@ -68,7 +70,7 @@ class Dispatch:
         self.outbox: list[tuple[bytes, wire.Message]] = []
         self.events: list[Announcement] = []
         self.reply, self.log_end = snapshot.reply, snapshot.log_end
-        self.intake: Iterator[Transition] | None = None
+        self.intake: Iterator[Transition | None] | None = None
         self.draining = False
         self.counted: dict[str, int] = {}
         self.filled_by = MAX_TRANSITIONS - RESERVED
@@ -162,7 +164,7 @@ class Dispatch:
             self._dispose([lease for lease in self.worker_table.orphans() if not lease.ended], "orphaned")
         for name in [n for n, c in self.worker_table.newcomers.items() if now - c.asked_at > self.policy.name_timeout]:
             self._admission.replace(now, name)
-        self._pending += [Pending(["W", name, front_of(operation)]) for name, operation in self._resting.awake(now)]
+        self._pending += [Pending(Wake(name, front_of(operation))) for name, operation in self._resting.awake(now)]
 
     def drain(self) -> None:
         """Hand out nothing more; workers finish what they hold."""
@@ -231,11 +233,10 @@ class Dispatch:
             weight += pending.weight
             batch.append(pending)
         if self.intake is not None and weight < MAX_DISCOVERIES // 2:
-            transition = next(self.intake, None)
-            if transition is None:
+            following = list(islice(self.intake, 1))
+            batch += [Pending(one) for one in following if one is not None]  # None is still being read
+            if not following:
                 self.intake = None
-            elif transition:  # an empty one is still being read
-                batch.append(Pending(transition))
         if not self.draining:
             room = MAX_TRANSITIONS - len(batch)
             demands = self._assigner.demands(
@@ -260,7 +261,7 @@ class Dispatch:
         for pending, status in zip(batch, reply.statuses, strict=True):
             if pending.demand is not None:
                 self._leased(now, pending.demand, status)
-            elif pending.transition[0] in "PDXBRK":
+            elif isinstance(pending.transition, LeaseTransition):
                 self._settled(now, pending, status, verdicts)
         self.outbox += [(peer, wire.Committed(self.lead.epoch, items)) for peer, items in verdicts.items()]
 
@@ -279,7 +280,7 @@ class Dispatch:
             self._count("steps said twice")
             return
         if lease is None or step.step != lease.job.progress.steps + 1:
-            self.also(["X", step.token, step.step, None], peer=peer, lease=lease)
+            self.also(Discover(step.token, step.step), peer=peer, lease=lease)
             return
         self._spent(lease, step.spent)
         lease.stepping += 1
@@ -288,7 +289,7 @@ class Dispatch:
     def _end(self, now: float, peer: bytes, end: wire.End) -> None:
         lease = self.worker_table.leases.get(end.token)
         if lease is None:
-            self.also(["X", end.token, end.step, None], peer=peer)
+            self.also(Discover(end.token, end.step), peer=peer)
             return
         if lease.ended or (lease.stepping and end.how in (wire.FAILED, wire.LOST)):
             self._count("ends said twice or too early")  # it is said again if it is meant
@@ -342,28 +343,29 @@ class Dispatch:
             self._send(demand.peer, wire.JobGiven(self.lead.epoch, jobs))
 
     def _settled(self, now: float, pending: Pending, status: int, verdicts: dict[bytes, list[wire.Verdict]]) -> None:
-        kind, token, lease = pending.transition[0], pending.transition[1], pending.lease
-        granted = 0
-        if lease is not None and kind == "P":
+        said, lease, granted = pending.transition, pending.lease, 0
+        assert isinstance(said, LeaseTransition)
+        token, page, done = said.token, isinstance(said, StorePage), isinstance(said, Finish)
+        if lease is not None and page:
             lease.stepping -= 1
         if lease is None:
             if status != STALE:
                 raise InconsistentError(f"the ledger holds the lease {token}, its leader does not know it")
-        elif status == OK and kind == "P":
+        elif status == OK and page:
             assert pending.after is not None
             lease.job, lease.moved_at = pending.after, now
             lease.granted += pending.topped_up
             granted = lease.granted
             self.breakers.succeeded(lease.budget)
-        elif status == OK and kind in "DBRK":
-            if kind == "D":
+        elif status == OK and not isinstance(said, Discover):
+            if done:
                 self.breakers.succeeded(lease.budget)
             self._over(now, pending, lease)
-        elif status == AGAIN and kind != "D":
+        elif status == AGAIN and not done:
             granted = lease.granted
-            self._ungrant(lease, pending)
+            self.budgets.settle(lease.budget, pending.topped_up)
         elif status in (GAP, AGAIN):
-            self._ungrant(lease, pending)
+            self.budgets.settle(lease.budget, pending.topped_up)
             lease.ended = True
             self._pending.append(self._transitions.back(None, lease, "gap"))
             if pending.peer is not None:
@@ -372,11 +374,11 @@ class Dispatch:
         elif status == OK:  # part of the discoveries of a step
             return
         else:
-            self._ungrant(lease, pending)
+            self.budgets.settle(lease.budget, pending.topped_up)
             if token in self.worker_table.leases:
                 raise InconsistentError(f"the ledger does not hold the lease {token}, its leader does")
         if pending.peer is not None:
-            step = pending.transition[2] if kind in "PDX" else 0
+            step = said.step if isinstance(said, (StorePage, Finish, Discover)) else 0
             accepted = wire.STALE if status == STALE else wire.ACCEPTED
             verdicts.setdefault(pending.peer, []).append(wire.Verdict(token, step, accepted, granted))
 
@@ -387,14 +389,14 @@ class Dispatch:
             self.budgets.forfeit(lease.budget, unspent, now)
         else:
             self.budgets.settle(lease.budget, unspent)
-        if pending.transition[0] == "R":
+        if isinstance(pending.transition, Rest):
             assert pending.after is not None
-            self._resting.rest(now, pending.transition[2], pending.after)
-        elif pending.transition[0] == "D" and (worker := self.worker_table.by_name.get(lease.worker)) is not None:
+            self._resting.rest(now, pending.transition.field, pending.after)
+        elif (
+            isinstance(pending.transition, Finish)
+            and (worker := self.worker_table.by_name.get(lease.worker)) is not None
+        ):
             worker.completed += 1
-
-    def _ungrant(self, lease: Lease, pending: Pending) -> None:
-        self.budgets.settle(lease.budget, pending.topped_up)
 
     # Small things.
 

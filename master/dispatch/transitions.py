@@ -1,12 +1,11 @@
 """The transitions that a leader asks of the ledger: what a page, an end, a failure or a return becomes there.
 
-Pure functions of the lease and what was said of it. The forms are those of the handlers in `storage/ledger/ledger.lua`.
+Pure functions of the lease and what was said of it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import msgpack
 
@@ -17,7 +16,20 @@ from master.policy import CrawlPolicy
 from protocol import messages as wire
 from protocol.jobs import OPERATIONS, Job, Operation, Outcome, Segment
 from storage.ledger.job_codec import pack_job
-from storage.ledger.ledger import MAX_DISCOVERIES, Transition
+from storage.ledger.ledger import MAX_DISCOVERIES
+from storage.ledger.transitions import (
+    Analysis,
+    Discover,
+    Discoveries,
+    Finish,
+    GiveUp,
+    LogEntry,
+    PutBack,
+    Rest,
+    StorePage,
+    Transition,
+    WithoutReceipt,
+)
 
 MAX_LETTER_BYTES = 4096
 """Bytes of an error's words that a dead letter keeps."""
@@ -59,8 +71,16 @@ class Transitions:
         ahead, found = self._discoveries(lease, step.step, step.found)
         about = [job.user, step.records, step.cursor, step.token, step.length, job.operation.value]
         body = msgpack.packb(about)
-        transition = ["P", step.token, step.step, step.records, pack_job(after), found]
-        transition += [[f"{OPERATIONS[job.operation].topic}.page", body], lease.budget, lease.granted + more]
+        transition = StorePage(
+            token=step.token,
+            step=step.step,
+            records=step.records,
+            record=pack_job(after),
+            found=found,
+            entry=LogEntry(f"{OPERATIONS[job.operation].topic}.page", body),
+            budget=lease.budget,
+            granted=lease.granted + more,
+        )
         weight = min(len(step.found), MAX_DISCOVERIES)
         return [*ahead, Pending(transition, weight, peer, lease, after, more, payload=step.payload)]
 
@@ -72,31 +92,42 @@ class Transitions:
         outcome = end.outcome or Outcome.COMPLETE.value
         about = [job.operation.value, job.user, outcome, end.records, job.depth, job.parent, lease.worker, end.token]
         body = msgpack.packb(about)
-        transition = ["D", end.token, end.step, end.records, outcome, queue, record, self.traversal.front]
-        transition += [self._ended_level(job), found, ["job.done", body]]
-        transition += [self._analysis(job, end) or "", *self._without_receipt(job, end)]
+        transition = Finish(
+            token=end.token,
+            step=end.step,
+            records=end.records,
+            outcome=outcome,
+            queue=queue,
+            record=record,
+            front=self.traversal.front,
+            level=self._ended_level(job),
+            found=found,
+            entry=LogEntry("job.done", body),
+            analysis=self._analysis(job, end),
+            receipt=self._without_receipt(job, end),
+        )
         return [*ahead, Pending(transition, min(len(end.found), MAX_DISCOVERIES), peer, lease, payload=end.payload)]
 
-    def _analysis(self, job: Job, end: wire.End) -> list[Any] | None:
-        """The analysis that may have to come again, as the ledger's script takes it: one that found no list, or that of
-        a list which has no analysis behind it. None for any other end."""
+    def _analysis(self, job: Job, end: wire.End) -> Analysis | None:
+        """The analysis that may have to come again: one that found no list, or that of a list which has no analysis
+        behind it. None for any other end."""
         listless = job.operation is Operation.ANALYSE and end.outcome == Outcome.NO_LIST.value and not end.records
         alone = job.operation is Operation.FOLLOWER and not job.chain and Operation.ANALYSE in self.traversal.operations
         if not (listless or alone):
             return None
         again = Job(Operation.ANALYSE, job.user, job.depth, job.parent)
         walk = self.traversal
-        return [job.user, walk.queue(again), pack_job(again), walk.front, walk.level(again)]
+        return Analysis(job.user, walk.queue(again), pack_job(again), walk.front, walk.level(again))
 
     @staticmethod
-    def _without_receipt(job: Job, end: wire.End) -> list[Any]:
+    def _without_receipt(job: Job, end: wire.End) -> WithoutReceipt | None:
         """What tells the audit that there need be no receipt: this worker stores nothing. One of another making may
         store, and not say so in its end: its pages tell. A job of one page has none, so its receipt tells, if there is
         one: that it is lost nobody can know, unless the end says `stored`."""
         stored = end.stored or any(one.length for one in job.progress.segments if one.token == end.token)
         if stored and job.operation is not Operation.UPDATE:  # an account is updated again, perhaps by another worker
-            return []
-        return [without_receipt(job.operation), job.user, not stored]
+            return None
+        return WithoutReceipt(without_receipt(job.operation), job.user, in_it=not stored)
 
     def failed(self, peer: bytes | None, lease: Lease, after: Job, words: str) -> Pending:
         """A try failed, or a lease lapsed once too often: the job rests, or is given up."""
@@ -104,18 +135,27 @@ class Transitions:
         field = f"{operation.value}:{user}"
         body = msgpack.packb([operation.value, user, done.tries, words, lease.worker])
         if done.tries < self.policy.job_tries and done.lapses < self.policy.job_lapses:
-            return Pending(["R", lease.token, field, pack_job(after), ["job.failed", body]], 0, peer, lease, after)
+            resting = Rest(lease.token, field, pack_job(after), LogEntry("job.failed", body))
+            return Pending(resting, 0, peer, lease, after)
         kept = replace(lease.job, progress=replace(lease.job.progress, tries=done.tries, lapses=done.lapses))
         letter = msgpack.packb([pack_job(kept), words.encode()[:MAX_LETTER_BYTES]])
         queue, record = self._following(kept)
-        transition = ["K", lease.token, field, letter, queue, record, self.traversal.front]
-        transition += [self._ended_level(kept), ["job.dead", body]]
+        transition = GiveUp(
+            token=lease.token,
+            field=field,
+            letter=letter,
+            queue=queue,
+            record=record,
+            front=self.traversal.front,
+            level=self._ended_level(kept),
+            entry=LogEntry("job.dead", body),
+        )
         return Pending(transition, 0, peer, lease, kept)
 
     def back(self, peer: bytes | None, lease: Lease, reason: str, after: Job | None = None) -> Pending:
         """The job goes back to the front of its queue, as it is held there or as `after`."""
         record = b"" if after is None else pack_job(after)
-        return Pending(["B", lease.token, front_of(lease.job.operation), record, reason], 0, peer, lease)
+        return Pending(PutBack(lease.token, front_of(lease.job.operation), record, reason), 0, peer, lease)
 
     def lapsed(self, lease: Lease) -> Pending:
         """Nobody works on the job any more. While a page of it is on its way into the ledger it goes back as held."""
@@ -133,11 +173,11 @@ class Transitions:
     def _ended_level(self, job: Job) -> str:
         return self.traversal.level(job) if job.operation is Operation.ANALYSE else ""
 
-    def _discoveries(self, lease: Lease, step: int, found: list[str]) -> tuple[list[Pending], list[Any] | None]:
+    def _discoveries(self, lease: Lease, step: int, found: list[str]) -> tuple[list[Pending], Discoveries | None]:
         """What goes ahead of a step in commits of its own, since one commit takes only so many; what goes with it."""
         ahead = []
         while len(found) > MAX_DISCOVERIES:
             part, found = found[:MAX_DISCOVERIES], found[MAX_DISCOVERIES:]
-            transition: Transition = ["X", lease.token, step, self.traversal.discoveries(lease.job, part)]
+            transition = Discover(lease.token, step, self.traversal.discoveries(lease.job, part))
             ahead.append(Pending(transition, MAX_DISCOVERIES, None, lease))
         return ahead, self.traversal.discoveries(lease.job, found)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from protocol.messages import Passed
-from storage.ledger.ledger import NOBODY, Transition
+from storage.ledger.ledger import NOBODY
+from storage.ledger.transitions import MoveReader
 
 WAITED_FOR_S = 60.0
 """How long a master that has nothing else to do stays for readers that are behind and do not come further."""
@@ -36,18 +37,18 @@ class Readers:
         self._heard: dict[str, float] = {}
         self._stood_since = 0.0
 
-    def heard(self, now: float, word: Passed) -> Transition | None:
+    def heard(self, now: float, word: Passed) -> MoveReader | None:
         """A reader told how far it is, or that it will not come again: what the ledger is to be told, if anything."""
         if len(self._heard) >= MAX_READERS and word.name not in self._heard:
             self._heard.clear()
         self._heard[word.name] = now
         known = self.by_name.get(word.name)
         if word.sequence < 0:
-            return None if self.by_name.pop(word.name, None) is None else ["N", word.name, -1]
+            return None if self.by_name.pop(word.name, None) is None else MoveReader(word.name, -1)
         if known == word.sequence or (known is None and len(self.by_name) >= MAX_READERS) or not is_fit(word.name):
             return None
         self.by_name[word.name] = word.sequence
-        return ["N", word.name, word.sequence]
+        return MoveReader(word.name, word.sequence)
 
     @property
     def passed(self) -> int:

@@ -16,11 +16,10 @@ from pathlib import Path
 
 from master.frontier.traversal import Traversal
 from protocol.errors import UsageError
-from protocol.jobs import Job, Operation
+from protocol.jobs import Operation
 from protocol.logs import fields
 from protocol.numbers import MAX_INT64, whole_number
-from storage.ledger.job_codec import pack_job
-from storage.ledger.ledger import Transition
+from storage.ledger.transitions import AddAccounts, AddJobs, Transition
 
 log = logging.getLogger(__name__)
 
@@ -43,27 +42,27 @@ OTHER_KINDS = (
 
 
 class ReadAhead:
-    """An intake of which one transition is read ahead, where waiting for it harms nobody; [] stands for not yet."""
+    """An intake of which one transition is read ahead, where waiting for it harms nobody; None stands for not yet."""
 
     def __init__(self, source: Iterator[Transition]) -> None:
         self._source = source
-        self._ready: Transition = []
+        self._ready: Transition | None = None
         self._over = False
 
-    def __iter__(self) -> Iterator[Transition]:
+    def __iter__(self) -> Iterator[Transition | None]:
         return self
 
-    def __next__(self) -> Transition:
-        if not self._ready and self._over:
+    def __next__(self) -> Transition | None:
+        if self._ready is None and self._over:
             raise StopIteration
-        ready, self._ready = self._ready, []
+        ready, self._ready = self._ready, None
         return ready
 
     def fill(self) -> None:
         """Read the next one, if none is ready. Blocks, and raises what reading raises."""
-        if not self._ready and not self._over:
-            following = next(self._source, None)
-            self._over, self._ready = following is None, following or []
+        if self._ready is None and not self._over:
+            self._ready = next(self._source, None)
+            self._over = self._ready is None
 
 
 @dataclass(slots=True)
@@ -152,42 +151,38 @@ def is_account(word: bytes) -> bool:
     return word[:1] != b"0" and whole_number(word, MAX_INT64) is not None
 
 
-def targets(accounts: Iterable[str], traversal: Traversal, family: str) -> Iterator[Transition]:
+def targets(accounts: Iterable[str], traversal: Traversal, family: str) -> Iterator[AddJobs]:
     """Jobs for accounts that the family does not hold yet."""
     return _jobs(accounts, traversal, traversal, family)
 
 
 def widening(
     accounts: Iterable[str], more: tuple[Operation, ...], traversal: Traversal, family: str
-) -> Iterator[Transition]:
+) -> Iterator[AddJobs]:
     """For accounts that are known, the operations by which the plan was widened."""
     return _jobs(accounts, Traversal(more, traversal.traversing, traversal.depth), traversal, family)
 
 
-def updates(accounts: Iterable[str], traversal: Traversal, family: str) -> Iterator[Transition]:
+def updates(accounts: Iterable[str], traversal: Traversal, family: str) -> Iterator[AddJobs]:
     """An update for each account that is not in this round yet."""
     return _jobs(accounts, Traversal((), traversal.traversing, traversal.depth), traversal, family)
 
 
-def in_hand(accounts: Iterable[str], family: str) -> Iterator[Transition]:
+def in_hand(accounts: Iterable[str], family: str) -> Iterator[AddAccounts]:
     """Accounts whose job is live already: they are in the family, and get no second one."""
     rest = iter(accounts)
     while chunk := list(islice(rest, CHUNK)):
-        yield ["S", chunk, family]
+        yield AddAccounts(chunk, family)
 
 
-def seeds(accounts: Iterable[str]) -> Iterator[Transition]:
+def seeds(accounts: Iterable[str]) -> Iterator[AddAccounts]:
     """Accounts known already, never to be discovered."""
     rest = iter(accounts)
     while chunk := list(islice(rest, CHUNK)):
-        yield ["S", chunk]
+        yield AddAccounts(chunk)
 
 
-def _jobs(accounts: Iterable[str], makes: Traversal, walk: Traversal, family: str) -> Iterator[Transition]:
+def _jobs(accounts: Iterable[str], makes: Traversal, walk: Traversal, family: str) -> Iterator[AddJobs]:
     rest = iter(accounts)
     while chunk := list(islice(rest, CHUNK)):
-        flat: list[str | bytes] = []
-        for account in chunk:
-            job: Job = makes.first_job(account)
-            flat += (account, walk.queue(job), pack_job(job), walk.level(job))
-        yield ["I", family, walk.front, flat]
+        yield AddJobs(family, walk.front, [walk.new_job(makes.first_job(account)) for account in chunk])

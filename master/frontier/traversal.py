@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 from protocol.jobs import CHAIN_ORDER, Job, Operation
 from storage.ledger.job_codec import MAX_DEPTH, pack_job
+from storage.ledger.transitions import Discoveries, NewJob
 
 COLLECTED = "collected"
 
@@ -64,24 +64,23 @@ class Traversal:
             return str(job.depth)
         return ""
 
-    def discoveries(self, job: Job, found: Iterable[str]) -> list[Any] | None:
-        """What the commit does with the accounts that a page led to, as the ledger's script takes it."""
+    def discoveries(self, job: Job, found: Iterable[str]) -> Discoveries | None:
+        """What the commit does with the accounts that a page led to."""
         accounts = list(found)
         if not accounts:
             return None
         if self.traversing is Traversing.DEFAULT:
-            flat: list[Any] = ["", False, ""]
-            for account in accounts:
-                flat += (account, b"")
-            return flat
+            return Discoveries("", front=False, level="", accounts=accounts, records=[])
         if self.depth and job.depth + 1 >= self.depth:
             return None
         depth = min(job.depth + 1, MAX_DEPTH)  # a path in DFS may be longer than a record can tell
         sample = self.first_job(accounts[0], depth, job.user)
-        flat = [self.queue(sample), self.front, self.level(sample)]
-        for account in accounts:
-            flat += (account, pack_job(self.first_job(account, depth, job.user)))
-        return flat
+        records = [pack_job(self.first_job(account, depth, job.user)) for account in accounts]
+        return Discoveries(self.queue(sample), self.front, self.level(sample), accounts, records)
+
+    def new_job(self, job: Job, id: str = "") -> NewJob:
+        """A job that comes in, under its account or another id."""
+        return NewJob(id or job.user, self.queue(job), pack_job(job), self.level(job))
 
     def queues(self, levels: Mapping[int, int]) -> list[str]:
         """Every queue in which a job may wait. `levels` has the accounts of each that are still to be analysed."""

@@ -8,7 +8,8 @@ from enum import Enum
 from master.dispatch.snapshot import Snapshot
 from master.frontier.plan import Plan
 from protocol.events import Announcement
-from storage.ledger.ledger import NOBODY, Lead, Transition
+from storage.ledger.ledger import NOBODY, Lead
+from storage.ledger.transitions import Transition
 
 
 class Ending(Enum):

@@ -23,7 +23,8 @@ from master.policy import CrawlPolicy
 from master.startup.open_crawl import OpenCrawl, bind_ledger
 from protocol.jobs import Operation
 from protocol.logs import fields
-from storage.ledger.ledger import Lead, Transition
+from storage.ledger.ledger import Lead
+from storage.ledger.transitions import Announce, EmptySet, LogEntry, Remember, Transition
 
 log = logging.getLogger(__name__)
 
@@ -81,14 +82,14 @@ class Takeover:
             streaming=request.stream is not None,
         )
         self.request.adopt = False
-        words: list[Transition] = [["C", name, value] for name, value in plan.remembered().items()]
+        words: list[Transition] = [Remember(name, value) for name, value in plan.remembered().items()]
         if plan.updating and kept is not None and plan.round != kept.round:
             # A dead letter of an earlier round may have been requeued. Read before anything is handed out, and kept
             # with the round's beginning; what is requeued later is kept by the script.
             live = [job.user for job in open_jobs(ledger, Operation.UPDATE) if job.operation is Operation.UPDATE]
             words += in_hand(live, plan.round_family)
         body = msgpack.packb([self.name, lead.epoch, question.why])
-        words.append(["M", ["master.leads", body]])
+        words.append(Announce(LogEntry("master.leads", body)))
         queues = [*map(front_of, Operation), *(o.value for o in Operation)]
         reply = ledger.commit(question.incarnation, lead.beat, words, queues)
         heads = ledger.heads()
@@ -114,11 +115,11 @@ class Takeover:
         over = plan.widened().updated()
         words: list[Transition] = []
         if over != plan:
-            words += [["C", name, value] for name, value in over.remembered().items()]
+            words += [Remember(name, value) for name, value in over.remembered().items()]
         families = [plan.widening_family] if plan.widening else []
         if plan.updating and plan.round > 1:
             families.append(replace(plan, round=plan.round - 1).round_family)
-        return [*words, *(["E", family, 0, EMPTIED_AT_ONCE] for family in families)]
+        return [*words, *(EmptySet(family, 0, EMPTIED_AT_ONCE) for family in families)]
 
     def _intake(self, plan: Plan) -> Iterator[Transition]:
         """Everything that may have to come in; what is in already is not taken twice."""

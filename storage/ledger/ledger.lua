@@ -39,43 +39,44 @@ local function refused()
   end
 end
 
--- Taking the lead: compare-and-set on what the candidate saw. {'take', incarnation, seen incarnation, seen beat,
--- highest epoch witnessed elsewhere, ledger id, name}
+-- Taking the lead: compare-and-set on what the candidate saw. `witness` is the highest epoch known elsewhere.
 if req[1] == 'take' then
+  local incarnation, seen_incarnation, seen_beat, witness, ledger_id, name = unpack(req, 2, 7)
   local now = call('HMGET', LEAD, 'incarnation', 'beat', 'epoch', 'id')
-  if (now[1] or '') ~= req[3] or (now[2] or '0') ~= whole(req[4]) then
+  if (now[1] or '') ~= seen_incarnation or (now[2] or '0') ~= whole(seen_beat) then
     return redis.error_reply('FENCED another incarnation leads, or the beat went on')
   end
   local forbidden = refused()
   if forbidden then return forbidden end
-  local epoch = math.max(tonumber(now[3] or '0'), req[5]) + 1
-  call('HSET', LEAD, 'incarnation', req[2], 'beat', '1', 'epoch', whole(epoch), 'id', now[4] or req[6], 'name', req[7],
-    'ended', '')
-  return cmsgpack.pack({ whole(epoch), now[4] or req[6] })
+  local epoch = math.max(tonumber(now[3] or '0'), witness) + 1
+  local id = now[4] or ledger_id
+  call('HSET', LEAD, 'incarnation', incarnation, 'beat', '1', 'epoch', whole(epoch), 'id', id, 'name', name, 'ended', '')
+  return cmsgpack.pack({ whole(epoch), id })
 end
 
--- Giving the lead back, so that the next master need not watch a beat that stands still. {'release', incarnation, beat
--- seen, how the crawl ended, or '' when it goes on}
+-- Giving the lead back, so that the next master need not watch a beat that stands still. `ended` says how the crawl ended,
+-- or is '' when it goes on.
 if req[1] == 'release' then
+  local incarnation, beat, ended = unpack(req, 2, 4)
   local now = call('HMGET', LEAD, 'incarnation', 'beat')
-  if now[1] ~= req[2] or now[2] ~= whole(req[3]) then return fenced('another incarnation leads') end
-  call('HSET', LEAD, 'incarnation', '', 'beat', '0', 'ended', req[4])
+  if now[1] ~= incarnation or now[2] ~= whole(beat) then return fenced('another incarnation leads') end
+  call('HSET', LEAD, 'incarnation', '', 'beat', '0', 'ended', ended)
   return cmsgpack.pack({})
 end
 
--- {'commit', incarnation, beat seen, transitions, queues whose lengths are wanted, max users (0: no limit), log cap
--- in bytes, set into which accounts that are new to the crawl are put as well, or '', the sequence that all who read the
--- log have passed (-1: nobody reads it), how many bytes of the log are kept for those who come late}
-local incarnation = req[2]
+-- A commit. `beat` is the one seen; `queue_names` those whose lengths are wanted; `max_users` 0: no limit; `newcomers` the
+-- set into which accounts that are new to the crawl are put as well, or ''; `passed` the sequence that all who read the
+-- log have behind them (-1: nobody reads it); `log_cap` and `log_floor` how many bytes of the log are kept at most, and for
+-- those who come late.
+local incarnation, beat, transitions, queue_names, max_users, log_cap, newcomers, passed, log_floor = unpack(req, 2, 10)
 local lead = call('HMGET', LEAD, 'incarnation', 'beat')
 if lead[1] ~= incarnation then return fenced('another incarnation leads') end
-if lead[2] ~= whole(req[3]) then return fenced('the beat is not the one that was written last') end
+if lead[2] ~= whole(beat) then return fenced('the beat is not the one that was written last') end
 local forbidden = refused()
 if forbidden then return forbidden end
 -- For the same reason what it writes is known to be of its kind before.
 for name in string.gmatch('held totals sets levels heads retry dead crawl readers dropped', '%a+') do call('HLEN', P .. name) end
-call('LLEN', LOG); call('LLEN', P .. 'reigns'); for _, name in ipairs(req[5]) do call('LLEN', P .. 'queue:' .. name) end
-local transitions, max_users = req[4], req[6]
+call('LLEN', LOG); call('LLEN', P .. 'reigns'); for _, name in ipairs(queue_names) do call('LLEN', P .. 'queue:' .. name) end
 local OPERATIONS = { 'T', 'F', 'A', 'U' }
 
 local totals = {}
@@ -156,13 +157,13 @@ local function pour(name)
   q.front, q.back = {}, {}
 end
 
--- Discoveries: {queue, front, level or '', id, record, id, record, …}. An empty queue collects ids for the frontier file.
+-- An empty queue collects ids for the frontier file.
 local function discover(found)
-  if not found or #found < 4 then return end
-  local seen, seeds = family('seen'), family('seeds')
-  local queue, front, level, added = found[1], found[2], found[3], 0
-  for i = 4, #found, 2 do
-    local id = found[i]
+  if not found then return end
+  local queue, front, level, accounts, records = unpack(found, 1, 5)
+  if #accounts == 0 then return end
+  local seen, seeds, added = family('seen'), family('seeds'), 0
+  for i, id in ipairs(accounts) do
     if has(seeds, id) then
       count('known', 1)
     elseif queue == '' then
@@ -170,8 +171,8 @@ local function discover(found)
     elseif max_users > 0 and seen.members >= max_users then
       if not has(seen, id) then count('turned away', 1) end
     elseif add(seen, id) then
-      if req[8] ~= '' then add(family(req[8]), id) end
-      push(queue, found[i + 1], front)
+      if newcomers ~= '' then add(family(newcomers), id) end
+      push(queue, records[i], front)
       added = added + 1
     end
   end
@@ -186,8 +187,9 @@ end
 local heads, sequence, log_bytes, reign
 local entries, at = {}, 0
 local told = { 0 } -- the first sequence of this commit; then, for each: which transition, and the topic's one before
-local function announce(what)
-  if not what or #what == 0 then return end
+local function announce(entry)
+  if not entry then return end
+  local topic, body = unpack(entry, 1, 2)
   if not heads then
     heads = {}
     local flat = call('HGETALL', P .. 'heads')
@@ -199,20 +201,21 @@ local function announce(what)
   end
   sequence = sequence + 1
   told[#told + 1] = at
-  told[#told + 1] = heads[what[1]] or 0
-  count('announced.' .. what[1], 1)
-  local entry = cmsgpack.pack({ sequence, heads[what[1]] or 0, what[1], what[2] })
-  heads[what[1]] = sequence
-  log_bytes = log_bytes + #entry
-  entries[#entries + 1] = entry
+  told[#told + 1] = heads[topic] or 0
+  count('announced.' .. topic, 1)
+  local packed = cmsgpack.pack({ sequence, heads[topic] or 0, topic, body })
+  heads[topic] = sequence
+  log_bytes = log_bytes + #packed
+  entries[#entries + 1] = packed
 end
 
 -- What is held under the tokens that this batch names, read at once.
+local OF_A_LEASE = { page = true, done = true, found = true, back = true, rest = true, dead = true, forget = true }
 local held, changed = {}, {}
 do
   local tokens = {}
   for _, t in ipairs(transitions) do
-    if string.find('PDXBRKV', t[1], 1, true) then tokens[#tokens + 1] = t[2] end
+    if OF_A_LEASE[t[1]] then tokens[#tokens + 1] = t[2] end
   end
   if #tokens > 0 then
     for i, packed in ipairs(call('HMGET', HELD, unpack(tokens))) do
@@ -234,20 +237,22 @@ end
 
 local OK, STALE, AGAIN, GAP = 1, 0, 2, 3
 local tokens_given
+-- By kind. What they take is told in `storage/ledger/transitions.py`, whose classes have the same names for it.
 local handlers = {}
 
--- {'L', queues, how many, worker, budget, granted, front?}: hand out jobs; each gets a token of its own.
-function handlers.L(t)
+-- Each job that is handed out gets a token of its own.
+function handlers.give(t)
+  local queues, most, worker, budget, granted = unpack(t, 2, 6)
   local out = {}
   if not tokens_given then tokens_given = tonumber(call('HGET', TOTALS, 'tokens') or '0') end
-  for _, queue in ipairs(t[2]) do
-    local want = t[3] - #out / 2
+  for _, queue in ipairs(queues) do
+    local want = most - #out / 2
     if want <= 0 then break end
     pour(queue)
     for _, record in ipairs(call('LPOP', P .. 'queue:' .. queue, want) or {}) do
       tokens_given = tokens_given + 1
       local token = incarnation .. ':' .. whole(tokens_given)
-      put(token, { record, t[4], t[5], t[6] })
+      put(token, { record, worker, budget, granted })
       out[#out + 1] = token
       out[#out + 1] = record
     end
@@ -255,85 +260,83 @@ function handlers.L(t)
   return out
 end
 
--- Whether a transition speaks of the step after the one that is held: its status, and the lease with what it has.
-local function next_step(t)
-  local lease = held[t[2]]
+-- Whether a step is the one after that which is held: its status, and the lease with what it has.
+local function next_step(token, step)
+  local lease = held[token]
   if not lease then return STALE end
   local operation, steps, records = read(lease[1])
-  if t[3] <= steps then return AGAIN end
-  if t[3] > steps + 1 then return GAP end
+  if step <= steps then return AGAIN end
+  if step > steps + 1 then return GAP end
   return OK, lease, operation, records
 end
 
--- {'P', token, step, count, record, discoveries, announcement, budget, granted}: one more page is stored.
-function handlers.P(t)
-  local status, lease, operation, records = next_step(t)
+function handlers.page(t)
+  local token, step, records, record, found, entry, budget, granted = unpack(t, 2, 9)
+  local status, lease, operation, before = next_step(token, step)
   if status ~= OK then return status end
-  discover(t[6])
-  count(operation .. '.records', t[4] - records)
+  discover(found)
+  count(operation .. '.records', records - before)
   count(operation .. '.steps', 1)
-  put(t[2], { t[5], lease[2], t[8], t[9] })
-  announce(t[7])
+  put(token, { record, lease[2], budget, granted })
+  announce(entry)
   return OK
 end
 
 -- An analysis that ended for want of a list, and a list that came by itself, with no analysis behind it: whichever of
--- the two is second brings the analysis back. {account, queue, record, front, level}: the analysis.
-local function again(analysis)
-  push(analysis[2], analysis[3], analysis[4])
-  count('A.again', 1)
-  if analysis[5] ~= '' then call('HINCRBY', P .. 'levels', analysis[5], 1) end
-end
+-- the two is second brings the analysis back.
 local function meet(analysis, one, other)
-  if take(family(other), analysis[1]) then again(analysis) else add(family(one), analysis[1]) end
+  local account, queue, record, front, level = unpack(analysis, 1, 5)
+  if not take(family(other), account) then
+    add(family(one), account)
+    return
+  end
+  push(queue, record, front)
+  count('A.again', 1)
+  if level ~= '' then call('HINCRBY', P .. 'levels', level, 1) end
 end
 
--- {'D', token, step, count, outcome, next queue, next record, front, level that has one less to wait for, discoveries,
--- announcement, analysis, set, account, in it?}: the job is done, and its dataset is stored. `analysis`, or '', is that
--- which has no list, or whose list this is. What stands behind it is there of workers that store nothing, or may:
--- whether the set holds the account.
-function handlers.D(t)
-  local status, lease, operation, records = next_step(t)
+function handlers.done(t)
+  local token, step, records, outcome, queue, record, front, level, found, entry, analysis, receipt = unpack(t, 2, 13)
+  local status, lease, operation, before = next_step(token, step)
   if status ~= OK then return status end
-  discover(t[10])
-  count(operation .. '.records', t[4] - records)
+  discover(found)
+  count(operation .. '.records', records - before)
   count(operation .. '.done', 1)
-  count(operation .. '.' .. t[5], 1)
-  if t[6] ~= '' then push(t[6], t[7], t[8]) end
-  if t[9] ~= '' then call('HINCRBY', P .. 'levels', t[9], -1) end
-  drop(t[2])
-  announce(t[11])
-  if t[12] and t[12] ~= '' then
-    if operation == 'A' then meet(t[12], 'unlisted', 'listed') else meet(t[12], 'listed', 'unlisted') end
+  count(operation .. '.' .. outcome, 1)
+  if queue ~= '' then push(queue, record, front) end
+  if level ~= '' then call('HINCRBY', P .. 'levels', level, -1) end
+  drop(token)
+  announce(entry)
+  if analysis then
+    if operation == 'A' then meet(analysis, 'unlisted', 'listed') else meet(analysis, 'listed', 'unlisted') end
   end
-  if t[13] then
-    local f = family(t[13])
-    if not t[15] then
-      take(f, t[14])
+  if receipt then
+    local set_name, account, in_it = unpack(receipt, 1, 3)
+    if not in_it then
+      take(family(set_name), account)
     else
-      count(operation .. '.unstored', t[4])
-      add(f, t[14])
+      count(operation .. '.unstored', records)
+      add(family(set_name), account)
     end
   end
   return OK
 end
 
--- {'X', token, step, discoveries}: part of the discoveries of a step that is too large for one commit.
-function handlers.X(t)
-  local status = next_step(t)
+function handlers.found(t)
+  local token, step, found = unpack(t, 2, 4)
+  local status = next_step(token, step)
   if status ~= OK then return status end
-  discover(t[4])
+  discover(found)
   return OK
 end
 
--- {'B', token, queue, record or '' for as it is held, reason, to the end?}: the job goes back to the front of its queue;
--- after an outage to the end of those that were begun, so that another one tries next.
-function handlers.B(t)
-  local lease = held[t[2]]
+function handlers.back(t)
+  local token, queue, record, reason, last = unpack(t, 2, 6)
+  local lease = held[token]
   if not lease then return STALE end
-  push(t[3], t[4] ~= '' and t[4] or lease[1], t[5] ~= 'outage' and not t[6])
-  count('back.' .. t[5], 1)
-  drop(t[2])
+  push(queue, record ~= '' and record or lease[1], reason ~= 'outage' and not last)
+  count('back.' .. reason, 1)
+  drop(token)
   return OK
 end
 
@@ -344,58 +347,59 @@ local function recount(lease, record)
   count(operation .. '.records', now - records)
 end
 
--- {'R', token, field, record, announcement}: the try failed; the job rests until it is woken.
-function handlers.R(t)
-  local lease = held[t[2]]
+function handlers.rest(t)
+  local token, field, record, entry = unpack(t, 2, 5)
+  local lease = held[token]
   if not lease then return STALE end
-  recount(lease, t[4])
-  call('HSET', P .. 'retry', t[3], t[4])
+  recount(lease, record)
+  call('HSET', P .. 'retry', field, record)
   count('retried', 1)
-  drop(t[2])
-  announce(t[5])
+  drop(token)
+  announce(entry)
   return OK
 end
 
--- {'W', field, queue}: a resting job is due again, behind those that are not known to fail.
-function handlers.W(t)
-  local record = call('HGET', P .. 'retry', t[2])
+-- Behind those that are not known to fail.
+function handlers.wake(t)
+  local field, queue = unpack(t, 2, 3)
+  local record = call('HGET', P .. 'retry', field)
   if not record then return STALE end
-  call('HDEL', P .. 'retry', t[2])
-  push(t[3], record, false)
+  call('HDEL', P .. 'retry', field)
+  push(queue, record, false)
   return OK
 end
 
--- {'K', token, field, letter, next queue, next record, front, level, announcement}: given up; the letter keeps all.
-function handlers.K(t)
-  local lease = held[t[2]]
+function handlers.dead(t)
+  local token, field, letter, queue, record, front, level, entry = unpack(t, 2, 9)
+  local lease = held[token]
   if not lease then return STALE end
   local operation = read(lease[1])
-  call('HSET', P .. 'dead', t[3], t[4])
+  call('HSET', P .. 'dead', field, letter)
   count(operation .. '.dead', 1)
-  if t[5] ~= '' then push(t[5], t[6], t[7]) end
-  if t[8] ~= '' then call('HINCRBY', P .. 'levels', t[8], -1) end
-  drop(t[2])
-  announce(t[9])
+  if queue ~= '' then push(queue, record, front) end
+  if level ~= '' then call('HINCRBY', P .. 'levels', level, -1) end
+  drop(token)
+  announce(entry)
   return OK
 end
 
--- {'I', family, front, {id, queue, record, level, …}}: jobs for accounts that the family does not hold yet. An update takes
--- the place of the dead letter of an earlier round: else that could be tried again beside it. What a repair gives, whose
--- ids are OP:account, takes the place of a letter that was put away, and is to be stored.
-function handlers.I(t)
+-- An update takes the place of the dead letter of an earlier round: else that could be tried again beside it. What a
+-- repair gives, whose ids are OP:account, takes the place of a letter that was put away, and is to be stored.
+function handlers.jobs(t)
+  local set_name, front, jobs = unpack(t, 2, 4)
   local letters = call('HLEN', P .. 'dead') > 0
-  local f, added, levels = family(t[2]), 0, {}
-  for i = 1, #t[4], 4 do
-    local id, queue, level = t[4][i], t[4][i + 1], t[4][i + 3]
+  local f, added, levels = family(set_name), 0, {}
+  for _, job in ipairs(jobs) do
+    local id, queue, record, level = unpack(job, 1, 4)
     if add(f, id) then
-      if t[2] == 'seen' and req[8] ~= '' then add(family(req[8]), id) end
-      push(queue, t[4][i + 2], t[3])
+      if set_name == 'seen' and newcomers ~= '' then add(family(newcomers), id) end
+      push(queue, record, front)
       added = added + 1
-      if t[2] == 'repaired' then
+      if set_name == 'repaired' then
         call('HDEL', P .. 'dropped', id)
         take(family('unstored.' .. string.sub(id, 1, 1)), string.sub(id, 3))
       end
-      if letters and read(t[4][i + 2]) == 'U' and call('HDEL', P .. 'dead', 'U:' .. id) == 1 then count('U.dropped', 1) end
+      if letters and read(record) == 'U' and call('HDEL', P .. 'dead', 'U:' .. id) == 1 then count('U.dropped', 1) end
       if level ~= '' then levels[level] = (levels[level] or 0) + 1 end
     end
   end
@@ -403,98 +407,101 @@ function handlers.I(t)
   for level in pairs(levels) do names[#names + 1] = level end
   table.sort(names)
   for _, level in ipairs(names) do call('HINCRBY', P .. 'levels', level, levels[level]) end
-  count('intake.' .. t[2], added)
+  count('intake.' .. set_name, added)
   return added
 end
 
--- {'S', ids, family}: accounts known already, never to be discovered; or in another family that needs no job for them.
-function handlers.S(t)
-  local f, added = family(t[3] or 'seeds'), 0
-  for _, id in ipairs(t[2]) do if add(f, id) then added = added + 1 end end
+function handlers.known(t)
+  local accounts, set_name = unpack(t, 2, 3)
+  local f, added = family(set_name), 0
+  for _, id in ipairs(accounts) do if add(f, id) then added = added + 1 end end
   return added
 end
 
--- {'M', announcement}: said of the crawl itself, and of no job.
-function handlers.M(t) announce(t[2]); return OK end
-
--- {'N', name, sequence or -1}: how far one who reads the log has come; -1 when it will read no more.
-function handlers.N(t)
-  if t[3] < 0 then return call('HDEL', P .. 'readers', t[2]) end
-  call('HSET', P .. 'readers', t[2], whole(t[3]))
+function handlers.tell(t)
+  local entry = unpack(t, 2, 2)
+  announce(entry)
   return OK
 end
 
--- {'Q', field, letter, queue, record, level, announcement, account, record}: a dead letter, as it was read, is to be
--- tried again, or put away for good (no queue). Of a follower list: where the analysis of the account ended for want of
--- it, the second record takes the place of the first, and has the analysis in its chain. `level` is the analysis's.
+function handlers.reader(t)
+  local name, last_read = unpack(t, 2, 3)
+  if last_read < 0 then return call('HDEL', P .. 'readers', name) end
+  call('HSET', P .. 'readers', name, whole(last_read))
+  return OK
+end
+
 -- An update is in the round that is under way, which gives its account no second one.
-function handlers.Q(t)
-  if call('HGET', P .. 'dead', t[2]) ~= t[3] then return STALE end
-  call('HDEL', P .. 'dead', t[2])
-  local record, level = t[5], t[6]
-  if t[8] and take(family('unlisted'), t[8]) then
-    record = t[9]
+function handlers.letter(t)
+  local field, letter, queue, record, level, entry, account, chained = unpack(t, 2, 9)
+  if call('HGET', P .. 'dead', field) ~= letter then return STALE end
+  call('HDEL', P .. 'dead', field)
+  if account and take(family('unlisted'), account) then
+    record = chained
     count('A.again', 1)
-  elseif t[8] then
+  elseif account then
     level = ''
   end
-  if t[4] ~= '' then
-    push(t[4], record, false)
+  if queue ~= '' then
+    push(queue, record, false)
     count(read(record) .. '.revived', 1)
-    if string.sub(t[2], 1, 2) == 'U:' then
+    if string.sub(field, 1, 2) == 'U:' then
       local now = call('HMGET', P .. 'crawl', 'round', 'updating')
-      if now[1] and now[2] == 'yes' then add(family('updated' .. now[1]), string.sub(t[2], 3)) end
+      if now[1] and now[2] == 'yes' then add(family('updated' .. now[1]), string.sub(field, 3)) end
     end
   else
-    call('HSET', P .. 'dropped', t[2], t[3])
-    count(string.sub(t[2], 1, 1) .. '.dropped', 1)
+    call('HSET', P .. 'dropped', field, letter)
+    count(string.sub(field, 1, 1) .. '.dropped', 1)
   end
   if level ~= '' then call('HINCRBY', P .. 'levels', level, 1) end
-  announce(t[7])
+  announce(entry)
   return OK
 end
 
--- {'V', token}: a lease of a job that is there twice; this one is forgotten, and changes no count.
-function handlers.V(t)
-  if not held[t[2]] then return STALE end
-  drop(t[2])
+function handlers.forget(t)
+  local token = unpack(t, 2, 2)
+  if not held[token] then return STALE end
+  drop(token)
   return OK
 end
 
--- {'Z', hash, name, by}: a count is set right by what can be counted.
-function handlers.Z(t)
-  if t[2] == 'totals' then
-    count(t[3], t[4])
-  elseif t[2] == 'sets' then
-    local f = family(t[3])
-    f.members, f.changed = f.members + t[4], true
+function handlers.correct(t)
+  local where, name, by = unpack(t, 2, 4)
+  if where == 'totals' then
+    count(name, by)
+  elseif where == 'sets' then
+    local f = family(name)
+    f.members, f.changed = f.members + by, true
   else
-    call('HINCRBY', P .. t[2], t[3], whole(t[4]))
+    call('HINCRBY', P .. where, name, whole(by))
   end
   return OK
 end
 
--- {'G', how many, announcement}: the beginning of the log is let go, up to where it has a gap.
-function handlers.G(t)
-  announce(t[3])
-  for first = 0, t[2] - 1, 256 do
-    for _, entry in ipairs(call('LRANGE', LOG, first, math.min(first + 256, t[2]) - 1)) do log_bytes = log_bytes - #entry end
+function handlers.trim(t)
+  local most, entry = unpack(t, 2, 3)
+  announce(entry)
+  for first = 0, most - 1, 256 do
+    for _, packed in ipairs(call('LRANGE', LOG, first, math.min(first + 256, most) - 1)) do log_bytes = log_bytes - #packed end
   end
   log_bytes = math.max(0, log_bytes)
-  call('LTRIM', LOG, t[2], -1)
+  call('LTRIM', LOG, most, -1)
   return OK
 end
 
--- {'C', field, value}: what the crawl remembers of itself.
-function handlers.C(t) call('HSET', P .. 'crawl', t[2], t[3]); return OK end
+function handlers.keep(t)
+  local name, value = unpack(t, 2, 3)
+  call('HSET', P .. 'crawl', name, value)
+  return OK
+end
 
--- {'E', family, first bucket, how many}: a set that has served is emptied, some buckets a commit.
-function handlers.E(t)
-  local f = family(t[2])
-  for b = t[3], math.min(t[3] + t[4], f.buckets) - 1 do call('DEL', f.prefix .. whole(b)) end
-  if t[3] + t[4] < f.buckets then return AGAIN end
-  call('HDEL', SETS, t[2] .. '.members', t[2] .. '.buckets')
-  sets[t[2]] = nil
+function handlers.empty(t)
+  local set_name, first, buckets = unpack(t, 2, 4)
+  local f = family(set_name)
+  for b = first, math.min(first + buckets, f.buckets) - 1 do call('DEL', f.prefix .. whole(b)) end
+  if first + buckets < f.buckets then return AGAIN end
+  call('HDEL', SETS, set_name .. '.members', set_name .. '.buckets')
+  sets[set_name] = nil
   return OK
 end
 
@@ -527,10 +534,10 @@ if #entries > 0 then
     call('RPUSH', P .. 'reigns', cmsgpack.pack({ incarnation, told[1] }))
     call('LTRIM', P .. 'reigns', -1000, -1)
   end
-  while log_bytes > req[7] or (log_bytes > req[10] and req[9] >= 0) do
+  while log_bytes > log_cap or (log_bytes > log_floor and passed >= 0) do
     local gone, oldest = 0, call('LRANGE', LOG, 0, 255)
     if #oldest == 0 then log_bytes = 0; break end
-    if log_bytes <= req[7] and cmsgpack.unpack(oldest[#oldest])[1] > req[9] then break end
+    if log_bytes <= log_cap and cmsgpack.unpack(oldest[#oldest])[1] > passed then break end
     for _, entry in ipairs(oldest) do gone = gone + #entry end
     call('LTRIM', LOG, #oldest, -1)
     log_bytes = log_bytes - gone
@@ -544,9 +551,9 @@ if #entries > 0 then
   end
   call('HSET', P .. 'heads', unpack(flat))
 end
-call('HSET', LEAD, 'beat', whole(req[3] + 1))
+call('HSET', LEAD, 'beat', whole(beat + 1))
 local lengths = {}
-for i, name in ipairs(req[5]) do lengths[i] = call('LLEN', P .. 'queue:' .. name) end
+for i, name in ipairs(queue_names) do lengths[i] = call('LLEN', P .. 'queue:' .. name) end
 return cmsgpack.pack({
   statuses, lengths, call('HGETALL', P .. 'levels'),
   { call('HLEN', HELD), call('HLEN', P .. 'retry'), call('HLEN', P .. 'dead'), family('seen').members }, told,

@@ -1,7 +1,7 @@
 """The ledger: what must survive, in Redis or Valkey, under one hash tag per crawl.
 
 Every write is one call of `ledger.lua`, which commits a batch of transitions or changes nothing. This module only packs
-the request, names the errors and reads back. The commands are listed at the handlers of the script.
+the request, names the errors and reads back. What a batch may hold is in `storage.ledger.transitions`.
 
     {tmatic:CRAWL}:lead        who leads: incarnation, beat, epoch, name; how it ended; and the id of this ledger
     {tmatic:CRAWL}:queue:NAME  waiting jobs (`job_codec`); `front:OP` holds those that were begun and came back
@@ -40,6 +40,7 @@ from redis.sentinel import MasterNotFoundError
 from protocol.errors import FencedError, LedgerError
 from protocol.jobs import Job, Operation
 from storage.ledger.job_codec import unpack_job
+from storage.ledger.transitions import Transition, encoded
 
 MAX_TRANSITIONS = 512
 """Transitions in one commit, so that no commit keeps the server from others for long."""
@@ -56,7 +57,6 @@ NOBODY = -1
 STALE, OK, AGAIN, GAP = 0, 1, 2, 3
 """What became of a transition: its token is not held; accepted; accepted before; it skips a step."""
 
-Transition = list[Any]
 Answer = TypeVar("Answer")
 
 
@@ -94,7 +94,7 @@ class Announced(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a commit did: a status a transition (a number, or the leases of an `L`), the gauges after it, and what was
+    """What a commit did: a status a transition (a number, or what was handed out), the gauges after it, and what was
     announced, in its order."""
 
     statuses: list[Any]
@@ -157,7 +157,8 @@ class Ledger:
         Raises FencedError when another leads or the ledger was rolled back, LedgerError when the server does not serve;
         after the latter it is unknown whether the batch was committed, and the lead must be taken again.
         """
-        request = ["commit", incarnation, beat, transitions, queues, max_users, LOG_CAP_BYTES, newcomers]
+        batch = [encoded(transition) for transition in transitions]
+        request = ["commit", incarnation, beat, batch, queues, max_users, LOG_CAP_BYTES, newcomers]
         request += [passed, LOG_FLOOR_BYTES]
         statuses, lengths, levels, (held, retry, dead, seen), told = self._call(request)
         followed = zip(told[1::2], told[2::2], strict=True)

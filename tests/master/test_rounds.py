@@ -25,6 +25,7 @@ from protocol.settings.settings import Settings
 from storage.dataset.files.dataset import FileDataset
 from storage.ledger.job_codec import pack_job
 from storage.ledger.ledger import OK, Ledger
+from storage.ledger.transitions import AddAccounts, HandOut, Remember, Wake
 from tests.storage.ledger.scribe import Scribe
 
 U = Operation.UPDATE
@@ -38,7 +39,7 @@ def scribe(valkey: str) -> Iterator[Scribe]:
     with redis.Redis.from_url(valkey) as client:
         client.flushdb()
         scribe = Scribe.taking(Ledger(client, "main"))
-        scribe.commit(*(["C", name, value] for name, value in PLAN.remembered().items()), ["S", USERS, "seen"])
+        scribe.commit(*(Remember(name, value) for name, value in PLAN.remembered().items()), AddAccounts(USERS, "seen"))
         yield scribe
 
 
@@ -59,9 +60,9 @@ def test_updates_that_are_live_when_a_round_begins_get_no_second_job(scribe: Scr
     assert plan.round == 2
     for transition in leading._intake(plan):
         master.commit(transition)
-        master.commit(["L", ["front:U"], 50, "w", "b", 1, False])
+        master.commit(HandOut(["front:U"], 50, "w", "b", 1))
         if scribe.ledger.retry():
-            master.commit(["W", resting, "U"])
+            master.commit(Wake(resting, "U"))
     live = Counter(job.user for job in open_jobs(scribe.ledger, U))
     assert len(live) == len(USERS) and live.total() == len(USERS)
 
@@ -72,7 +73,7 @@ def test_a_letter_that_is_requeued_before_its_account_is_reached_is_in_the_round
     letter = msgpack.packb([pack_job(Job(U, USERS[0])), b"broken"])
     scribe.ledger._client.hset(scribe.ledger.prefix + "dead", f"U:{USERS[0]}", letter)
     master, leading, plan = leads(scribe, tmp_path)
-    assert master.status(*requeued(plan.traversal, f"U:{USERS[0]}", letter)) == OK
+    assert master.status(requeued(plan.traversal, f"U:{USERS[0]}", letter)) == OK
     for transition in leading._intake(plan):
         master.commit(transition)
     live = Counter(job.user for job in open_jobs(scribe.ledger, U))
@@ -84,7 +85,7 @@ def test_a_letter_that_is_requeued_between_two_rounds_is_in_the_next_if_it_still
 ) -> None:
     letter = msgpack.packb([pack_job(Job(U, USERS[0])), b"broken"])
     scribe.ledger._client.hset(scribe.ledger.prefix + "dead", f"U:{USERS[0]}", letter)
-    assert scribe.status(*requeued(PLAN.traversal, f"U:{USERS[0]}", letter)) == OK
+    assert scribe.status(requeued(PLAN.traversal, f"U:{USERS[0]}", letter)) == OK
     assert list(scribe.ledger.accounts("updated1")) == list(scribe.ledger.accounts("updated2")) == []
     _, _, plan = leads(scribe, tmp_path)
     assert list(scribe.ledger.accounts(plan.round_family)) == [USERS[0]]

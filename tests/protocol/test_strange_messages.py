@@ -253,4 +253,4 @@ def test_a_path_that_is_longer_than_a_record_can_tell_goes_on() -> None:
     walk = Traversal((Operation.FOLLOWER, Operation.ANALYSE), Traversing.DFS)
     found = walk.discoveries(Job(Operation.ANALYSE, "1", MAX_DEPTH), ["2"])
     assert found is not None
-    assert unpack_job(found[4]).depth == MAX_DEPTH
+    assert unpack_job(found.records[0]).depth == MAX_DEPTH

@@ -14,7 +14,6 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import redis
 
@@ -26,7 +25,8 @@ from master.member import Member
 from master.policy import CrawlPolicy
 from protocol import messages as wire
 from protocol.jobs import Operation
-from storage.ledger.ledger import Reply, Transition
+from storage.ledger.ledger import Reply
+from storage.ledger.transitions import EmptySet, HandOut, LeaseTransition, Remember, Transition, Wake
 from tests.simulation.faults import draw_faults
 from tests.simulation.recorder import Recorder
 from tests.simulation.service import Dataset, Graph, Service
@@ -201,12 +201,13 @@ class Simulation:
         self.epochs.add(epoch)
         self.dataset.epoch = epoch
 
-    def cover(self, batch: list[Any], reply: Reply) -> None:
+    def cover(self, batch: list[Transition], reply: Reply) -> None:
         """A commit was accepted."""
         for transition, status in zip(batch, reply.statuses, strict=True):
-            kind = transition[0]
-            self.coverage[f"{kind} {'jobs' if kind == 'L' else status if kind in 'PDXBRKWCE' else ''}".strip()] += 1
-            if kind == "L":
+            counted = isinstance(transition, LeaseTransition | Wake | Remember | EmptySet)
+            leases = isinstance(transition, HandOut)
+            self.coverage[f"{transition.kind} {'jobs' if leases else status if counted else ''}".strip()] += 1
+            if leases:
                 for token in map(bytes.decode, status[::2]):
                     if token in self.tokens:
                         raise Violation(f"the token {token} was handed out before")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import Any
 
 from master.dispatch.dispatcher import Dispatch
@@ -10,7 +11,8 @@ from master.leadership.election import Act, Role
 from master.leadership.ledger_calls import Leadership, Question, Take
 from master.member import Member
 from protocol import messages as wire
-from storage.ledger.ledger import Reply, Transition
+from storage.ledger.ledger import Reply
+from storage.ledger.transitions import AddJobs, Discoveries, Finish, NewJob, StorePage, Transition
 
 
 class AnswersBeforeCommit(Dispatch):
@@ -19,9 +21,9 @@ class AnswersBeforeCommit(Dispatch):
     def next_batch(self, now: float) -> list[Transition] | None:
         batch = super().next_batch(now)
         for pending in self._flying[-1] if batch is not None else ():
-            if pending.transition[0] in "PD" and pending.peer is not None and pending.lease is not None:
-                step = pending.transition[2]
-                verdict = wire.Verdict(pending.transition[1], step, wire.ACCEPTED, pending.lease.granted)
+            said = pending.transition
+            if isinstance(said, StorePage | Finish) and pending.peer is not None and pending.lease is not None:
+                verdict = wire.Verdict(said.token, said.step, wire.ACCEPTED, pending.lease.granted)
                 self.outbox.append((pending.peer, wire.Committed(self.lead.epoch, [verdict])))
         return batch
 
@@ -39,14 +41,13 @@ class DiscoveriesAfterResult(Dispatch):
             return None
         later: list[Transition] = []
         for pending in self._flying[-1]:
-            kind = pending.transition[0]
-            if kind in "PD" and pending.lease is not None:
-                at = 5 if kind == "P" else 9
-                found, pending.transition[at] = pending.transition[at], None
-                if found:
-                    later.append(self._as_intake(found))
+            said = pending.transition
+            if isinstance(said, StorePage | Finish) and pending.lease is not None:
+                if said.found is not None:
+                    later.append(self._as_intake(said.found))
+                pending.transition = replace(said, found=None)
         self._later.append(later)
-        return batch
+        return [pending.transition for pending in self._flying[-1]]
 
     def committed(self, now: float, reply: Reply) -> None:
         super().committed(now, reply)
@@ -54,12 +55,10 @@ class DiscoveriesAfterResult(Dispatch):
         later = self._later.popleft()
         self.intake = iter([*later, *(kept or [])]) if later or kept is not None else None
 
-    def _as_intake(self, found: list[Any]) -> Transition:
-        queue, front, level, *rest = found
-        flat: list[Any] = []
-        for i in range(0, len(rest), 2):
-            flat += (rest[i], queue, rest[i + 1], level)
-        return ["I", "seen", front, flat]
+    def _as_intake(self, found: Discoveries) -> Transition:
+        pairs = zip(found.accounts, found.records, strict=True)
+        jobs = [NewJob(account, found.queue, record, found.level) for account, record in pairs]
+        return AddJobs("seen", found.front, jobs)
 
 
 def without_token_check(script: str) -> str:
@@ -72,13 +71,13 @@ def without_token_check(script: str) -> str:
         "end\n"
         "local function put(token, lease) call('HSET', P .. 'ghosts', token, cmsgpack.pack(lease)); held[token]",
     )
-    return _replaced(remembering, "local lease = held[t[2]]", "local lease = held[t[2]] or ghost(t[2])")
+    return _replaced(remembering, "local lease = held[token]", "local lease = held[token] or ghost(token)")
 
 
 def without_incarnation_check(script: str) -> str:
     """Whoever writes is taken for the leader."""
     script = _replaced(script, "if lead[1] ~= incarnation then", "if false then")
-    return _replaced(script, "if lead[2] ~= whole(req[3]) then", "if false then")
+    return _replaced(script, "if lead[2] ~= whole(beat) then", "if false then")
 
 
 def without_seen_check(script: str) -> str:
@@ -90,7 +89,7 @@ def without_seen_check(script: str) -> str:
 
 def counting_twice(script: str) -> str:
     """Absolute counts are added as if they were differences."""
-    return _replaced(script, "t[4] - records", "t[4]")
+    return _replaced(script, "records - before", "records")
 
 
 def _replaced(script: str, old: str, new: str) -> str:
@@ -100,7 +99,7 @@ def _replaced(script: str, old: str, new: str) -> str:
 
 def without_a_higher_epoch(script: str) -> str:
     """Who takes the lead takes it in the epoch that there was."""
-    return _replaced(script, "math.max(tonumber(now[3] or '0'), req[5]) + 1", "math.max(tonumber(now[3] or '0'), 1)")
+    return _replaced(script, "math.max(tonumber(now[3] or '0'), witness) + 1", "math.max(tonumber(now[3] or '0'), 1)")
 
 
 def with_the_beat_renewed(script: str) -> str:

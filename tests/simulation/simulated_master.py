@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from master.dispatch.dispatcher import Dispatch
 from master.dispatch.snapshot import InconsistentError, Snapshot
 from master.frontier.plan import Plan
+from master.frontier.seed_files import targets
 from master.leadership.election import Role
 from master.leadership.ledger_calls import Commit, Ending, GiveBack, Leadership, Observe, Question, Take
 from master.leadership.standby import Pair
@@ -16,8 +17,8 @@ from master.member import Member
 from protocol import messages as wire
 from protocol.errors import FencedError, LedgerError, TmaticError
 from protocol.jobs import Operation
-from storage.ledger.job_codec import pack_job
 from storage.ledger.ledger import Reply
+from storage.ledger.transitions import Finish, StorePage
 from tests.simulation.violation import Violation
 
 if TYPE_CHECKING:
@@ -110,11 +111,7 @@ class SimulatedMaster:
         dispatch = cluster.make_dispatch(
             leadership.lead, cluster.traversal, cluster.policy, leadership.snapshot, now, cluster.chance
         )
-        jobs: list[Any] = []
-        for target in cluster.targets:
-            job = cluster.traversal.first_job(target)
-            jobs += [target, cluster.traversal.queue(job), pack_job(job), cluster.traversal.level(job)]
-        dispatch.intake = iter([["I", "seen", cluster.traversal.front, jobs]])
+        dispatch.intake = targets(cluster.targets, cluster.traversal, "seen")
         dispatch.filled_by = cluster.filled_by
         return dispatch
 
@@ -166,7 +163,7 @@ class SimulatedMaster:
         cluster = self.cluster
         cut = ""
         if isinstance(question, Commit) and cluster.cut_reply:
-            counted_on = any(transition[0] in "PD" for transition in question.batch)
+            counted_on = any(isinstance(transition, StorePage | Finish) for transition in question.batch)
             if cluster.cut_reply not in ("after", "die") or counted_on:
                 cut, cluster.cut_reply = cluster.cut_reply, ""
         if cut == "before":

@@ -26,6 +26,7 @@ from storage.dataset.files.dataset import FileDataset
 from storage.dataset.receipts import ReceiptDraft
 from storage.ledger.job_codec import pack_job, unpack_job
 from storage.ledger.ledger import OK, STALE, Ledger
+from storage.ledger.transitions import AddJobs, GiveUp, HandOut, LogEntry, NewJob, Remember, SettleLetter
 from tests.storage.ledger.scribe import Scribe
 
 F, A = Operation.FOLLOWER, Operation.ANALYSE
@@ -45,13 +46,15 @@ class Account:
         self.hands: dict[Operation, Lease] = {}
         self.saw_list = False
         plan = Plan((F, A), Traversing.BFS, 3)
-        self.scribe.commit(*(["C", name, value] for name, value in plan.remembered().items()))
+        self.scribe.commit(*(Remember(name, value) for name, value in plan.remembered().items()))
         job = Job(operations[0], USER, DEPTH, "", operations[1:])
-        self.scribe.commit(["I", "seen", False, [USER, self.walk.queue(job), pack_job(job), self.walk.level(job)]])
+        self.scribe.commit(
+            AddJobs("seen", front=False, jobs=[NewJob(USER, self.walk.queue(job), pack_job(job), self.walk.level(job))])
+        )
 
     def lease(self, operation: Operation) -> bool:
         queues = [f"front:{operation.value}", operation.value, *(f"A{level}" for level in range(3) if operation is A)]
-        ((flat),) = self.scribe.commit(["L", queues, 2, "w", "b", 1, False]).statuses
+        ((flat),) = self.scribe.commit(HandOut(queues, 2, "w", "b", 1)).statuses
         assert len(flat) <= 2 or {unpack_job(record).user for record in flat[1::2]} == {USER, FOUND}, "live twice"
         for token, record in zip(flat[::2], flat[1::2], strict=True):
             if (job := unpack_job(record)).user == USER:
@@ -161,7 +164,7 @@ def test_an_analysis_that_looked_before_the_list_was_there_comes_again(client: r
 def test_lists_that_a_crawl_is_widened_by_bring_analyses_back(client: redis.Redis, tmp_path: Path) -> None:
     account = Account(client, tmp_path, (A,))
     assert account.lease(A) and account.done(A)
-    account.scribe.commit(["I", "widened1", False, [USER, "F", pack_job(Job(F, USER)), ""]])
+    account.scribe.commit(AddJobs("widened1", front=False, jobs=[NewJob(USER, "F", pack_job(Job(F, USER)), "")]))
     account.finish()
     assert account.ledger.totals()["A.complete"] == 1
 
@@ -189,10 +192,12 @@ def test_a_new_round_of_updates_takes_the_place_of_a_letter_of_the_one_before(
 ) -> None:
     update = Job(Operation.UPDATE, USER)
     scribe = Account(client, tmp_path).scribe
-    scribe.commit(["I", "updated1", False, [USER, "U", pack_job(update), ""]])
+    scribe.commit(AddJobs("updated1", front=False, jobs=[NewJob(USER, "U", pack_job(update), "")]))
     ((token, _),) = scribe.lease("U")
     letter = b"\x92\xa1x\xa1y"
-    scribe.commit(["K", token, f"U:{USER}", letter, "", b"", False, "", ["job.dead", b""]])
-    assert scribe.commit(["I", "updated2", False, [USER, "U", pack_job(update), ""]]).dead == 0
-    again = scribe.status("Q", f"U:{USER}", letter, "front:U", pack_job(update), "", ["job.requeued", b""])
+    scribe.commit(GiveUp(token, f"U:{USER}", letter, "", b"", front=False, level="", entry=LogEntry("job.dead", b"")))
+    assert scribe.commit(AddJobs("updated2", front=False, jobs=[NewJob(USER, "U", pack_job(update), "")])).dead == 0
+    again = scribe.status(
+        SettleLetter(f"U:{USER}", letter, "front:U", pack_job(update), "", LogEntry("job.requeued", b""))
+    )
     assert again == STALE and scribe.ledger.length("U") == 1

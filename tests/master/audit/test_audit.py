@@ -27,7 +27,18 @@ from storage.dataset.files.dataset import FileDataset
 from storage.dataset.interface import RecordKind
 from storage.dataset.receipts import ReceiptDraft
 from storage.ledger.job_codec import pack_job, unpack_job
-from storage.ledger.ledger import Ledger, Transition
+from storage.ledger.ledger import Ledger
+from storage.ledger.transitions import (
+    AddJobs,
+    Finish,
+    GiveUp,
+    LogEntry,
+    NewJob,
+    Remember,
+    Rest,
+    StorePage,
+    WithoutReceipt,
+)
 from tests.storage.dataset.pages import draft, posts
 from tests.storage.ledger.scribe import Scribe
 
@@ -46,9 +57,11 @@ class Crawl:
             self.store(token, user)
         job = Job(T, "104", progress=Progress(tries=5))
         letter = msgpack.packb([pack_job(job), b"broken"])
-        self.scribe.commit(["K", tokens[3], "T:104", letter, "", b"", False, "", ["job.dead", b""]])
+        self.scribe.commit(
+            GiveUp(tokens[3], "T:104", letter, "", b"", front=False, level="", entry=LogEntry("job.dead", b""))
+        )
         self.page(tokens[4], "105")
-        self.scribe.commit(["R", tokens[5], "T:106", pack_job(Job(T, "106").failed()), ["job.failed", b""]])
+        self.scribe.commit(Rest(tokens[5], "T:106", pack_job(Job(T, "106").failed()), LogEntry("job.failed", b"")))
 
     @classmethod
     def begun(cls, client: redis.Redis, folder: Path, users: range) -> Crawl:
@@ -61,23 +74,21 @@ class Crawl:
         self.client, self.ledger, self.dataset = client, Ledger(client, "main"), FileDataset(folder)
         self.scribe = Scribe.taking(self.ledger)
         words = Plan((T,), Traversing.BFS, 0).remembered()
-        self.scribe.commit(*(["C", name, value] for name, value in words.items()))
-        flat: list[object] = []
-        for number in users:
-            flat += [str(number), "T", pack_job(Job(T, str(number))), ""]
-        self.scribe.commit(["I", "seen", False, flat])
+        self.scribe.commit(*(Remember(name, value) for name, value in words.items()))
+        jobs = [NewJob(str(number), "T", pack_job(Job(T, str(number))), "") for number in users]
+        self.scribe.commit(AddJobs("seen", front=False, jobs=jobs))
 
     def page(self, token: str, user: str) -> int:
         length = self.dataset.append(user, T, token, 0, posts(range(3), cursor="more"))
         job = Job(T, user).advanced(count=3, cursor="more", segments=(Segment(token, length),))
-        step: Transition = ["P", token, 1, 3, pack_job(job), None, ["timeline.page", b""], "budget", 3]
+        step = StorePage(token, 1, 3, pack_job(job), None, LogEntry("timeline.page", b""), "budget", 3)
         self.scribe.commit(step)
         return length
 
     def store(self, token: str, user: str) -> None:
         length = self.page(token, user)
         self.dataset.merge(user, T, [Segment(token, length)], posts(range(3, 5)), draft(token))
-        self.scribe.commit(["D", token, 2, 5, "complete", "", b"", False, "", None, ["job.done", b""]])
+        self.scribe.commit(Finish(token, 2, 5, "complete", entry=LogEntry("job.done", b"")))
 
     def audit(self, *, files: bool = True) -> Audit:
         return audit(self.ledger, self.dataset, files=files)
@@ -193,7 +204,7 @@ def test_a_member_that_no_size_knows_of_is_told(crawl: Crawl) -> None:
 def test_a_receipt_alone_is_enough_for_an_outcome_without_data(crawl: Crawl) -> None:
     [(token, _)] = crawl.scribe.lease()
     crawl.dataset.record_outcome("107", T, ReceiptDraft("main", why="protected", tokens=(token,)))
-    crawl.scribe.commit(["D", token, 1, 0, "protected", "", b"", False, "", None, ["job.done", b""]])
+    crawl.scribe.commit(Finish(token, 1, 0, "protected", entry=LogEntry("job.done", b"")))
     assert crawl.audit().clean
 
 
@@ -215,15 +226,18 @@ def end_without_receipt(crawl: Crawl, pages: int = 1, *, stored: bool = False) -
     job = unpack_job(record)
     for step in range(1, pages):
         job = job.advanced(count=3 * step, cursor="more", segments=(Segment(token, 0),))
-        crawl.scribe.commit(["P", token, step, 3 * step, pack_job(job), None, ["timeline.page", b""], "budget", 3])
-    tail = [] if stored else ["", without_receipt(T), job.user, True]
-    crawl.scribe.commit(["D", token, pages, 3 * pages, "complete", "", b"", False, "", None, ["job.done", b""], *tail])
+        crawl.scribe.commit(
+            StorePage(token, step, 3 * step, pack_job(job), None, LogEntry("timeline.page", b""), "budget", 3)
+        )
+    receipt = None if stored else WithoutReceipt(without_receipt(T), job.user, in_it=True)
+    entry = LogEntry("job.done", b"")
+    crawl.scribe.commit(Finish(token, pages, 3 * pages, "complete", entry=entry, receipt=receipt))
     return job.user
 
 
 @pytest.mark.parametrize("pages", [1, 4])
 def test_of_workers_of_both_kinds_only_what_the_storing_ones_lost_is_lost(crawl: Crawl, pages: int) -> None:
-    crawl.scribe.commit(["I", "seen", False, ["108", "T", pack_job(Job(T, "108")), ""]])
+    crawl.scribe.commit(AddJobs("seen", front=False, jobs=[NewJob("108", "T", pack_job(Job(T, "108")), "")]))
     end_without_receipt(crawl, pages)
     mixed = crawl.audit()
     assert mixed.clean and (mixed.unstored, mixed.stored, mixed.stores_nothing) == (1, 3, False)
@@ -251,9 +265,9 @@ def test_what_a_worker_says_and_stores_tells_whether_a_receipt_is_owed() -> None
     def owed(*, stored: int, length: int, operation: Operation = T) -> bool:
         job = Job(operation, "7").advanced(count=3, cursor="x", segments=(Segment("t", length), Segment("old", 9)))
         end = wire.End("t", wire.DONE, 2, 5, "complete", [], 0, "", stored=stored)
-        tail = Transitions._without_receipt(job, end)
-        assert tail in ([], [f"unstored.{operation.value}", "7", True], [f"unstored.{operation.value}", "7", False])
-        return not (tail and tail[-1])
+        receipt = Transitions._without_receipt(job, end)
+        assert receipt is None or receipt[:2] == (f"unstored.{operation.value}", "7")
+        return receipt is None or not receipt.in_it
 
     assert owed(stored=1, length=0) and owed(stored=0, length=40), "one of another making may store and not say so"
     assert not owed(stored=0, length=0)
@@ -262,12 +276,12 @@ def test_what_a_worker_says_and_stores_tells_whether_a_receipt_is_owed() -> None
 
 def test_an_account_that_a_storing_worker_updates_owes_a_receipt_again(crawl: Crawl) -> None:
     name = without_receipt(Operation.UPDATE)
-    flat: list[object] = ["101", "U", pack_job(Job(Operation.UPDATE, "101")), ""]
+    update = NewJob("101", "U", pack_job(Job(Operation.UPDATE, "101")), "")
     for number, unstored in enumerate((True, False, False)):
-        crawl.scribe.commit(["I", f"updated{number}", False, flat])
+        crawl.scribe.commit(AddJobs(f"updated{number}", front=False, jobs=[update]))
         ((token, _),) = crawl.scribe.lease("U")
-        tail = ["", name, "101", unstored]
-        crawl.scribe.commit(["D", token, 1, 3, "complete", "", b"", False, "", None, ["job.done", b""], *tail])
+        receipt = WithoutReceipt(name, "101", in_it=unstored)
+        crawl.scribe.commit(Finish(token, 1, 3, "complete", entry=LogEntry("job.done", b""), receipt=receipt))
         assert list(crawl.ledger.accounts(name)) == (["101"] if unstored else [])
 
 
@@ -308,10 +322,11 @@ def test_a_level_that_was_over_too_early_counts_its_jobs_again(valkey: str, tmp_
         ledger, users = Ledger(client, "main"), [str(number) for number in range(300)]
         scribe = Scribe.taking(ledger)
         plan = Plan((analyse,), Traversing.BFS, 3)
-        flat: list[object] = []
-        for user in users:
-            flat += [user, "A1", pack_job(Job(analyse, user, 1)), "1"]
-        scribe.commit(*(["C", name, value] for name, value in plan.remembered().items()), ["I", "seen", False, flat])
+        jobs = [NewJob(user, "A1", pack_job(Job(analyse, user, 1)), "1") for user in users]
+        scribe.commit(
+            *(Remember(name, value) for name, value in plan.remembered().items()),
+            AddJobs("seen", front=False, jobs=jobs),
+        )
         client.hset(ledger.prefix + "levels", "1", counted)
         ledger.release(scribe.lead.incarnation, scribe.beat, ended="done")
         opened = OpenCrawl(Settings(), FileDataset(tmp_path), ledger, None, ledger)

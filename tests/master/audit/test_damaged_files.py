@@ -13,6 +13,7 @@ from master.admin.dead_letters import settle_at_rest
 from master.dispatch.transitions import without_receipt
 from protocol.jobs import Job, Operation, Progress
 from storage.ledger.job_codec import pack_job
+from storage.ledger.transitions import Finish, LogEntry, WithoutReceipt
 from tests.master.audit.test_audit import Crawl, T, resting_at
 from tests.master.audit.test_repair import findings, goes_on, lapse, mended, torn, without_file
 from tests.storage.dataset.pages import draft, posts
@@ -99,8 +100,8 @@ def test_a_receipt_counts_before_the_word_of_a_worker_that_stores_and_does_not_s
     scribe = Scribe.taking(crawl.ledger, "foreign")
     ((token, _),) = scribe.lease()
     crawl.dataset.merge("107", T, [], posts(range(3)), draft(token))
-    end = ["D", token, 1, 3, "complete", "", b"", False, "", None, ["job.done", b""]]
-    scribe.commit([*end, "", without_receipt(T), "107", True])
+    receipt = WithoutReceipt(without_receipt(T), "107", in_it=True)
+    scribe.commit(Finish(token, 1, 3, "complete", entry=LogEntry("job.done", b""), receipt=receipt))
     lapse(crawl)
     found = crawl.audit()
     assert (findings(found), found.stored, found.unstored) == ([], 4, 0)

@@ -20,6 +20,7 @@ from protocol.jobs import Job, Operation, Progress
 from storage.dataset.interface import RecordKind
 from storage.ledger.job_codec import pack_job, unpack_job
 from storage.ledger.ledger import Reply
+from storage.ledger.transitions import AddAccounts, Finish, LogEntry, PutBack, Remember, Wake
 from tests.master.audit.test_audit import Crawl, T, resting_at, rewrite
 from tests.storage.dataset.pages import draft, posts
 from tests.storage.ledger.scribe import Scribe
@@ -94,14 +95,14 @@ DAMAGES: dict[str, Damage] = {
 def goes_on(crawl: Crawl) -> None:
     """A master leads, and all that is open is done."""
     scribe = Scribe.taking(crawl.ledger, "again")
-    scribe.commit(*(["B", token, "front:T", b"", "orphaned"] for token in crawl.ledger.held()))
-    scribe.commit(*(["W", name, "front:T"] for name in crawl.ledger.retry()))
+    scribe.commit(*(PutBack(token, "front:T", b"", "orphaned") for token in crawl.ledger.held()))
+    scribe.commit(*(Wake(name, "front:T") for name in crawl.ledger.retry()))
     for queue in ("front:T", "T"):
         for token, record in scribe.lease(queue, 50):
             done = unpack_job(record).progress
             user = unpack_job(record).user
             crawl.dataset.merge(user, T, done.segments, posts(range(done.count, 5)), draft(token))
-            end = ["D", token, done.steps + 1, 5, "complete", "", b"", False, "", None, ["job.done", b""]]
+            end = Finish(token, done.steps + 1, 5, "complete", entry=LogEntry("job.done", b""))
             assert scribe.commit(end).statuses == [1]
     crawl.ledger.release(scribe.lead.incarnation, scribe.beat, ended="done")
 
@@ -174,8 +175,8 @@ def test_of_a_job_that_is_live_twice_the_copy_stays_that_has_more_to_come(
         crawl = Crawl.begun(client, tmp_path, range(0))
         plan = Plan((T, follower, analyse), Traversing.BFS, 0)
         crawl.scribe.commit(
-            *(["C", name, value] for name, value in plan.remembered().items()),
-            ["S", ["201", "202"], "seen"],
+            *(Remember(name, value) for name, value in plan.remembered().items()),
+            AddAccounts(["201", "202"], "seen"),
         )
         lapse(crawl)
         copies = [begun, whole, Job(T, "202", chain=(follower, analyse)), further]

@@ -45,7 +45,7 @@ class House:
         demands = self.assigner.demands(0, self.worker_table, self.reply, most, transitions, intake)
         for demand in demands:
             worker, jobs = self.worker_table.by_name[demand.worker], 0
-            for queue in demand.transition[1]:
+            for queue in demand.transition.queues:
                 got = min(demand.wanted - jobs, self.reply.lengths.get(queue, 0))
                 if got:
                     self.reply.lengths[queue] -= got

@@ -14,6 +14,7 @@ from master.policy import CrawlPolicy
 from protocol import messages as wire
 from protocol.jobs import Job, Operation
 from storage.ledger.ledger import Lead, LeaseRecord, Reply
+from storage.ledger.transitions import PutBack, Transition
 
 TERMS = CrawlPolicy(service="twitter", max_clients=2)
 LEAD = Lead("incarnation", 1, 3, "id", "master")
@@ -52,6 +53,12 @@ def sent(leader: Dispatch, peer: bytes, kind: type[M]) -> list[M]:
     return found
 
 
+def put_back(transition: Transition) -> tuple[str, str]:
+    """The token and the queue of a job that goes back."""
+    assert isinstance(transition, PutBack)
+    return transition.token, transition.queue
+
+
 def refusal(leader: Dispatch, peer: bytes) -> tuple[str, str]:
     [refused] = sent(leader, peer, wire.Refused)
     return refused.code, refused.words
@@ -86,7 +93,9 @@ def test_a_name_goes_to_the_new_run_if_the_old_one_does_not_answer() -> None:
     assert len(sent(leader, b"p2", wire.Welcome)) == 1
     assert leader.worker_table.by_name["w1"].peer == b"p2"
     batch = leader.next_batch(4)
-    assert batch is not None and [t[:2] for t in batch] == [["B", "t1"]], "what the old run held goes back"
+    assert batch is not None and [t.token for t in batch if isinstance(t, PutBack)] == ["t1"], (
+        "what the old run held goes back"
+    )
 
 
 def test_a_name_goes_to_the_new_run_at_once_if_the_old_one_cannot_be_reached() -> None:
@@ -157,7 +166,7 @@ def test_a_token_that_nobody_lists_within_the_grace_goes_back() -> None:
     assert not leader.eager
     leader.tick(TERMS.grace)
     batch = leader.next_batch(TERMS.grace)
-    assert batch == [["B", "t1", "front:T", b"", "orphaned"]]
+    assert batch == [PutBack("t1", "front:T", b"", "orphaned")]
 
 
 def test_a_token_that_is_not_known_or_is_anothers_is_revoked() -> None:
@@ -177,7 +186,7 @@ def test_a_job_that_does_not_move_for_too_long_is_revoked_and_goes_back() -> Non
     leader.receive(2, b"p1", heartbeat("t1", idle_ms=int(TERMS.progress_timeout * 1000) + 1))
     assert [message.tokens for message in sent(leader, b"p1", wire.Revoke)] == [["t1"]]
     batch = leader.next_batch(2)
-    assert batch is not None and batch[0][:3] == ["B", "t1", "front:T"]
+    assert batch is not None and put_back(batch[0]) == ("t1", "front:T")
 
 
 def test_a_job_that_a_heartbeat_does_not_list_is_sent_again_after_a_while() -> None:
@@ -199,14 +208,14 @@ def test_a_worker_that_is_silent_for_too_long_loses_what_it_holds() -> None:
     leader.tick(TERMS.worker_timeout + 0.1)
     assert not leader.worker_table.workers
     batch = leader.next_batch(TERMS.worker_timeout + 0.1)
-    assert batch is not None and batch[0][:2] == ["B", "t1"]
+    assert batch is not None and put_back(batch[0])[0] == "t1"
 
 
 def test_who_says_goodbye_gives_back_what_it_holds_without_a_lapse() -> None:
     leader = dispatch("t1")
     leader.receive(0, b"p1", hello(held=("t1",)))
     leader.receive(1, b"p1", wire.Bye("run1"))
-    assert leader.next_batch(1) == [["B", "t1", "front:T", b"", "bye"]]
+    assert leader.next_batch(1) == [PutBack("t1", "front:T", b"", "bye")]
 
 
 def test_a_goodbye_of_an_earlier_run_is_not_the_workers() -> None:

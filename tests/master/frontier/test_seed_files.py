@@ -24,6 +24,7 @@ from master.frontier.traversal import Traversal, Traversing
 from protocol.errors import UsageError
 from protocol.jobs import Job, Operation
 from storage.ledger.job_codec import unpack_job
+from storage.ledger.transitions import AddJobs
 
 T, F, A, U = Operation.TIMELINE, Operation.FOLLOWER, Operation.ANALYSE, Operation.UPDATE
 WALK = Traversal((T, A), Traversing.BFS, 2)
@@ -161,10 +162,8 @@ def test_what_is_not_written_so_is_no_id(word: bytes) -> None:
     assert not is_account(word)
 
 
-def jobs(transition: list[object]) -> list[Job]:
-    flat = transition[3]
-    assert isinstance(flat, list)
-    return [unpack_job(record) for record in flat[2::4]]
+def jobs(transition: AddJobs) -> list[Job]:
+    return [unpack_job(job.record) for job in transition.jobs]
 
 
 def test_targets_come_in_a_thousand_at_a_time_in_order() -> None:
@@ -172,24 +171,25 @@ def test_targets_come_in_a_thousand_at_a_time_in_order() -> None:
     assert [len(jobs(part)) for part in parts] == [CHUNK, CHUNK, 501]
     assert [job.user for part in parts for job in jobs(part)] == [str(n) for n in range(1, 2502)]
     assert jobs(parts[0])[0] == Job(T, "1", 0, "", (A,))
-    assert parts[0][3][:2] == ["1", "T"] and parts[0][3][3] == "0"
-    assert [part[:3] for part in parts] == [["I", "seen", False]] * 3
+    first = parts[0].jobs[0]
+    assert (first.id, first.queue, first.level) == ("1", "T", "0")
+    assert [(part.set_name, part.front) for part in parts] == [("seen", False)] * 3
 
 
 def test_a_widening_brings_only_what_is_new() -> None:
     [part] = widening(["1", "2"], (F,), WALK, "widened1")
-    assert part[1] == "widened1"
+    assert part.set_name == "widened1"
     assert jobs(part) == [Job(F, "1"), Job(F, "2")]
-    assert part[3][3] == ""
+    assert part.jobs[0].level == ""
 
 
 def test_a_round_of_updates_brings_updates() -> None:
     [part] = updates(["1"], WALK, "updated1")
-    assert (jobs(part), part[3][1]) == ([Job(U, "1")], "U")
+    assert (jobs(part), part.jobs[0].queue) == ([Job(U, "1")], "U")
 
 
 def test_seeds_come_in_a_thousand_at_a_time() -> None:
-    assert [len(part[1]) for part in seeds(map(str, range(1500)))] == [1000, 500]
+    assert [len(part.accounts) for part in seeds(map(str, range(1500)))] == [1000, 500]
     assert list(seeds([])) == []
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from master.frontier.traversal import Traversal, Traversing, front_of
 from protocol.jobs import Job, Operation
 from storage.ledger.job_codec import unpack_job
+from storage.ledger.transitions import Discoveries
 
 T, F, A, U = Operation.TIMELINE, Operation.FOLLOWER, Operation.ANALYSE, Operation.UPDATE
 DEFAULT = Traversal((F, A))
@@ -16,9 +15,9 @@ BFS, DFS = Traversal((F, A), Traversing.BFS), Traversal((F, A), Traversing.DFS)
 LEVELS = Traversal((T, F, A), Traversing.BFS, 3)
 
 
-def parts(found: list[Any] | None) -> tuple[str, bool, str, list[str], list[Job]]:
+def parts(found: Discoveries | None) -> tuple[str, bool, str, list[str], list[Job]]:
     assert found is not None
-    return found[0], found[1], found[2], found[3::2], [unpack_job(record) for record in found[4::2] if record]
+    return found.queue, found.front, found.level, [*found.accounts], [*map(unpack_job, found.records)]
 
 
 def test_by_default_discoveries_are_collected_and_not_followed() -> None:

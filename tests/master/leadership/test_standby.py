@@ -18,6 +18,7 @@ from protocol import messages as wire
 from protocol.errors import FencedError, LedgerError
 from protocol.jobs import Operation
 from storage.ledger.ledger import Lead, Reply
+from storage.ledger.transitions import Discover, HandOut
 
 T = Operation.TIMELINE
 PEER_FREE = Lead("", 0, 4, "L", "")
@@ -100,9 +101,9 @@ def test_a_worker_gets_no_job_before_the_new_leader_has_heard_it() -> None:
     table = Table()
     table.member.receive(table.now, b"one", hello())
     table.lead(waiting=5)
-    assert not [t for t in _batch(table) if t[0] == "L"]
+    assert not [t for t in _batch(table) if isinstance(t, HandOut)]
     table.member.receive(table.now, b"one", beat())
-    assert [t[0] for t in _batch(table)] == ["L"]
+    assert [type(t) for t in _batch(table)] == [HandOut]
 
 
 def test_a_shared_budget_waits_until_all_who_call_on_it_were_heard_or_for_two_heartbeats() -> None:
@@ -111,9 +112,9 @@ def test_a_shared_budget_waits_until_all_who_call_on_it_were_heard_or_for_two_he
     table.member.receive(table.now, b"two", hello("w2", "r2"))
     table.lead(waiting=5)
     table.member.receive(table.now, b"one", beat())
-    assert not [t for t in _batch(table) if t[0] == "L"], "the other may have been told of less"
+    assert not [t for t in _batch(table) if isinstance(t, HandOut)], "the other may have been told of less"
     table.now += 2 * CrawlPolicy().heartbeat
-    assert [t[0] for t in _batch(table)] == ["L"]
+    assert [type(t) for t in _batch(table)] == [HandOut]
 
 
 def _batch(table: Table) -> list[Any]:
@@ -121,7 +122,7 @@ def _batch(table: Table) -> list[Any]:
     table.now += 0.2
     commit = table.ask(Commit)
     reply = table.member.dispatch.reply if table.member.dispatch is not None else replied()
-    statuses: list[Any] = [[] if transition[0] == "L" else 1 for transition in commit.batch]
+    statuses: list[Any] = [[] if isinstance(transition, HandOut) else 1 for transition in commit.batch]
     table.member.answered(table.now, Reply(statuses, reply.lengths, reply.levels, 0, 0, 0, 1))
     batch: list[Any] = commit.batch
     return batch
@@ -133,7 +134,7 @@ def test_what_a_standby_heard_of_budgets_holds_when_it_leads() -> None:
     table.member.receive(table.now, b"one", beat(remaining=0))
     table.lead(waiting=5)
     table.member.receive(table.now, b"one", beat(remaining=0))
-    assert not [t for t in _batch(table) if t[0] == "L"]
+    assert not [t for t in _batch(table) if isinstance(t, HandOut)]
 
 
 def test_a_refused_write_ends_the_leadership_and_tells_the_workers() -> None:
@@ -332,11 +333,11 @@ def test_nobody_is_handed_more_than_there_is_room_for_by_two_commits_under_way()
     table.member.receive(table.now, b"one", beat())
     dispatch.filled_by = 1
     first: Commit = table.ask(Commit)
-    asked = sum(t[2] for t in first.batch if t[0] == "L")
+    asked = sum(t.most for t in first.batch if isinstance(t, HandOut))
     assert asked == 4, "a worker with room for four"
     table.member.receive(table.now, b"one", ends(1))
     second = table.member.further(table.now)
-    assert second is not None and [t[0] for t in second.batch] == ["X"]
+    assert second is not None and [type(t) for t in second.batch] == [Discover]
 
 
 def test_who_led_before_is_named_as_the_one_that_gave_the_lead_back() -> None:

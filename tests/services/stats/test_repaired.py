@@ -19,6 +19,7 @@ from services.subscriber.consumer import Event, Position
 from storage.dataset.files.dataset import FileDataset
 from storage.dataset.interface import RecordKind
 from storage.ledger.job_codec import unpack_job
+from storage.ledger.transitions import Finish, LogEntry, PutBack, Wake
 from tests.master.audit.test_audit import Crawl, T
 from tests.master.audit.test_repair import counted, killed_at, lapse, mended, torn, without_both, without_receipt
 from tests.storage.dataset.pages import draft, posts
@@ -40,14 +41,14 @@ class Told(Crawl):
     @staticmethod
     def end(scribe: Scribe, token: str, user: str, step: int, records: int) -> None:
         body = msgpack.packb(["T", user, "complete", records, 0, "", "w", token])
-        end = ["D", token, step, records, "complete", "", b"", False, "", None, ["job.done", body]]
+        end = Finish(token, step, records, "complete", entry=LogEntry("job.done", body))
         assert scribe.commit(end).statuses == [1]
 
     def go_on(self) -> None:
         """All that is open is done, as workers do it: what has its receipt and its file is not fetched again."""
         scribe = Scribe.taking(self.ledger, "again")
-        scribe.commit(*(["B", token, "front:T", b"", "orphaned"] for token in self.ledger.held()))
-        scribe.commit(*(["W", name, "front:T"] for name in self.ledger.retry()))
+        scribe.commit(*(PutBack(token, "front:T", b"", "orphaned") for token in self.ledger.held()))
+        scribe.commit(*(Wake(name, "front:T") for name in self.ledger.retry()))
         for queue in ("front:T", "T"):
             for token, record in scribe.lease(queue, 50):
                 job = unpack_job(record)

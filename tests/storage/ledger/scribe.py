@@ -10,7 +10,8 @@ import redis
 
 from protocol.jobs import Job, Operation, Progress
 from storage.ledger.job_codec import pack_job
-from storage.ledger.ledger import Lead, Ledger, Reply, Transition
+from storage.ledger.ledger import Lead, Ledger, Reply
+from storage.ledger.transitions import AddJobs, Discoveries, Finish, HandOut, LogEntry, NewJob, StorePage, Transition
 
 TIMELINE, FOLLOWER, ANALYSE = Operation.TIMELINE, Operation.FOLLOWER, Operation.ANALYSE
 
@@ -34,20 +35,18 @@ class Scribe:
         self.beat += 1
         return reply
 
-    def status(self, *transition: Any) -> Any:
+    def status(self, transition: Transition) -> Any:
         """What becomes of one transition in a commit of its own."""
-        return self.commit(list(transition)).statuses[0]
+        return self.commit(transition).statuses[0]
 
     def target(self, *users: str, job: Job | None = None, level: str = "") -> int:
         """Targets that come in; how many were new."""
-        flat: list[Any] = []
-        for user in users:
-            flat += [user, "T", pack_job(job or Job(TIMELINE, user)), level]
-        return int(self.status("I", "seen", False, flat))
+        jobs = [NewJob(user, "T", pack_job(job or Job(TIMELINE, user)), level) for user in users]
+        return int(self.status(AddJobs("seen", front=False, jobs=jobs)))
 
     def lease(self, queue: str = "T", most: int = 1, worker: str = "w1") -> list[tuple[str, bytes]]:
         """Tokens and records of jobs that are handed out."""
-        flat = self.status("L", [queue], most, worker, "budget", 3, False)
+        flat = self.status(HandOut([queue], most, worker, "budget", 3))
         return [(flat[i].decode(), flat[i + 1]) for i in range(0, len(flat), 2)]
 
     def leased(self, user: str = "7") -> str:
@@ -61,25 +60,21 @@ def after(steps: int, count: int, *, user: str = "7", cursor: str = "next") -> b
     return pack_job(Job(TIMELINE, user, progress=Progress(steps, count, 0, 0, cursor)))
 
 
-def page(token: str, step: int, count: int, *, found: list[Any] | None = None, user: str = "7") -> Transition:
+def page(token: str, step: int, count: int, *, found: Discoveries | None = None, user: str = "7") -> Transition:
     """One more page is stored."""
-    topic = ["timeline.page", b"body"]
-    return ["P", token, step, count, after(step, count, user=user), found, topic, "budget", 5]
+    entry = LogEntry("timeline.page", b"body")
+    return StorePage(token, step, count, after(step, count, user=user), found, entry, "budget", 5)
 
 
 def done(token: str, step: int, count: int, **more: Any) -> Transition:
-    """The job is done. `more`: queue, record, front, level, found, topic."""
-    queue, record, front = more.get("queue", ""), more.get("record", b""), more.get("front", False)
-    topic = more.get("topic", ["job.done", b"body"])
-    return ["D", token, step, count, "complete", queue, record, front, more.get("level", ""), more.get("found"), topic]
+    """The job is done. `more`: queue, record, front, level, found, entry."""
+    return Finish(token, step, count, "complete", **{"entry": LogEntry("job.done", b"body"), **more})
 
 
-def found(queue: str, *users: str, front: bool = False, level: str = "") -> list[Any]:
+def found(queue: str, *users: str, front: bool = False, level: str = "") -> Discoveries:
     """Discoveries, with a record each that names its account."""
-    flat: list[Any] = [queue, front, level]
-    for user in users:
-        flat += [user, pack_job(Job(TIMELINE, user, 1, "7")) if queue else b""]
-    return flat
+    records = [pack_job(Job(TIMELINE, user, 1, "7")) for user in users] if queue else []
+    return Discoveries(queue, front, level, users, records)
 
 
 def holdings(client: redis.Redis) -> dict[str, Any]:

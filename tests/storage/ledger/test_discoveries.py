@@ -7,6 +7,7 @@ import redis
 from protocol.jobs import Job
 from storage.ledger.job_codec import pack_job, unpack_job
 from storage.ledger.ledger import AGAIN, GAP, MAX_DISCOVERIES, OK, Ledger
+from storage.ledger.transitions import AddAccounts, Discover, HandOut
 from tests.storage.ledger.scribe import TIMELINE, Scribe, done, found, holdings, page
 
 
@@ -26,16 +27,16 @@ def test_an_account_is_discovered_once(scribe: Scribe, ledger: Ledger) -> None:
 def test_what_came_with_a_stale_old_or_skipping_step_is_not_taken(scribe: Scribe, ledger: Ledger) -> None:
     token = scribe.leased()
     scribe.commit(page(token, 1, 1))
-    assert scribe.status(*page(token, 1, 1, found=found("T", "20"))) == AGAIN
-    assert scribe.status(*page(token, 3, 1, found=found("T", "21"))) == GAP
-    assert scribe.status(*page("gone:1", 2, 1, found=found("T", "22"))) == 0
+    assert scribe.status(page(token, 1, 1, found=found("T", "20"))) == AGAIN
+    assert scribe.status(page(token, 3, 1, found=found("T", "21"))) == GAP
+    assert scribe.status(page("gone:1", 2, 1, found=found("T", "22"))) == 0
     assert list(ledger.accounts("seen")) == ["7"]
     assert users(ledger, "T") == []
 
 
 def test_seeds_are_never_discovered(scribe: Scribe, ledger: Ledger) -> None:
     token = scribe.leased()
-    assert scribe.status("S", ["20", "21", "20"]) == 2
+    assert scribe.status(AddAccounts(["20", "21", "20"])) == 2
     scribe.commit(page(token, 1, 3, found=found("T", "20", "21", "22")))
     assert users(ledger, "T") == ["22"]
     assert ledger.totals()["known"] == 2
@@ -44,7 +45,7 @@ def test_seeds_are_never_discovered(scribe: Scribe, ledger: Ledger) -> None:
 
 
 def test_a_seed_that_is_a_target_is_crawled(scribe: Scribe) -> None:
-    scribe.commit(["S", ["20"]])
+    scribe.commit(AddAccounts(["20"]))
     assert scribe.target("20") == 1
 
 
@@ -115,7 +116,7 @@ def test_a_page_of_4096_discoveries_is_one_commit_at_either_end(scribe: Scribe, 
 def test_jobs_are_handed_out_in_depth_first_order_of_a_batch_of_4096(scribe: Scribe) -> None:
     token = scribe.leased()
     some = [str(10**6 + n) for n in range(MAX_DISCOVERIES)]
-    reply = scribe.commit(page(token, 1, 1, found=found("T", *some, front=True)), ["L", ["T"], 200, "w", "b", 1, False])
+    reply = scribe.commit(page(token, 1, 1, found=found("T", *some, front=True)), HandOut(["T"], 200, "w", "b", 1))
     assert [unpack_job(record).user for record in reply.statuses[1][1::2]] == some[:200]
 
 
@@ -124,14 +125,14 @@ def test_a_part_of_a_large_step_comes_once_however_often_it_is_sent(
 ) -> None:
     token = scribe.leased()
     for _ in range(2):
-        assert scribe.status("X", token, 1, found("T", "20", "21")) == OK
-    assert scribe.status(*page(token, 1, 3, found=found("T", "22"))) == OK
+        assert scribe.status(Discover(token, 1, found("T", "20", "21"))) == OK
+    assert scribe.status(page(token, 1, 3, found=found("T", "22"))) == OK
     before = holdings(client)["{tmatic:test}:queue:T"]
-    assert scribe.status("X", token, 1, found("T", "23")) == AGAIN
+    assert scribe.status(Discover(token, 1, found("T", "23"))) == AGAIN
     assert holdings(client)["{tmatic:test}:queue:T"] == before
     assert users(ledger, "T") == ["20", "21", "22"]
 
 
 def test_a_question_about_a_token_brings_no_discoveries(scribe: Scribe) -> None:
     token = scribe.leased()
-    assert scribe.commit(["X", token, 1, None], ["X", "gone:1", 1, None]).statuses == [OK, 0]
+    assert scribe.commit(Discover(token, 1, None), Discover("gone:1", 1, None)).statuses == [OK, 0]

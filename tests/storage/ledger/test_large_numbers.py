@@ -7,6 +7,7 @@ import redis
 from protocol.jobs import Job, Progress, Segment
 from storage.ledger.job_codec import pack_job, unpack_job
 from storage.ledger.ledger import OK, Ledger
+from storage.ledger.transitions import AddAccounts, AddJobs, LogEntry, NewJob, Rest, StorePage, Wake
 from tests.storage.ledger.scribe import ANALYSE, FOLLOWER, TIMELINE, Scribe, done, found, page
 
 LARGEST = 2**63 - 1
@@ -17,7 +18,7 @@ NEAR = [str(LARGEST - n) for n in range(3)]
 def test_neighbouring_ids_stay_apart_as_targets_and_in_every_set(scribe: Scribe, ledger: Ledger) -> None:
     assert scribe.target(*NEAR) == 3
     assert scribe.target(*NEAR) == 0
-    assert scribe.status("S", NEAR) == 3
+    assert scribe.status(AddAccounts(NEAR)) == 3
     assert sorted(ledger.accounts("seen")) == sorted(ledger.accounts("seeds")) == sorted(NEAR)
 
 
@@ -25,18 +26,18 @@ def test_the_largest_id_is_handed_out_with_the_largest_cursor_and_parent(scribe:
     segments = (Segment(f"{LARGEST}:{LARGEST}", 2**53 - 1),)
     progress = Progress(2**32 - 2, 2**48 - 2, 3, 4, str(LARGEST), segments)
     job = Job(TIMELINE, NEAR[0], 3, NEAR[1], (FOLLOWER, ANALYSE), progress)
-    scribe.commit(["I", "seen", False, [NEAR[0], "T", pack_job(job), ""]])
+    scribe.commit(AddJobs("seen", front=False, jobs=[NewJob(NEAR[0], "T", pack_job(job), "")]))
     [(token, record)] = scribe.lease()
     assert unpack_job(record) == job
     assert ledger.held()[token].job == job
     after = job.advanced(count=2**48 - 1, cursor=NEAR[2], segments=segments)
-    step = ["P", token, 2**32 - 1, 2**48 - 1, pack_job(after), None, None, "budget", 3]
-    assert scribe.status(*step) == OK
+    step = StorePage(token, 2**32 - 1, 2**48 - 1, pack_job(after), None, None, "budget", 3)
+    assert scribe.status(step) == OK
     assert ledger.held()[token].job == after
     assert ledger.totals()["T.records"] == 1
-    scribe.commit(["R", token, f"T:{NEAR[0]}", pack_job(after), ["job.failed", NEAR[0].encode()]])
+    scribe.commit(Rest(token, f"T:{NEAR[0]}", pack_job(after), LogEntry("job.failed", NEAR[0].encode())))
     assert ledger.retry() == {f"T:{LARGEST}": after}
-    scribe.commit(["W", f"T:{NEAR[0]}", "front:T"])
+    scribe.commit(Wake(f"T:{NEAR[0]}", "front:T"))
     assert [unpack_job(packed) for packed in ledger.queue("front:T")] == [after]
     assert ledger.log()[-1][3] == str(LARGEST).encode()
 

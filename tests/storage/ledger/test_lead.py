@@ -10,6 +10,7 @@ from redis.crc import key_slot
 
 from protocol.errors import FencedError
 from storage.ledger.ledger import Lead, Ledger
+from storage.ledger.transitions import AddAccounts, LogEntry, Remember, Rest
 from tests.storage.ledger.scribe import Scribe, holdings
 
 NOBODY = Lead("", 0, 0, "", "")
@@ -54,7 +55,7 @@ def test_an_old_beat_of_the_right_incarnation_changes_nothing(scribe: Scribe, cl
     before = holdings(client)
     for beat in (scribe.beat - 1, scribe.beat + 1):
         with pytest.raises(FencedError, match="the beat is not the one that was written last"):
-            scribe.ledger.commit("first", beat, [["C", "word", "value"]], [])
+            scribe.ledger.commit("first", beat, [Remember("word", "value")], [])
     assert holdings(client) == before
 
 
@@ -113,9 +114,9 @@ def test_two_crawls_on_one_server_know_nothing_of_each_other(client: redis.Redis
 
 def test_all_keys_of_a_crawl_share_one_hash_tag(scribe: Scribe, client: redis.Redis) -> None:
     scribe.target(*map(str, range(1, 1000)), level="0")
-    scribe.commit(["S", ["5000"]], ["C", "word", "value"])
+    scribe.commit(AddAccounts(["5000"]), Remember("word", "value"))
     token = scribe.lease()[0][0]
-    scribe.commit(["R", token, "T:1", b"\x00\x19\x00\x01", ["job.failed", b""]])
+    scribe.commit(Rest(token, "T:1", b"\x00\x19\x00\x01", LogEntry("job.failed", b"")))
     names = [key.decode() for key in client.scan_iter()]
     assert len(names) > 10
     assert all(name.startswith("{tmatic:test}:") for name in names)

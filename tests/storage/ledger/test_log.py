@@ -9,6 +9,7 @@ import pytest
 
 from storage.ledger import ledger as module
 from storage.ledger.ledger import Ledger
+from storage.ledger.transitions import LogEntry, PutBack, StorePage
 from tests.storage.ledger.scribe import Scribe, after, done, page
 
 CAP = 100_000
@@ -34,13 +35,13 @@ def test_what_was_not_accepted_is_not_announced(scribe: Scribe, ledger: Ledger) 
     token = scribe.leased()
     scribe.commit(page(token, 1, 1))
     before = ledger.log(), ledger.heads()
-    scribe.commit(page(token, 1, 1), page(token, 3, 1), done("gone:1", 1, 1), ["B", token, "front:T", b"", "bye"])
+    scribe.commit(page(token, 1, 1), page(token, 3, 1), done("gone:1", 1, 1), PutBack(token, "front:T", b"", "bye"))
     assert (ledger.log(), ledger.heads()) == before
 
 
 def test_a_step_without_an_announcement_leaves_the_log_alone(scribe: Scribe, ledger: Ledger) -> None:
     token = scribe.leased()
-    scribe.commit(["P", token, 1, 1, after(1, 1), None, [], "budget", 3], done(token, 2, 1, topic=None))
+    scribe.commit(StorePage(token, 1, 1, after(1, 1), None, None, "budget", 3), done(token, 2, 1, entry=None))
     assert ledger.log() == []
     assert ledger.totals()["T.done"] == 1
 
@@ -55,7 +56,7 @@ def test_the_log_keeps_to_its_cap_and_its_sequence_goes_on(
         batch: list[Any] = []
         for _ in range(10):
             step += 1
-            batch.append(["P", token, step, 1, after(step, 1), None, ["timeline.page", body], "budget", 3])
+            batch.append(StorePage(token, step, 1, after(step, 1), None, LogEntry("timeline.page", body), "budget", 3))
         scribe.commit(*batch)
         kept = ledger.log()
         longest = max(longest, sum(len(msgpack.packb(list(entry))) for entry in kept))
@@ -73,7 +74,7 @@ def test_trimming_takes_at_most_256_entries_more_than_it_must(
         batch: list[Any] = []
         for _ in range(50):
             step += 1
-            batch.append(["P", token, step, 1, after(step, 1), None, ["timeline.page", body], "budget", 3])
+            batch.append(StorePage(token, step, 1, after(step, 1), None, LogEntry("timeline.page", body), "budget", 3))
         scribe.commit(*batch)
         kept = ledger.log()
         if kept[0][0] > 1:

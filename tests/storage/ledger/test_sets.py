@@ -10,6 +10,7 @@ import redis
 from protocol.jobs import Job, Operation
 from storage.ledger.job_codec import pack_job
 from storage.ledger.ledger import AGAIN, OK, Ledger
+from storage.ledger.transitions import AddAccounts, AddJobs, EmptySet, NewJob
 from tests.storage.ledger.scribe import Scribe
 
 MOST = 512
@@ -28,7 +29,7 @@ def put(scribe: Scribe, ids: list[int]) -> int:
     words = [str(number) for number in ids]
     new = 0
     for first in range(0, len(words), 4000):
-        parts = [["S", words[at : at + 1000]] for at in range(first, min(first + 4000, len(words)), 1000)]
+        parts = [AddAccounts(words[at : at + 1000]) for at in range(first, min(first + 4000, len(words)), 1000)]
         new += sum(scribe.commit(*parts).statuses)
     return new
 
@@ -68,31 +69,31 @@ def test_all_buckets_hold_together_what_a_split_moved(scribe: Scribe, ledger: Le
 def test_names_that_are_no_numbers_are_members_as_well(scribe: Scribe, ledger: Ledger) -> None:
     names = [f"did:plc:{n:024x}" for n in range(2000)]
     for first in range(0, 2000, 1000):
-        assert scribe.status("S", names[first : first + 1000]) == 1000
-    assert scribe.status("S", names[:1000]) == 0
+        assert scribe.status(AddAccounts(names[first : first + 1000])) == 1000
+    assert scribe.status(AddAccounts(names[:1000])) == 0
     assert sorted(ledger.accounts("seeds")) == sorted(names)
 
 
 def test_a_set_that_served_is_emptied_in_parts(scribe: Scribe, ledger: Ledger, client: redis.Redis) -> None:
     ids = [str(n) for n in range(1, 1001)]
     for _ in range(3):
-        scribe.commit(["I", "widened1", False, [word for n in ids for word in (n, "T", b"x", "")]], ["S", ids])
+        scribe.commit(AddJobs("widened1", front=False, jobs=[NewJob(n, "T", b"x", "") for n in ids]), AddAccounts(ids))
     buckets = ledger.sizes()["widened1"][1]
     assert buckets > 4
-    answers = [scribe.status("E", "widened1", first, 3) for first in range(0, buckets, 3)]
+    answers = [scribe.status(EmptySet("widened1", first, 3)) for first in range(0, buckets, 3)]
     assert answers == [AGAIN] * (len(answers) - 1) + [OK]
     assert not list(client.scan_iter(match="*set:widened1:*", count=1000))
     assert set(ledger.sizes()) == {"seeds"}
     assert ledger.sizes()["seeds"][0] == 1000
-    assert scribe.status("I", "widened1", False, ["1", "T", b"x", ""]) == 1
+    assert scribe.status(AddJobs("widened1", front=False, jobs=[NewJob("1", "T", b"x", "")])) == 1
     assert list(ledger.accounts("widened1")) == ["1"]
 
 
 def test_an_emptying_that_was_cut_off_is_begun_again(scribe: Scribe, ledger: Ledger) -> None:
     put(scribe, list(range(1, 2001)))
-    assert scribe.status("E", "seeds", 0, 3) == AGAIN
-    assert scribe.status("E", "seeds", 0, 10_000) == OK
-    assert scribe.status("E", "seeds", 0, 10_000) == OK
+    assert scribe.status(EmptySet("seeds", 0, 3)) == AGAIN
+    assert scribe.status(EmptySet("seeds", 0, 10_000)) == OK
+    assert scribe.status(EmptySet("seeds", 0, 10_000)) == OK
     assert put(scribe, [1]) == 1
 
 
@@ -109,6 +110,6 @@ def test_a_set_that_grows_while_it_is_read_misses_none_of_those_that_were_in_it(
 
 def test_newcomers_are_marked_in_the_same_commit(scribe: Scribe, ledger: Ledger) -> None:
     lead, record = scribe.lead, pack_job(Job(Operation.TIMELINE, "1"))
-    intake = ["I", "seen", False, ["1", "T", record, "", "2", "T", record, ""]]
+    intake = AddJobs("seen", front=False, jobs=[NewJob("1", "T", record, ""), NewJob("2", "T", record, "")])
     ledger.commit(lead.incarnation, scribe.beat, [intake], [], newcomers="widened1")
     assert sorted(ledger.accounts("widened1")) == ["1", "2"]

@@ -13,26 +13,48 @@ import redis
 
 from protocol.jobs import Job, Progress
 from storage.ledger.job_codec import pack_job, unpack_job
-from storage.ledger.ledger import AGAIN, GAP, MAX_TRANSITIONS, OK, STALE, Ledger, Transition
+from storage.ledger.ledger import AGAIN, GAP, MAX_TRANSITIONS, OK, STALE, Ledger
+from storage.ledger.transitions import (
+    AddJobs,
+    Discover,
+    GiveUp,
+    HandOut,
+    LogEntry,
+    NewJob,
+    PutBack,
+    Remember,
+    Rest,
+    StorePage,
+    Transition,
+    Wake,
+)
 from tests.storage.ledger.scribe import ANALYSE, FOLLOWER, TIMELINE, Scribe, after, done, found, holdings, page
 
 
 def x_part(token: str, step: int, _count: int) -> Transition:
-    return ["X", token, step, found("T", "900")]
+    return Discover(token, step, found("T", "900"))
 
 
 def back(token: str, queue: str = "front:T", record: bytes = b"", reason: str = "parked") -> Transition:
-    return ["B", token, queue, record, reason]
+    return PutBack(token, queue, record, reason)
 
 
 def retry(token: str, count: int = 0, user: str = "7") -> Transition:
-    return ["R", token, f"T:{user}", after(0, count, user=user), ["job.failed", b"body"]]
+    return Rest(token, f"T:{user}", after(0, count, user=user), LogEntry("job.failed", b"body"))
 
 
 def dead(token: str, **more: Any) -> Transition:
     letter = msgpack.packb([pack_job(Job(TIMELINE, "7", progress=Progress(2, 9, 5, 0, "c"))), b"broken"])
-    follows = [more.get("queue", ""), more.get("record", b""), more.get("front", False), more.get("level", "")]
-    return ["K", token, "T:7", letter, *follows, ["job.dead", b"body"]]
+    return GiveUp(
+        token,
+        "T:7",
+        letter,
+        queue=more.get("queue", ""),
+        record=more.get("record", b""),
+        front=more.get("front", False),
+        level=more.get("level", ""),
+        entry=LogEntry("job.dead", b"body"),
+    )
 
 
 STEPS: list[Callable[[str, int, int], Transition]] = [page, done, x_part]
@@ -47,8 +69,8 @@ def test_a_token_that_is_not_held_changes_nothing(
     scribe.commit(done(token, 1, 2))
     before = holdings(client)
     for gone in (token, "other:1", "first:999"):
-        assert scribe.status(*step(gone, 2, 5)) == STALE
-        assert scribe.status(*what(gone)) == STALE
+        assert scribe.status(step(gone, 2, 5)) == STALE
+        assert scribe.status(what(gone)) == STALE
     changed = holdings(client)
     for held in (before, changed):
         held["{tmatic:test}:lead"].pop(b"beat")
@@ -60,9 +82,9 @@ def test_a_step_that_came_before_is_accepted_again_without_effect(
     scribe: Scribe, ledger: Ledger, step: Callable[..., Transition]
 ) -> None:
     token = scribe.leased()
-    assert scribe.status(*page(token, 1, 3)) == OK
+    assert scribe.status(page(token, 1, 3)) == OK
     totals, held = ledger.totals(), ledger.held()
-    assert scribe.status(*step(token, 1, 100)) == AGAIN
+    assert scribe.status(step(token, 1, 100)) == AGAIN
     assert (ledger.totals(), ledger.held()) == (totals, held)
 
 
@@ -70,7 +92,7 @@ def test_a_step_that_came_before_is_accepted_again_without_effect(
 def test_a_step_that_skips_one_is_refused(scribe: Scribe, ledger: Ledger, step: Callable[..., Transition]) -> None:
     token = scribe.leased()
     totals, held = ledger.totals(), ledger.held()
-    assert scribe.status(*step(token, 2, 3)) == GAP
+    assert scribe.status(step(token, 2, 3)) == GAP
     assert (ledger.totals(), ledger.held()) == (totals, held)
 
 
@@ -107,7 +129,7 @@ def test_counts_are_absolute_and_only_their_difference_is_added(scribe: Scribe, 
 def test_a_job_that_begins_anew_takes_its_count_back(scribe: Scribe, ledger: Ledger) -> None:
     token = scribe.leased()
     scribe.commit(page(token, 1, 10))
-    scribe.commit(["R", token, "T:7", after(1, 0, cursor=""), ["job.failed", b""]])
+    scribe.commit(Rest(token, "T:7", after(1, 0, cursor=""), LogEntry("job.failed", b"")))
     assert ledger.totals()["T.records"] == 0
 
 
@@ -132,15 +154,15 @@ def test_what_goes_back_waits_before_all_others_as_it_was_held(scribe: Scribe, l
 def test_jobs_are_handed_out_in_order_over_queues_up_to_what_was_asked(scribe: Scribe) -> None:
     scribe.target("1", "2", "3")
     scribe.commit(back(scribe.lease()[0][0]))
-    flat = scribe.status("L", ["front:T", "T"], 2, "w", "b", 1, False)
+    flat = scribe.status(HandOut(["front:T", "T"], 2, "w", "b", 1))
     assert [unpack_job(record).user for record in flat[1::2]] == ["1", "2"]
     assert [unpack_job(record).user for _, record in scribe.lease(most=9)] == ["3"]
     assert scribe.lease(most=9) == []
 
 
 def test_what_a_batch_brought_in_is_handed_out_in_the_same_batch(scribe: Scribe, ledger: Ledger) -> None:
-    flat: list[Any] = ["5", "T", pack_job(Job(TIMELINE, "5")), ""]
-    reply = scribe.commit(["I", "seen", False, flat], ["L", ["T"], 4, "w", "b", 1, False], queues=["T"])
+    jobs = [NewJob("5", "T", pack_job(Job(TIMELINE, "5")), "")]
+    reply = scribe.commit(AddJobs("seen", front=False, jobs=jobs), HandOut(["T"], 4, "w", "b", 1), queues=["T"])
     assert [unpack_job(record).user for record in reply.statuses[1][1::2]] == ["5"]
     assert (reply.lengths["T"], reply.held) == (0, 1)
     assert len(ledger.held()) == 1
@@ -172,8 +194,8 @@ def test_a_failed_job_rests_until_it_is_woken(scribe: Scribe, ledger: Ledger) ->
     token = scribe.leased()
     reply = scribe.commit(retry(token))
     assert (reply.held, reply.retry, list(ledger.retry())) == (0, 1, ["T:7"])
-    assert scribe.status("W", "T:7", "front:T") == OK
-    assert scribe.status("W", "T:7", "front:T") == STALE
+    assert scribe.status(Wake("T:7", "front:T")) == OK
+    assert scribe.status(Wake("T:7", "front:T")) == STALE
     assert ledger.retry() == {}
     assert len(scribe.lease("front:T", 5)) == 1
 
@@ -200,12 +222,12 @@ def test_a_target_is_taken_once_in_each_set(scribe: Scribe, ledger: Ledger) -> N
     assert scribe.target("1", "2", "1") == 2
     assert scribe.target("1", "2", "3", level="0") == 1
     assert ledger.length("T") == 3
-    assert scribe.status("I", "updated1", False, ["1", "U", b"x", ""]) == 1
+    assert scribe.status(AddJobs("updated1", front=False, jobs=[NewJob("1", "U", b"x", "")])) == 1
     assert ledger.totals()["intake.seen"] == 3
 
 
 def test_what_the_crawl_remembers_is_written_over(scribe: Scribe, ledger: Ledger) -> None:
-    scribe.commit(["C", "depth", "2"], ["C", "depth", "3"], ["C", "note", "Nähe"])
+    scribe.commit(Remember("depth", "2"), Remember("depth", "3"), Remember("note", "Nähe"))
     assert ledger.remembered() == {"depth": "3", "note": "Nähe"}
 
 
@@ -237,7 +259,7 @@ def test_the_same_calls_make_the_same_ledger(ledger: Ledger, client: redis.Redis
                 steps[token] = steps.get(token, 0) + 1
                 some = found(chance.choice(["T", ""]), *(str(chance.randrange(5000)) for _ in range(50)), front=True)
                 batch.append(chance.choice([page, done])(token, steps[token], steps[token], found=some))
-            held = held[4:] + [transition[1] for transition in batch if transition[0] == "P"]
+            held = held[4:] + [transition.token for transition in batch if isinstance(transition, StorePage)]
             scribe.commit(*batch, max_users=9000)
         return holdings(client)
 

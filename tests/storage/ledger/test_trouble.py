@@ -14,6 +14,7 @@ import redis
 
 from protocol.errors import FencedError, LedgerError
 from storage.ledger.ledger import Ledger
+from storage.ledger.transitions import AddAccounts, AddJobs, NewJob
 from tests.storage.ledger.scribe import Scribe, done, found, holdings, page
 from tests.storage.ledger.servers import TIMEOUT_S, OwnRedis, own_redis
 from tests.waiting import until
@@ -35,9 +36,13 @@ def refused(scribe: Scribe, token: str, words: str) -> None:
     """A large commit is refused with these words, and left nothing behind."""
     client = scribe.ledger._client
     before = holdings(client)
-    flat: list[object] = ["1", "T", b"\x00\x19\x00\x01", ""]
     with pytest.raises(LedgerError, match=words) as caught:
-        scribe.commit(["S", ["5"]], ["I", "seen", False, flat], page(token, 1, 3, found=found("T", "20")), queues=["T"])
+        scribe.commit(
+            AddAccounts(["5"]),
+            AddJobs("seen", front=False, jobs=[NewJob("1", "T", b"\x00\x19\x00\x01", "")]),
+            page(token, 1, 3, found=found("T", "20")),
+            queues=["T"],
+        )
     assert not isinstance(caught.value, FencedError)
     assert "Traceback" not in str(caught.value) and "\n" not in str(caught.value)
     assert holdings(client) == before
@@ -45,7 +50,7 @@ def refused(scribe: Scribe, token: str, words: str) -> None:
 
 def goes_on(scribe: Scribe, token: str) -> None:
     """The same commit is accepted now."""
-    scribe.commit(["S", ["5"]], page(token, 1, 3, found=found("T", "20", "21")))
+    scribe.commit(AddAccounts(["5"]), page(token, 1, 3, found=found("T", "20", "21")))
     assert scribe.commit(done(token, 2, 3), queues=["T"]).lengths == {"T": 2}
 
 
@@ -83,7 +88,7 @@ def test_a_server_that_is_stuck_is_given_up_after_the_timeout_and_comes_back(scr
     # Whether it was committed is not known: who waits for the server, reads and takes the lead again, finds out.
     seen = until(scribe.ledger.observe, TIMEOUT_S)
     again = Scribe.taking(scribe.ledger, "second")
-    assert again.status(*page(token, 1, 3)) == (2 if seen.beat > scribe.beat else 1)
+    assert again.status(page(token, 1, 3)) == (2 if seen.beat > scribe.beat else 1)
     assert scribe.ledger.totals()["T.records"] == 3
 
 
