@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.needs import require
 from protocol.jobs import Operation
+from protocol.settings.settings import Settings
 from services.emulator.worlds.authors import screen_name
 from services.emulator.worlds.posts import Pen
 from services.emulator.worlds.world import AccountState
@@ -39,8 +40,8 @@ from services.lookup.consumer import LookupConsumer
 from services.lookup.routes import LIMITS, routes
 from services.lookup.store import Store
 from services.subscriber.consumer import Event, Position
-from storage.dataset.files.dataset import FileDataset
-from storage.dataset.interface import Page, Record
+from storage.dataset.interface import Dataset, Page, Record
+from storage.dataset.open import open_dataset
 from storage.dataset.receipts import ReceiptDraft
 
 HERE = Path(__file__).resolve().parent
@@ -84,7 +85,7 @@ def apply(consumer: LookupConsumer, made: Sequence[Event], stopped: threading.Ev
     return len(made) * PER_PAGE
 
 
-def fill(dataset: FileDataset, pen: Pen, analyses: int) -> None:
+def fill(dataset: Dataset, pen: Pen, analyses: int) -> None:
     for analysis in range(analyses):
         records = {orjson.loads(line)["id_str"]: line for line in bodies(pen, analysis)}
         page = Page(tuple(Record(identifier, line) for identifier, line in records.items()))
@@ -146,7 +147,7 @@ def served(store: Store, consumer: LookupConsumer) -> tuple[Server, threading.Th
 
 def measure(folder: Path, analyses: int, seconds: float) -> dict[str, float]:
     pen = Pen(5, [FIRST_ID])
-    dataset = FileDataset(folder / "data")
+    dataset = open_dataset(Settings(output_directory=folder / "data"))
     (folder / "data").mkdir()
     figures: dict[str, float] = {}
     store = Store(folder / "lookup.db")

@@ -49,8 +49,8 @@ from services.indexer.query import Unit
 from services.indexer.rebuild import opened
 from services.indexer.search import Search
 from services.subscriber.consumer import Event, Position
-from storage.dataset.files.dataset import FileDataset
 from storage.dataset.interface import RecordKind, record_id
+from storage.dataset.open import open_dataset
 from tests.services.indexer import opensearch
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -119,7 +119,7 @@ def found_after(settings: Settings, index: IndexWriter, lines: list[tuple[str, b
     looking = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True)
     assert looking.stdout is not None
     assert looking.stdout.readline() == "looking\n"
-    indexer = Indexer(index, FileDataset(settings.output_directory))
+    indexer = Indexer(index, open_dataset(settings))
     arrived: list[float] = []
     began, applied = time.monotonic(), 0
     while applied < len(pages):
@@ -205,7 +205,7 @@ def measure(engine: str, url: str, lines: list[tuple[str, bytes]], more: list[tu
         settings.output_directory.mkdir()
         home = home_of(settings)
         with home.lock():
-            index = opened(home, FileDataset(settings.output_directory))
+            index = opened(home, open_dataset(settings))
             rate, cpu = fill(index, lines)
             index.close()
             index = home.open()

@@ -256,7 +256,7 @@ def _finish(opened: OpenCrawl, loop: MasterLoop, request: TakeoverRequest) -> No
     it touches the totals alone."""
     ledger, settings = opened.ledger, opened.settings
     _sweep(opened)
-    frontier = write_frontier(ledger, settings.output_directory, settings.frontier_name)
+    frontier = write_frontier(ledger, opened.dataset, settings.frontier_name)
     loop.totals = ledger.totals()
     stream = request.stream
     counts = {name: value for name, value in loop.totals.items() if name != "tokens"}
@@ -276,7 +276,7 @@ def _finish(opened: OpenCrawl, loop: MasterLoop, request: TakeoverRequest) -> No
 
 def _sweep(opened: OpenCrawl) -> None:
     """Segments that no ledger ever accepted, of workers that were killed, go; those of dead letters stay."""
-    if len(list(opened.dataset.output.glob(".tmatic/ledger.*"))) > 1:
+    if len(opened.dataset.crawls()) > 1:
         return  # another crawl shares the directory, and may be using them
     kept = {segment.token for job, _ in opened.ledger.dead() for segment in job.progress.segments}
     try:

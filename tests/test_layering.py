@@ -186,3 +186,13 @@ def test_every_text_has_an_encoding_that_does_not_hang_on_the_locale() -> None:
     for path in PRODUCT:
         lines = without_encoding(TREES[path])
         assert not lines, f"{named(path)} names no encoding in lines {lines}"
+
+
+OF_FILES = {"benchmarks/pages.py"}
+"""What measures the backend in files itself."""
+
+
+def test_only_storage_names_a_backend_of_the_dataset() -> None:
+    outside = [path for path in [*PRODUCT, *sources("benchmarks")] if path.relative_to(ROOT).parts[0] != "storage"]
+    naming = {named(path) for path in outside if "FileDataset" in path.read_text(encoding="utf-8")}
+    assert naming <= OF_FILES, f"{', '.join(sorted(naming - OF_FILES))}: open_dataset is the door"

@@ -23,7 +23,7 @@ from protocol.transport.endpoints import local_pair
 from protocol.transport.exposure import certificate_for
 from protocol.transport.http_routes import unused
 from protocol.transport.refusals import watched_dealer
-from storage.dataset.files.dataset import FileDataset
+from storage.dataset.open import open_dataset
 from worker.loop import WorkerLoop
 from worker.modules import modules
 from worker.rules import read_rule
@@ -64,9 +64,7 @@ def work(name: str, settings: Settings) -> int:
     """Run a worker until it is to leave; returns its exit code. Raises TmaticError in one sentence."""
     source = SOURCES[DEFAULT](settings)
     rule = read_rule(settings.follow_rule)
-    dataset = FileDataset(
-        settings.output_directory, temporary=settings.temporary_directory, compress=settings.use_compression
-    )
+    dataset = open_dataset(settings)
     dataset.check()
     session = Session(
         name,

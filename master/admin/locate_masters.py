@@ -19,7 +19,7 @@ from protocol.numbers import MAX_PORT, whole_number
 from protocol.settings.settings import Settings
 from protocol.transport.endpoints import local_pair, reached
 from protocol.transport.exposure import keys_for
-from storage.dataset.files.dataset import FileDataset
+from storage.dataset.open import open_dataset
 from storage.ledger.ledger import Lead, Ledger
 
 BEAT_WATCHED_S = 1.0
@@ -70,7 +70,7 @@ class Masters:
         if all(state.get("role") != "leading" for state in states.values()):
             peers = {state["pair"]["peer"] for state in states.values() if "pair" in state} - states.keys()
             states |= self.ask(sorted(peers), "status")
-        ours = FileDataset(self._settings.output_directory).ledger_id(self._settings.crawl)
+        ours = open_dataset(self._settings).ledger_id(self._settings.crawl)
         found = {}
         for address, state in states.items():
             if state.get("crawl") == self._settings.crawl and (state.get("ledger") or ours) == ours:

@@ -22,8 +22,7 @@ from master.frontier.traversal import COLLECTED, Traversal
 from master.leadership.ledger_calls import Ending
 from protocol.errors import DatasetError, MalformedError
 from protocol.jobs import Job, Operation
-from storage.dataset.files.dataset import FileDataset
-from storage.dataset.interface import RecordKind, record_id
+from storage.dataset.interface import Dataset, RecordKind, record_id
 from storage.dataset.receipts import FileRecord, Receipt
 from storage.ledger.ledger import Ledger
 from storage.ledger.transitions import Correct
@@ -145,7 +144,7 @@ class _Receipts:
 
 
 def audit(
-    ledger: Ledger, dataset: FileDataset, *, files: bool = True, progress: Callable[[str, int], None] | None = None
+    ledger: Ledger, dataset: Dataset, *, files: bool = True, progress: Callable[[str, int], None] | None = None
 ) -> Audit:
     """Reconcile a crawl that rests. `files` also counts every record of every file; `progress(what, how many)` is told
     every thousand. Raises LedgerError or DatasetError when something cannot be read."""
@@ -348,9 +347,7 @@ def _sequences(ledger: Ledger) -> Iterator[int]:
         first += len(entries)
 
 
-def _files(
-    result: Audit, dataset: FileDataset, live: LiveJobs, told: Callable[[str, int], None]
-) -> dict[Key, FileRecord]:
+def _files(result: Audit, dataset: Dataset, live: LiveJobs, told: Callable[[str, int], None]) -> dict[Key, FileRecord]:
     """Stored: every record of every file once, and as many as its receipt says. Returns what has to be done again, with
     its file; one that is gone and has a job that will make all of it anew is no finding."""
     suspect: dict[Key, FileRecord] = {}
@@ -358,7 +355,7 @@ def _files(
         if record.file is None:
             continue
         keys = [(operation, record.user) for operation in record.receipts]
-        if not (dataset.output / record.file.name).exists() and any(map(live.makes_anew, keys)):
+        if not dataset.has(record.user, RecordKind(f".{record.kind}")) and any(map(live.makes_anew, keys)):
             continue
         before = result.lost_count + result.doubled_count
         result.files += 1

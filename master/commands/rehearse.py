@@ -47,7 +47,7 @@ from protocol.settings.completion import PATH
 from protocol.settings.configuration import settings_options
 from protocol.settings.settings import TABLE, Settings
 from protocol.streams import is_screen
-from storage.dataset.files.dataset import FileDataset
+from storage.dataset.open import open_dataset, scheme_of, url_of
 from storage.ledger.embedded import EmbeddedValkey
 
 WORLD = "--users 100000"
@@ -195,6 +195,8 @@ def tmatic_rehearse(
         _check_targets(SeedLines(Path(targets), quiet=True))
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     folder = output if output is not None else Path(f"rehearsal-{stamp}")
+    if scheme_of(folder) is not None:
+        raise UsageError(f"--output: a rehearsal is kept in a directory, and {url_of(folder)} is no form of one")
     TABLE["output_directory"].parse(str(folder), "--output")  # as the processes of the drill will be told it
     _begin(folder, targets)
     settings = replace(
@@ -278,7 +280,7 @@ def _drill(
         if code not in OVER and not drill.over:
             raise _failed(code, folder / SAID)
         ledger = ledger_at(url, settings)
-        result = audit(ledger, FileDataset(folder, compress=settings.use_compression))
+        result = audit(ledger, open_dataset(settings))
         if not there.embedded and result.clean:
             _forget(url, ledger.prefix)
     return report_of(drill, result, seed)

@@ -22,7 +22,7 @@ from protocol.settings.configuration import as_environment
 from protocol.settings.settings import TABLE, Settings
 from protocol.stopping import SIGNALLED, listening
 from protocol.transport.endpoints import local_pair
-from storage.dataset.files.dataset import FileDataset
+from storage.dataset.open import open_dataset
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class Crawl:
             try:
                 if self.emulators:  # before anything is made, since it may refuse what it is told
                     self._start_emulator(self.emulators[0])
-                FileDataset(settings.output_directory, temporary=settings.temporary_directory).check()
+                open_dataset(settings).check()
                 code = self._watch(self.emulators, self.masters, self.workers)
             finally:
                 self.stop()

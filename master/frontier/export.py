@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import gzip
 import time
-from pathlib import Path
+from typing import BinaryIO
 
 from master.frontier.traversal import COLLECTED
-from storage.durable import in_words, replacing
+from storage.dataset.interface import Dataset
 from storage.ledger.ledger import Ledger
 
 
-def write_frontier(ledger: Ledger, directory: Path, name: str) -> Path | None:
-    """Write what was collected to `directory/NAME-….gz`, one id a line, whole or not at all; None for nothing.
+def write_frontier(ledger: Ledger, dataset: Dataset, name: str) -> str | None:
+    """Keep what was collected as `NAME-….gz` beside the data, one id a line; where it is, None for nothing.
 
     Raises LedgerError or DatasetError.
     """
     if not ledger.length(COLLECTED):
         return None
-    path = directory / f"{name}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.gz"
-    with in_words(f"write {path}"), replacing(path) as raw, gzip.GzipFile(filename="", mode="wb", fileobj=raw) as file:
-        for account in ledger.queue(COLLECTED):
-            file.write(account + b"\n")
-    return path
+
+    def write(raw: BinaryIO) -> None:
+        with gzip.GzipFile(filename="", mode="wb", fileobj=raw) as file:
+            for account in ledger.queue(COLLECTED):
+                file.write(account + b"\n")
+
+    return dataset.keep(f"{name}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.gz", write)

@@ -19,7 +19,8 @@ from redis.retry import Retry
 from protocol.errors import LedgerError, UsageError
 from protocol.repeated_warnings import RepeatedWarnings
 from protocol.settings.settings import Settings
-from storage.dataset.files.dataset import FileDataset
+from storage.dataset.interface import Dataset
+from storage.dataset.open import open_dataset, scheme_of, url_of
 from storage.ledger.embedded import EmbeddedValkey, OwnedError
 from storage.ledger.ledger import Ledger, in_words
 from storage.ledger.sentinels import primary_of
@@ -49,7 +50,7 @@ class OpenCrawl:
     connection that does not wait long: for looking who leads."""
 
     settings: Settings
-    dataset: FileDataset
+    dataset: Dataset
     ledger: Ledger
     server: EmbeddedValkey | None
     watched: Ledger
@@ -80,9 +81,7 @@ def server_for(settings: Settings) -> EmbeddedValkey | None:
 def open_crawl(settings: Settings, server: EmbeddedValkey | None) -> OpenCrawl:
     """Open what the settings name, for the one process that leads, on `server_for` them. Whatever comes of it, stopping
     the server is the caller's. Raises UsageError, LedgerError or DatasetError."""
-    dataset = FileDataset(
-        settings.output_directory, temporary=settings.temporary_directory, compress=settings.use_compression
-    )
+    dataset = open_dataset(settings)
     dataset.check()
     if server is None:
         url = settings.redis
@@ -96,13 +95,15 @@ def open_crawl(settings: Settings, server: EmbeddedValkey | None) -> OpenCrawl:
     return OpenCrawl(settings, dataset, ledger, server, ledger_at(url, settings, timeout_s=WATCH_TIMEOUT_S), url)
 
 
-def _at_rest(settings: Settings, dataset: FileDataset, url: str, server: EmbeddedValkey | None) -> OpenCrawl:
+def _at_rest(settings: Settings, dataset: Dataset, url: str, server: EmbeddedValkey | None) -> OpenCrawl:
     ledger = ledger_at(url, settings)
     return OpenCrawl(settings, dataset, ledger, server, ledger, url)
 
 
 def ledger_directory(settings: Settings) -> Path:
-    """Where the embedded server of a crawl lives."""
+    """Where the embedded server of a crawl lives. Raises UsageError for a dataset that is in no directory."""
+    if scheme_of(settings.output_directory) is not None:
+        raise UsageError(f"the ledger of {url_of(settings.output_directory)} needs a server: name it by --redis")
     return settings.output_directory / ".tmatic" / "valkey" / settings.crawl
 
 
@@ -267,11 +268,11 @@ def bind_ledger(opened: OpenCrawl, ledger_id: str, *, adopt: bool) -> str:
 @contextlib.contextmanager
 def resting(settings: Settings) -> Iterator[OpenCrawl]:
     """A crawl opened by a tool: the dataset must be there. Beside a master that runs, its server is used as it is."""
-    if not (settings.output_directory / ".tmatic").is_dir():
+    dataset = open_dataset(settings)
+    if not dataset.is_there:
         raise UsageError(f"{settings.output_directory} holds no crawl: name its directory by --output")
     if not settings.redis and not ledger_directory(settings).is_dir():
         raise UsageError(f"{settings.output_directory} holds no crawl named {settings.crawl}: name it by --crawl")
-    dataset = FileDataset(settings.output_directory, compress=settings.use_compression)
     server = None if settings.redis else EmbeddedValkey(ledger_directory(settings), settings.durability)
     try:
         if server is None:

@@ -13,7 +13,7 @@ from protocol.errors import UsageError
 from protocol.jobs import Operation
 from protocol.settings.settings import Settings
 from protocol.stopping import uncut
-from storage.dataset.files.dataset import FileDataset
+from storage.dataset.open import open_dataset
 
 RULE_READ_S = 60.0
 
@@ -34,7 +34,7 @@ def check_beginning(
             file.check()
     check_operations(asked)
     # What --adopt goes on with, and what the other one of a pair has begun meanwhile, is seen when the lead is taken.
-    new = FileDataset(settings.output_directory).ledger_id(settings.crawl) is None and not adopt
+    new = open_dataset(settings).ledger_id(settings.crawl) is None and not adopt
     if not new:
         return
     if stream is not None and (why := stream.none()):

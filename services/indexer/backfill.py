@@ -10,10 +10,7 @@ from protocol.errors import DatasetError, MalformedError
 from protocol.logs import fields
 from services.indexer.index import IndexWriter, bounded
 from services.indexer.posts import Document, document
-from storage.dataset.files.dataset import FileDataset
-from storage.dataset.files.naming import unescaped
-from storage.dataset.interface import RecordKind
-from storage.durable import in_words
+from storage.dataset.interface import Dataset, RecordKind
 
 Told = Callable[[int, int], None]
 """Hears after each commit how many accounts have been read, and how many posts were stored or looked at."""
@@ -21,19 +18,13 @@ Told = Callable[[int, int], None]
 log = logging.getLogger(__name__)
 
 
-def accounts(dataset: FileDataset) -> Iterator[str]:
+def accounts(dataset: Dataset) -> Iterator[str]:
     """The accounts that have a timeline on file; none before there is a dataset."""
-    if not dataset.is_there:
-        return
-    for kind, path in dataset.files():
-        if kind is RecordKind.TIMELINE:
-            account = unescaped(path.stem)
-            if account is None and (record := dataset.record_at(path)):
-                account = record.user
-            if account:
-                yield account
-            else:
-                log.error("a file does not say whose timeline it is, and is left out", extra=fields(file=path))
+
+    def nameless(where: str) -> None:
+        log.error("a file does not say whose timeline it is, and is left out", extra=fields(file=where))
+
+    return dataset.accounts(RecordKind.TIMELINE, nameless)
 
 
 def documents(lines: Iterator[bytes], account: str) -> Iterator[Document]:
@@ -55,7 +46,7 @@ class AccountReading:
     posts from the index, or to go on without them.
     """
 
-    def __init__(self, dataset: FileDataset, account: str) -> None:
+    def __init__(self, dataset: Dataset, account: str) -> None:
         dataset.require_there()
         self._lines = dataset.lines(account, RecordKind.TIMELINE)
         self._account = account
@@ -76,7 +67,7 @@ class AccountReading:
 
 
 def compared(
-    dataset: FileDataset, index: IndexWriter, account: str, coming: AbstractSet[str] = frozenset()
+    dataset: Dataset, index: IndexWriter, account: str, coming: AbstractSet[str] = frozenset()
 ) -> Iterator[tuple[str, Document | None]]:
     """The changes that make the index hold what the account's file holds, no more and no less.
 
@@ -90,33 +81,29 @@ def compared(
             yield identifier, None
 
 
-def fill(dataset: FileDataset, index: IndexWriter, mark: str, told: Told | None = None) -> int:
+def fill(dataset: Dataset, index: IndexWriter, mark: str, told: Told | None = None) -> int:
     """Store all posts on file in an empty index, and last the mark. Returns how many posts were stored."""
     return _stored(index, (_all(dataset, one) for one in accounts(dataset)), mark, told)
 
 
-def strays(dataset: FileDataset, index: IndexWriter) -> dict[str, int]:
+def strays(dataset: Dataset, index: IndexWriter) -> dict[str, int]:
     """The accounts that have no timeline on file, and how many posts of each are in the index all the same."""
     dataset.require_there()
     found = {}
     for account in index.accounts():
-        path = dataset.path(account, RecordKind.TIMELINE)
-        with in_words(f"look for {path}"):
-            if not path.exists() and (posts := len(index.ids_of(account))):
-                found[account] = posts
+        if not dataset.has(account, RecordKind.TIMELINE) and (posts := len(index.ids_of(account))):
+            found[account] = posts
     return found
 
 
-def again(
-    dataset: FileDataset, index: IndexWriter, extra: AbstractSet[str], mark: str, told: Told | None = None
-) -> int:
+def again(dataset: Dataset, index: IndexWriter, extra: AbstractSet[str], mark: str, told: Told | None = None) -> int:
     """Compare every account that has a file, and those of `extra`, with the index; last store the mark."""
     dataset.require_there()
     both = chain(accounts(dataset), sorted(extra))
     return _stored(index, (compared(dataset, index, one) for one in both), mark, told)
 
 
-def _all(dataset: FileDataset, account: str) -> Iterator[tuple[str, Document | None]]:
+def _all(dataset: Dataset, account: str) -> Iterator[tuple[str, Document | None]]:
     return ((post.id, post) for post in AccountReading(dataset, account).posts())
 
 

@@ -25,7 +25,7 @@ from services.indexer.posts import Document
 from services.indexer.query import MAX_HITS
 from services.indexer.rebuild import another, opened, rebuild
 from services.indexer.search import Search
-from storage.dataset.files.dataset import FileDataset
+from storage.dataset.open import open_dataset
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def follow_command(settings: Settings) -> None:
     from services.subscriber.subscriber import Subscriber
 
     set_up("tmatic-indexer", settings)
-    dataset = FileDataset(settings.output_directory)
+    dataset = open_dataset(settings)
     stop = StopSignal()
     home = home_of(settings, stop.rest)
     with home.lock():
@@ -123,9 +123,9 @@ def rebuild_command(settings: Settings, delete: bool) -> None:
     that follows the crawl must be stopped meanwhile; it goes on from where it was.
     """
     set_up("tmatic-indexer", settings)
-    dataset = FileDataset(settings.output_directory)
-    if not dataset.output.is_dir():
-        raise UsageError(f"there is no dataset in {dataset.output}: say where it is (--output)")
+    dataset = open_dataset(settings)
+    if not dataset.is_there:
+        raise UsageError(f"there is no dataset in {dataset.where}: say where it is (--output)")
     shown = is_screen(sys.stderr)
 
     def told(accounts: int, posts: int) -> None:

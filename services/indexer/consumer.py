@@ -21,7 +21,7 @@ from services.indexer.posts import Document
 from services.indexer.progress import IndexAction, IndexProgress, step
 from services.subscriber.consumer import Event, Position
 from services.subscriber.payloads import lines_of
-from storage.dataset.files.dataset import FileDataset
+from storage.dataset.interface import Dataset
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Indexer:
     def __init__(
         self,
         index: IndexWriter,
-        dataset: FileDataset,
+        dataset: Dataset,
         name: str = "indexer",
         *,
         anew: Anew | None = None,

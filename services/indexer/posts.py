@@ -31,6 +31,7 @@ import orjson
 from protocol.errors import MalformedError
 from protocol.numbers import whole_number
 from services.indexer.words import keyword, words_of
+from storage import schema
 from storage.dataset.interface import MAX_ID_CHARACTERS, RecordKind, record_id
 
 MAX_TEXT_LENGTH: Final = 20_000
@@ -133,23 +134,23 @@ def document(line: bytes, account: str) -> Document:
             f"a post has an id of {len(identifier):,} characters, and the limit is {MAX_ID_CHARACTERS}"
         )
     post: dict[str, Any] = orjson.loads(line)
-    record = _object(post.get("record"))
+    record = _object(post.get(schema.RECORD))
     author = _author(post)
     point = _point(post)
-    original = _object(post.get("retweeted_status")) or _object(post.get("reblog"))
+    original = _first_object(post, *schema.REPOSTED)
     quoted = _quoted(original or post)
     return Document(
         id=identifier,
         account=account,
         text=_whole_text(post, original, quoted)[:MAX_TEXT_LENGTH],
         screen_name=_name(author),
-        user_id=_first(author, "id_str", "id", "did") or _first(post, "author_id") or account,
-        created_at=_time(_first(post, "created_at") or _first(record, "createdAt")),
+        user_id=_first(author, *schema.AUTHOR_ID) or _first(post, *schema.POST_AUTHOR_ID) or account,
+        created_at=_time(_first(post, schema.CREATED) or _first(record, schema.CREATED_IN_RECORD)),
         hashtags=tuple(_tags(post, original, quoted)),
         lang=keyword(
-            _first(post, "lang", "language")
-            or next(_texts(record.get("langs")), "")
-            or _first(original, "lang", "language")
+            _first(post, *schema.LANGUAGE)
+            or next(_texts(record.get(schema.LANGUAGES)), "")
+            or _first(original, *schema.LANGUAGE)
         ),
         lat=point[0] if point else None,
         lon=point[1] if point else None,
@@ -158,6 +159,11 @@ def document(line: bytes, account: str) -> Document:
 
 def _object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _first_object(of: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """The first of these fields that holds an object that is not empty; an empty one when there is none."""
+    return next((found for name in names if (found := _object(of.get(name)))), {})
 
 
 def _list(value: Any) -> list[Any]:
@@ -180,32 +186,36 @@ def _first(of: Mapping[str, Any], *names: str) -> str:
 
 
 def _author(post: Mapping[str, Any]) -> dict[str, Any]:
-    return _object(post.get("user")) or _object(post.get("account")) or _object(post.get("author"))
+    return _first_object(post, *schema.AUTHOR)
 
 
 def _name(author: Mapping[str, Any]) -> str:
-    return _first(author, "screen_name", "username", "acct", "handle")[:256]
+    return _first(author, *schema.AUTHOR_NAME)[:256]
 
 
 def _quoted(post: Mapping[str, Any]) -> dict[str, Any]:
     """What a post quotes; empty when it quotes nothing, or the service does not show it."""
-    if found := _object(post.get("quoted_status")):
+    if found := _object(post.get(schema.QUOTED)):
         return found
-    if found := _object(post.get("quote")):
-        return _object(found.get("quoted_status")) or found  # of Mastodon the quoted post is one further in
-    shown = _object(_object(post.get("embed")).get("record"))
-    shown = _object(shown.get("record")) or shown  # beside a picture
-    return shown if isinstance(shown.get("value"), dict) else {}
+    if found := _object(post.get(schema.QUOTE)):
+        return _object(found.get(schema.QUOTED)) or found  # of Mastodon the quoted post is one further in
+    shown = _object(_object(post.get(schema.EMBED)).get(schema.RECORD))
+    shown = _object(shown.get(schema.RECORD)) or shown  # beside a picture
+    return shown if isinstance(shown.get(schema.VALUE), dict) else {}
 
 
 def _places(post: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
     """Where the text and the hashtags of a post may stand, the whole text first."""
-    return _object(post.get("extended_tweet")), post, _object(post.get("record")), _object(post.get("value"))
+    return (
+        _object(post.get(schema.EXTENDED)),
+        post,
+        *(_object(post.get(name)) for name in (schema.RECORD, schema.VALUE)),
+    )
 
 
 def _text(post: Mapping[str, Any]) -> str:
     for place in _places(post):
-        for name in ("full_text", "text", "content"):
+        for name in schema.TEXT:
             value = place.get(name)
             if isinstance(value, str) and value:
                 return value
@@ -228,7 +238,7 @@ def _tags(*posts: Mapping[str, Any]) -> list[str]:
     found: dict[str, None] = {}
     for place in (place for post in posts for place in _places(post)):
         for entry in _entries(place)[: 4 * MAX_TAGS]:
-            name = entry if isinstance(entry, str) else _first(_object(entry), "text", "tag", "name")
+            name = entry if isinstance(entry, str) else _first(_object(entry), *schema.HASHTAG)
             tag = keyword(name.removeprefix("#"))
             if tag and len(found) < MAX_TAGS:
                 found[tag] = None
@@ -237,21 +247,21 @@ def _tags(*posts: Mapping[str, Any]) -> list[str]:
 
 def _entries(place: Mapping[str, Any]) -> list[Any]:
     """What a post lists as its hashtags: v1.1 and v2 below `entities`, Mastodon as `tags`, Bluesky within `facets`."""
-    facets = (_object(facet).get("features") for facet in _list(place.get("facets"))[: 4 * MAX_TAGS])
+    facets = (_object(facet).get(schema.FEATURES) for facet in _list(place.get(schema.FACETS))[: 4 * MAX_TAGS])
     return (
-        _list(_object(place.get("entities")).get("hashtags"))
-        or _list(place.get("tags"))
-        or [feature for features in facets for feature in _list(features) if "tag" in _object(feature)]
+        _list(_object(place.get(schema.ENTITIES)).get(schema.HASHTAGS))
+        or _list(place.get(schema.TAGS))
+        or [feature for features in facets for feature in _list(features) if schema.TAG in _object(feature)]
     )
 
 
 def _point(post: Mapping[str, Any]) -> tuple[float, float] | None:
     """Latitude and longitude. `coordinates` is GeoJSON and has the longitude first; the older `geo` has it last."""
-    v2 = _object(_object(post.get("geo")).get("coordinates"))
+    v2 = _object(_object(post.get(schema.GEO)).get(schema.COORDINATES))
     for pair, reverse in (
-        (_object(post.get("coordinates")).get("coordinates"), True),
-        (v2.get("coordinates"), True),
-        (_object(post.get("geo")).get("coordinates"), False),
+        (_object(post.get(schema.COORDINATES)).get(schema.COORDINATES), True),
+        (v2.get(schema.COORDINATES), True),
+        (_object(post.get(schema.GEO)).get(schema.COORDINATES), False),
     ):
         numbers = [one for one in _list(pair) if isinstance(one, int | float) and not isinstance(one, bool)]
         if len(numbers) == 2:

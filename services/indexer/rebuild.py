@@ -13,7 +13,7 @@ from services.indexer.index import IndexWriter, TornError
 from services.indexer.posts import READING
 from services.indexer.progress import IndexProgress
 from services.subscriber.consumer import Position
-from storage.dataset.files.dataset import FileDataset
+from storage.dataset.interface import Dataset
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class Rebuilt:
     former: str | None
 
 
-def opened(home: IndexLocation, dataset: FileDataset) -> IndexWriter:
+def opened(home: IndexLocation, dataset: Dataset) -> IndexWriter:
     """The present index, to be written. A torn one is left where it is, and another one is built in its place. The
     first one is built of what the dataset holds already, which no event may tell of any more. The lock is held by the
     caller."""
@@ -55,7 +55,7 @@ def opened(home: IndexLocation, dataset: FileDataset) -> IndexWriter:
 
 
 def rebuild(
-    home: IndexLocation, dataset: FileDataset, told: Told | None = None, *, position: Position | None = None
+    home: IndexLocation, dataset: Dataset, told: Told | None = None, *, position: Position | None = None
 ) -> Rebuilt:
     """Build the index anew, and put it in the place of the former one, which is kept. The lock is held by the caller.
 
@@ -71,7 +71,7 @@ def rebuild(
     return Rebuilt(home.finish(fresh), posts, former)
 
 
-def another(home: IndexLocation, dataset: FileDataset, position: Position) -> IndexWriter:
+def another(home: IndexLocation, dataset: Dataset, position: Position) -> IndexWriter:
     """An index for another crawl than that of the present one, which is kept, and may still be open."""
     rebuilt = rebuild(home, dataset, position=position)
     log.info("the index of the other crawl is kept", extra=fields(kept=rebuilt.former, place=home.present()))

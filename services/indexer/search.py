@@ -18,8 +18,8 @@ from services.indexer.index import IndexReader, SearchAnswer, TornError
 from services.indexer.posts import Document
 from services.indexer.query import Unit, parse
 from services.indexer.words import is_text
-from storage.dataset.files.dataset import FileDataset
 from storage.dataset.interface import RecordKind, record_id
+from storage.dataset.open import open_dataset
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ class Search:
 
     def __init__(self, settings: Settings) -> None:
         self._home = home_of(settings)
-        self._dataset = FileDataset(settings.output_directory)
+        self._dataset = open_dataset(settings)
         self._lock = threading.Lock()
         self._reader: IndexReader | None = None
 

@@ -57,12 +57,12 @@ def look_up(settings: Settings, listening: Listening) -> None:
     from services.lookup.routes import LIMITS, routes
     from services.lookup.store import Store
     from services.subscriber.subscriber import Subscriber
-    from storage.dataset.files.dataset import FileDataset
+    from storage.dataset.open import open_dataset
 
     store = Store(settings.lookup_database)
     try:
         stopped = threading.Event()
-        dataset = FileDataset(settings.output_directory)
+        dataset = open_dataset(settings)
         consumer = LookupConsumer(store, dataset, stopped)
         subscriber = Subscriber(settings, consumer, dataset)
 

@@ -27,9 +27,7 @@ from services.lookup.profiles import KnownProfile, parsed
 from services.lookup.store import Store, Writing
 from services.subscriber.consumer import Event, Position
 from services.subscriber.payloads import lines_of
-from storage.dataset.files.dataset import FileDataset
-from storage.dataset.files.text import lines_of_file
-from storage.dataset.interface import RecordKind
+from storage.dataset.interface import Dataset, RecordKind
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +45,7 @@ class LookupConsumer:
     name = "lookup"
     topics: tuple[str, ...] = ("user.", "job.done", "job.dead", "stats.gauges")
 
-    def __init__(self, store: Store, dataset: FileDataset, stopped: threading.Event | None = None) -> None:
+    def __init__(self, store: Store, dataset: Dataset, stopped: threading.Event | None = None) -> None:
         """`stopped`, once set, breaks off what would take long, which is to make everything anew."""
         self._store = store
         self._dataset = dataset
@@ -100,10 +98,15 @@ class LookupConsumer:
 
     def _take_all(self, writing: Writing, sequence: int) -> None:
         began, files = time.monotonic(), 0
-        for kind, path in self._dataset.files():
-            if kind is RecordKind.PROFILES:
-                files += 1
-                writing.settle(self._until_stopped(_profiles(lines_of_file(path), str(path))), sequence)
+        kind = RecordKind.PROFILES
+
+        def nameless(where: str) -> None:
+            log.error("a file does not say whose profiles it has, and is left out", extra=fields(file=where))
+
+        for user in self._dataset.accounts(kind, nameless):
+            files += 1
+            found = _profiles(self._dataset.lines(user, kind), self._dataset.where_of(user, kind))
+            writing.settle(self._until_stopped(found), sequence)
         log.info("took in the dataset", extra=fields(files=files, seconds=round(time.monotonic() - began, 1)))
 
     def hear(self, topic: str, body: Any) -> None:
@@ -140,7 +143,7 @@ class LookupConsumer:
             known, whole = (under_way.received, under_way.whole) if under_way is not None else (0, True)
             if lines is None or not whole or known + len(lines) != received:
                 self._dataset.require_there()
-                if received and not self._dataset.path(user, RecordKind.PROFILES).exists():
+                if received and not self._dataset.has(user, RecordKind.PROFILES):
                     log.warning("the profiles of an analysis are not in the dataset", extra=fields(user=user))
                 stored = self._dataset.lines(user, RecordKind.PROFILES)
                 writing.settle(_profiles(stored, user), event.sequence)

@@ -15,6 +15,7 @@ import orjson
 
 from services.lookup.profiles import LATEST, KnownProfile, moment
 from services.lookup.reading import Held, Overview
+from storage import schema
 
 MAX_SHOWN_LENGTH: Final = 64 << 10
 """Characters of a profile in full."""
@@ -23,16 +24,16 @@ HEARD_S: Final = 5.0
 """Gauges come once a second; older ones say nothing about now."""
 
 _COUNTS: Final = (
-    ("posts", ("statuses_count", "postsCount")),
-    ("followers", ("followers_count", "followersCount")),
-    ("follows", ("friends_count", "following_count", "followsCount")),
-    ("lists", ("listed_count",)),
+    ("posts", schema.POSTS),
+    ("followers", schema.FOLLOWERS),
+    ("follows", schema.FOLLOWS),
+    ("lists", schema.LISTS),
 )
 _ABOUT: Final = (
-    ("location", ("location",)),
-    ("language", ("lang",)),
-    ("link", ("url",)),
-    ("since", ("created_at", "createdAt")),
+    ("location", schema.LOCATION),
+    ("language", schema.PROFILE_LANGUAGE),
+    ("link", schema.LINK),
+    ("since", (schema.CREATED, schema.CREATED_IN_RECORD)),
 )
 
 

@@ -22,6 +22,7 @@ from typing import Any, Final
 import orjson
 
 from protocol.errors import MalformedError
+from storage import schema
 from storage.dataset.interface import ID_KEYS, exactly
 
 MAX_ID_BYTES: Final = 255
@@ -33,10 +34,6 @@ MAX_BODY_BYTES: Final = 256 << 10
 LATEST: Final = 253_402_300_799
 """The last second of the year 9999 in UTC: no later one can be shown. A zone of its own may lead a text beyond it."""
 
-NAME_KEYS: Final = ("screen_name", "acct", "handle", "username")
-"""Where the name stands under which an account is called, the first one present."""
-
-_POSTS_KEYS: Final = ("statuses_count", "postsCount")
 _MAX_COUNT: Final = 2**53
 _MONTHS: Final = {"JanFebMarAprMayJunJulAugSepOctNovDec"[3 * n : 3 * n + 3]: n + 1 for n in range(12)}
 _TWITTER_TIME: Final = re.compile(r"\w{3} (\w{3}) (\d\d) (\d\d):(\d\d):(\d\d) \+0000 (\d{4})", re.ASCII)
@@ -127,7 +124,7 @@ def _id(said: dict[str, Any], body: bytes) -> str | None:
 
 
 def _name(said: dict[str, Any]) -> str | None:
-    for key in NAME_KEYS:
+    for key in schema.PROFILE_NAME:
         found = said.get(key)
         if isinstance(found, str) and is_short(found):
             return found
@@ -135,13 +132,13 @@ def _name(said: dict[str, Any]) -> str | None:
 
 
 def _posted(said: dict[str, Any]) -> int:
-    status = said.get("status")
-    last = status.get("created_at") if isinstance(status, dict) else None
-    return max(moment(last), moment(said.get("last_status_at")))
+    status = said.get(schema.LAST_POST)
+    last = status.get(schema.CREATED) if isinstance(status, dict) else None
+    return max(moment(last), moment(said.get(schema.LAST_POSTED)))
 
 
 def _posts(said: dict[str, Any]) -> int:
-    for key in _POSTS_KEYS:
+    for key in schema.POSTS:
         found = said.get(key)
         if isinstance(found, int) and not isinstance(found, bool):
             return min(max(found, 0), _MAX_COUNT)

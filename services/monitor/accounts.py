@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Any, Final
 
 from protocol.errors import MalformedError, UsageError
@@ -17,10 +16,13 @@ from services.monitor.lines import shown
 from services.monitor.master import MAX_ACCOUNT_LENGTH
 from services.monitor.reading import mapping, text
 from services.monitor.store import MonitorStore
-from storage.dataset.files.dataset import FileDataset
-from storage.dataset.interface import RecordKind, record_id
+from storage import schema
+from storage.dataset.interface import Dataset, RecordKind, record_id
 from storage.dataset.receipts import receipt_json
 
+_AUTHOR: Final = schema.AUTHOR[0]
+_NAME: Final = schema.AUTHOR_NAME[0]
+"""The page shows profiles in Twitter's v1.1 form."""
 MAX_ROWS: Final = 200
 """Posts or followers of one page."""
 LAST_ROW: Final = 5_000_000
@@ -45,10 +47,10 @@ SHOWN: Final = frozenset(
 
 
 class Accounts:
-    """The accounts of the dataset at `output`. Its methods block while they read."""
+    """The accounts of a dataset. Its methods block while they read."""
 
-    def __init__(self, output: Path, store: MonitorStore) -> None:
-        self._dataset = FileDataset(output)
+    def __init__(self, dataset: Dataset, store: MonitorStore) -> None:
+        self._dataset = dataset
         self._store = store
 
     def card(self, user: str) -> dict[str, Any] | None:
@@ -64,7 +66,7 @@ class Accounts:
                     "cursors": receipt.cursors.count
                 }
         led_to, count = self._store.led_to(user, MAX_LED_TO)
-        kinds = [kind for kind in RecordKind if self._dataset.path(user, kind).exists()]
+        kinds = [kind for kind in RecordKind if self._dataset.has(user, kind)]
         profile = self._profile(user, path[-2].user if len(path) > 1 else "")
         if not receipts and not kinds and path[-1].depth is None and profile is None:
             return None
@@ -106,8 +108,8 @@ class Accounts:
     def _profile(self, user: str, parent: str) -> dict[str, Any] | None:
         """As the newest post carries it, or as its parent's analysis saw it."""
         for line in self._lines(user, RecordKind.TIMELINE, 1):
-            carried = mapping(shown(line), "user")
-            if text(carried, "screen_name"):
+            carried = mapping(shown(line), _AUTHOR)
+            if text(carried, _NAME):
                 return dict(carried)
         if parent:
             wanted = user.encode()
@@ -118,7 +120,7 @@ class Accounts:
 
     def _name(self, user: str) -> str:
         for line in self._lines(user, RecordKind.TIMELINE, 1):
-            return text(mapping(shown(line), "user"), "screen_name")
+            return text(mapping(shown(line), _AUTHOR), _NAME)
         return ""
 
     def _lines(self, user: str, kind: RecordKind, count: int) -> Iterator[bytes]:

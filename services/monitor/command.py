@@ -81,7 +81,7 @@ def monitor(settings: Settings, database: Path, listening: Listening) -> None:
     from services.monitor.store import MonitorStore
     from services.monitor.stream import PageStreams
     from services.subscriber.subscriber import Subscriber
-    from storage.dataset.files.dataset import FileDataset
+    from storage.dataset.open import open_dataset
 
     places = settings.master or local_pair(settings.host, settings.port)
     certificate = certificate_for(places, settings.key, settings.insecure)
@@ -91,12 +91,13 @@ def monitor(settings: Settings, database: Path, listening: Listening) -> None:
         streams = PageStreams(feed, gevent.sleep)
         guard = AccessGuard(Names(listening.address, listening.names), proxied=bool(listening.base_path))
         stopped = threading.Event()
-        subscriber = Subscriber(settings, feed, FileDataset(settings.output_directory))
+        dataset = open_dataset(settings)
+        subscriber = Subscriber(settings, feed, dataset)
         pages = Pages(
             feed,
             guard,
             AskedMaster(places, certificate),
-            Accounts(settings.output_directory, store),
+            Accounts(dataset, store),
             streams,
             search=IndexSearch(Index(settings)),
             graphite_url=settings.graphite_url,

@@ -22,7 +22,7 @@ from services.stats.metrics import FAILED, INCLUDED, MAX_NUMBER, OPS, TAKEOVERS,
 from services.stats.recording.points import Point
 from services.stats.recording.recording import Recording
 from services.subscriber.consumer import Event, Position
-from storage.dataset.files.dataset import FileDataset
+from storage.dataset.interface import Dataset
 
 GATHER_S: Final = 2
 UNHEARD: Final = "unheard"
@@ -46,7 +46,7 @@ class Collecting:
     def __init__(
         self,
         recording: Recording,
-        dataset: FileDataset,
+        dataset: Dataset,
         crawl: str,
         *,
         grown: Callable[[int], None] = lambda end: None,
@@ -86,7 +86,7 @@ class Collecting:
         if not self._dataset.is_there:
             log.warning(
                 "there is no dataset here to count anew from: results that were missed are not counted",
-                extra=fields(output=self._dataset.output, position=position),
+                extra=fields(output=self._dataset.where, position=position),
             )
         found = survey(self._dataset.receipts(), self._crawl)
         before = self._recording.position

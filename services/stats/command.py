@@ -30,7 +30,7 @@ from services.stats.plot import draw
 from services.stats.recording.recording import Recording
 from services.stats.times import speed, unix_time
 from services.subscriber.subscriber import Subscriber
-from storage.dataset.files.dataset import FileDataset
+from storage.dataset.open import open_dataset
 
 CARBON: Final = ("carbon_server", "carbon_port", "carbon_protocol")
 COLLECTING: Final = (
@@ -68,7 +68,7 @@ def collect_command(path: Path, metrics_port: int | None, settings: Settings) ->
     """
     set_up("tmatic-stats", settings)
     with collecting(path, settings) as consumer:
-        attend(Subscriber(settings, consumer, FileDataset(settings.output_directory)), consumer, metrics_port)
+        attend(Subscriber(settings, consumer, open_dataset(settings)), consumer, metrics_port)
 
 
 @contextlib.contextmanager
@@ -80,7 +80,7 @@ def collecting(path: Path, settings: Settings) -> Iterator[Collecting]:
         if recording.cut:
             log.warning("a record at the end was not whole, and was cut off", extra=fields(bytes=recording.cut))
         log.info("records", extra=fields(file=path, position=recording.position))
-        dataset = FileDataset(settings.output_directory)
+        dataset = open_dataset(settings)
         live: LiveDelivery | None = None
         if settings.carbon_server:
             live = LiveDelivery(path, recording.end, carbon_at(settings))

@@ -32,7 +32,7 @@ from protocol.transport.sockets import subscriber
 from services.subscriber.consumer import Consumer, Position
 from services.subscriber.gap_repair import GapRepair
 from services.subscriber.presence import Presence
-from storage.dataset.files.dataset import FileDataset
+from storage.dataset.interface import Dataset
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Subscriber:
     """Feeds one consumer from the masters that the settings name. `dataset` is what the consumer reads besides, if it
     does: then only masters of the crawl that it is of are followed."""
 
-    def __init__(self, settings: Settings, consumer: Consumer, dataset: FileDataset | None = None) -> None:
+    def __init__(self, settings: Settings, consumer: Consumer, dataset: Dataset | None = None) -> None:
         self._consumer, self._dataset, self._crawl = consumer, dataset, settings.crawl
         self._places = settings.master or local_pair(settings.host, settings.port)
         self._certificate: Certificate | None = certificate_for(self._places, settings.key, settings.insecure)
@@ -237,7 +237,7 @@ class Subscriber:
             return True
         assert self._dataset is not None
         raise LedgerError(
-            f"the master at {master.place} leads ledger {said.get('ledger')}, and {self._dataset.output} belongs to "
+            f"the master at {master.place} leads ledger {said.get('ledger')}, and {self._dataset.where} belongs to "
             f"{ours}: name the right ones by --master and --output"
         )
 

@@ -14,16 +14,16 @@ follower list is the follower's id.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import orjson
 
 from protocol.errors import DatasetError, MalformedError
 from protocol.jobs import OPERATIONS, Operation, Segment
-from storage.dataset.receipts import Receipt, ReceiptDraft
+from storage.dataset.receipts import FileRecord, Receipt, ReceiptDraft
 
 ID_KEYS = ("id_str", "id", "uri", "did")
 """Where the id of a JSON record stands, the first one present. Numbers count by their digits."""
@@ -127,6 +127,17 @@ class Dataset(Protocol):
     time. All raise DatasetError with one sentence when the place refuses.
     """
 
+    @property
+    def where(self) -> str:
+        """The place as messages name it: a directory, or a URL without secrets."""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a dataset in this place."""
+
+    def require_there(self) -> None:
+        """Raises DatasetError when there is no dataset, for who would take what is missing for what is gone."""
+
     def append(self, user: str, operation: Operation, token: str, offset: int, page: Page) -> int:
         """Keep a page durably behind the first `offset` bytes of the lease's segment, and cut what was beyond them.
 
@@ -177,6 +188,18 @@ class Dataset(Protocol):
     def lines(self, user: str, kind: RecordKind) -> Iterator[bytes]:
         """The stored lines in their order, without newlines; none when there is no file."""
 
+    def has(self, user: str, kind: RecordKind) -> bool:
+        """Whether lines of this kind, or an empty list of them, are stored for an account."""
+
+    def where_of(self, user: str, kind: RecordKind) -> str:
+        """Where the lines of an account are, or would be, as messages name it."""
+
+    def accounts(self, kind: RecordKind, nameless: Callable[[str], None] = lambda where: None) -> Iterator[str]:
+        """The accounts that `has` is true of, each once and always in the same order; none without a dataset.
+
+        What does not say whose it is is left out; `nameless` hears where it is.
+        """
+
     def scan_counts(self, user: str, kind: RecordKind) -> Counts:
         """Count what is stored, from what is there and not from receipts; cheaply where the order proves it."""
 
@@ -189,6 +212,19 @@ class Dataset(Protocol):
     def receipts(self) -> Iterator[Receipt]:
         """Every current receipt."""
 
+    def records(self, damaged: Callable[[DatasetError], None] | None = None) -> Iterator[FileRecord]:
+        """One record for each account and kind: its receipts, and what must be stored. Its `file.name` is for messages.
+
+        Records that cannot be read go to `damaged`; without it the first one raises.
+        """
+
+    def set_aside(self, record: FileRecord) -> str | None:
+        """Take damaged lines out of the dataset, so that their jobs fetch them again. They are kept; returns where,
+        None when there are none."""
+
+    def keep(self, name: str, write: Callable[[BinaryIO], None]) -> str:
+        """Keep a document beside the data, whole or not at all, in place of one of the same name; returns where."""
+
     def highest_epoch(self) -> int:
         """The highest epoch ever witnessed here, 0 for none."""
 
@@ -200,6 +236,9 @@ class Dataset(Protocol):
 
     def set_ledger_id(self, crawl: str, ledger: str) -> None:
         """Bind a crawl of this dataset to a ledger."""
+
+    def crawls(self) -> list[str]:
+        """The crawls of this dataset that are bound to a ledger."""
 
     def check(self) -> None:
         """Refuse now, with one sentence, what would fail later."""

@@ -7,14 +7,12 @@ records and its sha256, as the receipts have them. A million files are written o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
 
 from protocol.text import plain
-from storage.dataset.files.dataset import FileDataset
-from storage.durable import in_words, replacing
+from storage.dataset.interface import Dataset
 
 NAME = "manifest.json"
 
@@ -22,20 +20,19 @@ _FORMAT = 1
 
 
 def write_manifest(
-    dataset: FileDataset,
+    dataset: Dataset,
     *,
     settings: Mapping[str, Any],
     seeds: Sequence[str],
     versions: Mapping[str, str],
     counts: Mapping[str, int],
-) -> Path:
-    """Write `manifest.json` into the output directory, whole or not at all; returns its path.
+) -> str:
+    """Write `manifest.json` beside the data, whole or not at all; returns where it is.
 
     What JSON cannot say (a path) is written as its text; whoever calls sees to it that no secret is among the
     settings. Raises DatasetError when the disk refuses.
     """
     dataset.require_there()
-    path = dataset.output / NAME
     head = {
         "format": _FORMAT,
         "counts": counts,
@@ -43,12 +40,10 @@ def write_manifest(
         "settings": {name: plain(value) if isinstance(value, str) else value for name, value in settings.items()},
         "versions": versions,
     }
-    with in_words(f"write {path}"), replacing(path) as file:
-        _write(file, head, dataset)
-    return path
+    return dataset.keep(NAME, lambda file: _write(file, head, dataset))
 
 
-def _write(file: BinaryIO, head: Mapping[str, Any], dataset: FileDataset) -> None:
+def _write(file: BinaryIO, head: Mapping[str, Any], dataset: Dataset) -> None:
     file.write(orjson.dumps(head, default=str, option=orjson.OPT_SORT_KEYS)[:-1] + b',"files":{')
     comma = b"\n"
     for record in dataset.records():

@@ -180,4 +180,4 @@ def stats(dataset: FileDataset) -> dict[str, Any]:
 
 def kinds_of(dataset: FileDataset, user: str) -> Iterator[RecordKind]:
     """The kinds that are on file for an account."""
-    return (kind for kind in RecordKind if dataset.path(user, kind).exists())
+    return (kind for kind in RecordKind if dataset.has(user, kind))

@@ -18,16 +18,26 @@ kept, so that a listing that races with a commit still meets one of the two.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from protocol.errors import DatasetError, MalformedError
+from protocol.jobs import Operation, Segment
 from storage.dataset.files.naming import bucket, directory, escaped
-from storage.dataset.interface import RecordKind
-from storage.dataset.receipts import MAX_RECORD_BYTES, FileRecord, pack_record, unpack_record
+from storage.dataset.interface import Page, RecordKind
+from storage.dataset.receipts import (
+    MAX_RECORD_BYTES,
+    FileRecord,
+    FileState,
+    Receipt,
+    ReceiptDraft,
+    pack_record,
+    unpack_record,
+)
 from storage.durable import PRIVATE, StrPath, in_words, make_directory, sync_directory, write_new
 
 _RECORD = re.compile(r"(?P<stem>[^.]+)\.(?P<kind>twt|fws|inf)\.(?P<generation>\d{10})\.json")
@@ -242,3 +252,35 @@ def _names(path: StrPath) -> list[str]:
         if isinstance(error.__cause__, FileNotFoundError):
             return []
         raise
+
+
+def merge_digest(
+    operation: Operation, segments: Sequence[Segment], last: Page | None, draft: ReceiptDraft, without_data: bool
+) -> str:
+    """What a merge is recognised by: its leases, what the ledger accepted of them, and its last page."""
+    digest = hashlib.sha256(repr((operation.value, draft.tokens, without_data, draft.outcome.value)).encode())
+    for segment in segments:
+        digest.update(f"\n{segment.token} {segment.length}".encode())
+    if last is not None:
+        digest.update(f"\n{len(last.records)} {last.cursor}\n".encode())
+        digest.update(b"\n".join(record.line for record in last.records))
+    return digest.hexdigest()
+
+
+def next_record(
+    place: Place,
+    generation: int,
+    writer: str,
+    wrote: bool,
+    base: FileRecord | None,
+    state: FileState | None,
+    receipt: Receipt,
+) -> FileRecord:
+    """The next generation of a file, with this receipt in it."""
+    before = base.file if base else None
+    receipt = replace(receipt, generation=generation, previous=before.sha256 if before else "")
+    if state is not None:
+        receipt = replace(receipt, file=state.name, bytes=state.bytes, sha256=state.sha256, total=state.records)
+    kind = place.kind.value[1:]
+    record = FileRecord(place.user, kind, generation, writer, wrote, state, base.receipts if base else {})
+    return record.with_receipt(receipt)

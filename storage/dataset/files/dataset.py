@@ -7,23 +7,23 @@ one is told in `storage/dataset/files/commits.py`, how two are united in `storag
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 from protocol.errors import DatasetError, MalformedError
 from protocol.jobs import Operation, Segment
-from storage.dataset.files.commits import Commits, Place
+from storage.dataset.files.commits import Commits, Place, merge_digest, next_record
 from storage.dataset.files.contents import Contents
 from storage.dataset.files.gzip_members import Chunk, ForeignError, GzipMembers, encode_page
 from storage.dataset.files.merge import count, union
+from storage.dataset.files.naming import unescaped
 from storage.dataset.files.segments import Segments
 from storage.dataset.files.text import lines_of_file
 from storage.dataset.files.volume import Volume
 from storage.dataset.interface import Counts, NoListError, Page, RecordKind, SegmentLostError, record_id
-from storage.dataset.receipts import CursorChain, FileRecord, FileState, Receipt, ReceiptDraft
+from storage.dataset.receipts import CursorChain, FileRecord, Receipt, ReceiptDraft
 from storage.durable import PRIVATE, in_words, make_directory, sync_directory
 
 _MAX_ATTEMPTS = 64
@@ -44,6 +44,11 @@ class FileDataset:
         self._contents = Contents(self._commits, compress=compress)
         self._segments = Segments((temporary or output / PRIVATE) / "segments")
         self._volume = Volume(output, temporary)
+
+    @property
+    def where(self) -> str:
+        """The output directory."""
+        return str(self.output)
 
     @property
     def is_there(self) -> bool:
@@ -94,7 +99,9 @@ class FileDataset:
         place = Place.of(user, kind)
         with in_words(f"merge {self.output / place.name}"), contextlib.ExitStack() as opened:
             fresh = self._fresh(opened, segments, None if last is None else encode_page(kind, last))
-            receipt = _drafted(user, operation, draft, fresh, _digest(operation, segments, last, draft, without_data))
+            receipt = _drafted(
+                user, operation, draft, fresh, merge_digest(operation, segments, last, draft, without_data)
+            )
             for _ in range(_MAX_ATTEMPTS):
                 yield "find"
                 base = self._commits.current(place)
@@ -114,7 +121,7 @@ class FileDataset:
                         yield "write"
                         with self._contents.stored(place) as old:
                             state = self._contents.write(place, writer, union(kind, fresh, old))
-                    record = _record(place, generation, writer, not without_data, base, state, receipt)
+                    record = next_record(place, generation, writer, not without_data, base, state, receipt)
                     yield "offer"
                     there = None
                     if self._commits.offer(place, record):
@@ -179,6 +186,28 @@ class FileDataset:
         """Where the file of an account is, or would be."""
         return self.output / Place.of(user, kind).name
 
+    def has(self, user: str, kind: RecordKind) -> bool:
+        """Whether an account has a file of this kind."""
+        path = self.path(user, kind)
+        with in_words(f"look for {path}"):
+            return path.exists()
+
+    def where_of(self, user: str, kind: RecordKind) -> str:
+        """The path of an account's file."""
+        return str(self.path(user, kind))
+
+    def accounts(self, kind: RecordKind, nameless: Callable[[str], None] = lambda where: None) -> Iterator[str]:
+        """The accounts that have a file of this kind, in the order of the files."""
+        for found, path in self.files() if self.is_there else ():
+            if found is kind:
+                account = unescaped(path.stem)
+                if account is None and (record := self.record_at(path)):
+                    account = record.user
+                if account:
+                    yield account
+                else:
+                    nameless(str(path))
+
     def followers(self, user: str) -> Iterator[str]:
         """The stored follower list. Raises NoListError at once when there is none."""
         path = self.path(user, RecordKind.FOLLOWERS)
@@ -240,7 +269,7 @@ class FileDataset:
         """The current record of the data file with this path."""
         return self._commits.current(Place.of_stem(path.stem, path.suffix[1:]))
 
-    def set_aside(self, record: FileRecord) -> Path | None:
+    def set_aside(self, record: FileRecord) -> str | None:
         """Take a damaged file out of the dataset, so that its jobs fetch all of it again. It is kept; returns where,
         None when there is no file."""
         if record.file is None:
@@ -255,7 +284,11 @@ class FileDataset:
                 return None
             sync_directory(kept.parent)
             sync_directory(path.parent)
-        return kept
+        return str(kept)
+
+    def keep(self, name: str, write: Callable[[BinaryIO], None]) -> str:
+        """Keep a file in the output directory, whole or not at all."""
+        return self._volume.keep(name, write)
 
     def waiting(self, record: FileRecord) -> Path | None:
         """Committed data of a record that are not in place yet; `recover` puts them there."""
@@ -292,6 +325,10 @@ class FileDataset:
         """Bind a crawl of this dataset to a ledger, durably."""
         self._volume.set_ledger_id(crawl, ledger)
 
+    def crawls(self) -> list[str]:
+        """The crawls of this directory that are bound to a ledger."""
+        return self._volume.crawls()
+
     def check(self) -> None:
         """Refuse, with one sentence, a directory that cannot be written or a volume that cannot do what is needed."""
         self._volume.check()
@@ -321,19 +358,6 @@ def _result(steps: Generator[str, None, Receipt]) -> Receipt:
             return receipt
 
 
-def _digest(
-    operation: Operation, segments: Sequence[Segment], last: Page | None, draft: ReceiptDraft, without_data: bool
-) -> str:
-    """What a merge is recognised by: its leases, what the ledger accepted of them, and its last page."""
-    digest = hashlib.sha256(repr((operation.value, draft.tokens, without_data, draft.outcome.value)).encode())
-    for segment in segments:
-        digest.update(f"\n{segment.token} {segment.length}".encode())
-    if last is not None:
-        digest.update(f"\n{len(last.records)} {last.cursor}\n".encode())
-        digest.update(b"\n".join(record.line for record in last.records))
-    return digest.hexdigest()
-
-
 def _drafted(user: str, operation: Operation, draft: ReceiptDraft, fresh: Sequence[Chunk], source: str) -> Receipt:
     """The receipt as far as it does not depend on what is on file."""
     return Receipt(
@@ -357,22 +381,3 @@ def _drafted(user: str, operation: Operation, draft: ReceiptDraft, fresh: Sequen
         previous="",
         source=source,
     )
-
-
-def _record(
-    place: Place,
-    generation: int,
-    writer: str,
-    wrote: bool,
-    base: FileRecord | None,
-    state: FileState | None,
-    receipt: Receipt,
-) -> FileRecord:
-    """The next generation of a file, with this receipt in it."""
-    before = base.file if base else None
-    receipt = replace(receipt, generation=generation, previous=before.sha256 if before else "")
-    if state is not None:
-        receipt = replace(receipt, file=state.name, bytes=state.bytes, sha256=state.sha256, total=state.records)
-    kind = place.kind.value[1:]
-    record = FileRecord(place.user, kind, generation, writer, wrote, state, base.receipts if base else {})
-    return record.with_receipt(receipt)

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from protocol.errors import DatasetError
 from protocol.numbers import MAX_INT64, whole_number
-from storage.durable import PRIVATE, create, in_words, make_directory, replace_file, sync_directory, write_new
+from storage.durable import (
+    PRIVATE,
+    create,
+    in_words,
+    make_directory,
+    replace_file,
+    replacing,
+    sync_directory,
+    write_new,
+)
 
 _REMOTE = frozenset(
     (
@@ -89,6 +100,18 @@ class Volume:
         path = self._private / f"{_LEDGER}{crawl}"
         with in_words(f"write {path}"):
             replace_file(path, f"{ledger}\n".encode())
+
+    def crawls(self) -> list[str]:
+        """The crawls of this directory that are bound to a ledger."""
+        with in_words(f"list {self._private}"):
+            return sorted(path.name[len(_LEDGER) :] for path in self._private.glob(f"{_LEDGER}*"))
+
+    def keep(self, name: str, write: Callable[[BinaryIO], None]) -> str:
+        """Keep a file in the output directory, whole or not at all; returns its path."""
+        path = self._output / name
+        with in_words(f"write {path}"), replacing(path) as file:
+            write(file)
+        return str(path)
 
     def check(self) -> None:
         """Refuse what would fail later: no writing, no hard links, segments on another volume or a remote one."""

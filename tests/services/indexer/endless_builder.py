@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from services.indexer import backfill, command
 from services.subscriber.consumer import Position
 from services.subscriber.subscriber import Subscriber
-from storage.dataset.files.dataset import FileDataset
+from storage.dataset.interface import Dataset
 
 
-def endless(dataset: FileDataset) -> Iterator[str]:
+def endless(dataset: Dataset) -> Iterator[str]:
     while True:
         yield from accounts(dataset)
         print("once more", flush=True)

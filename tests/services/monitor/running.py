@@ -20,6 +20,7 @@ from services.monitor.pages import Pages
 from services.monitor.search import SearchPage
 from services.monitor.store import MonitorStore
 from services.monitor.stream import PageStreams
+from storage.dataset.files.dataset import FileDataset
 from tests.services.monitor import synthetic
 from tests.services.monitor.synthetic import ScriptedMaster
 
@@ -76,7 +77,7 @@ def running(
         feed,
         guard or AccessGuard(Names("127.0.0.1", names), TOKEN),
         asked,
-        Accounts(output, store),
+        Accounts(FileDataset(output), store),
         streams,
         search=search,
         graphite_url=graphite_url,

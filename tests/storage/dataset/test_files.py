@@ -269,7 +269,7 @@ def test_the_manifest_names_every_file(tmp_path: Path) -> None:
     dataset = FileDataset(tmp_path)
     receipts = [dataset.merge(str(n), F, (), followers([n]), draft(f"f{n}")) for n in range(10, 20)]
     path = write_manifest(dataset, settings={"depth": 2}, seeds=["10"], versions={"twittomatic": "0"}, counts={"F": 10})
-    manifest = json.loads(path.read_bytes())
+    manifest = json.loads(Path(path).read_bytes())
     assert (manifest["seeds"], manifest["settings"], manifest["counts"]) == (["10"], {"depth": 2}, {"F": 10})
     assert manifest["files"] == {
         receipt.file: {"bytes": receipt.bytes, "records": 1, "sha256": receipt.sha256} for receipt in receipts

@@ -1,0 +1,68 @@
+"""The fields of posts and profiles, as the networks name them; of several names the first one present counts.
+
+Twitter's v1.1 form comes first, then v2, Mastodon and Bluesky. Which form a value must have is its reader's to say.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+AUTHOR: Final = ("user", "account", "author")
+"""The object of who wrote a post."""
+AUTHOR_NAME: Final = ("screen_name", "username", "acct", "handle")
+"""In that object, the name without a host where there are both."""
+AUTHOR_ID: Final = ("id_str", "id", "did")
+"""In that object."""
+POST_AUTHOR_ID: Final = ("author_id",)
+"""In a post whose author is no object."""
+
+CREATED: Final = "created_at"
+"""When a post, or an account, was made."""
+CREATED_IN_RECORD: Final = "createdAt"
+"""The same, in Bluesky."""
+TEXT: Final = ("full_text", "text", "content")
+EXTENDED: Final = "extended_tweet"
+"""The object around the whole text of a post that is cut."""
+RECORD: Final = "record"
+"""The object around a post's own fields, in Bluesky."""
+VALUE: Final = "value"
+"""The same of a post that is quoted."""
+LANGUAGE: Final = ("lang", "language")
+LANGUAGES: Final = "langs"
+"""A list of them."""
+
+REPOSTED: Final = ("retweeted_status", "reblog")
+"""The post that another one repeats."""
+QUOTED: Final = "quoted_status"
+QUOTE: Final = "quote"
+"""The quoted post; or an object with it under `QUOTED`."""
+EMBED: Final = "embed"
+
+ENTITIES: Final = "entities"
+HASHTAGS: Final = "hashtags"
+"""A list below `ENTITIES`."""
+TAGS: Final = "tags"
+FACETS: Final = "facets"
+"""Lists of features, of which those with a `TAG` are hashtags."""
+FEATURES: Final = "features"
+TAG: Final = "tag"
+HASHTAG: Final = ("text", "tag", "name")
+"""In one entry of any of these lists."""
+
+COORDINATES: Final = "coordinates"
+"""GeoJSON, the longitude first."""
+GEO: Final = "geo"
+"""The older form, the latitude first; in v2 an object around GeoJSON."""
+
+PROFILE_NAME: Final = ("screen_name", "acct", "handle", "username")
+"""The name under which an account is called, with its host where there are both."""
+PROFILE_LANGUAGE: Final = ("lang",)
+LAST_POST: Final = "status"
+"""The newest post of an account, in its profile."""
+LAST_POSTED: Final = "last_status_at"
+POSTS: Final = ("statuses_count", "postsCount")
+FOLLOWERS: Final = ("followers_count", "followersCount")
+FOLLOWS: Final = ("friends_count", "following_count", "followsCount")
+LISTS: Final = ("listed_count",)
+LOCATION: Final = ("location",)
+LINK: Final = ("url",)
