@@ -61,7 +61,7 @@ def command(name: str, settings: Settings) -> int:
 
 
 def work(name: str, settings: Settings) -> int:
-    """Run a worker until it is to leave; returns its exit code. Raises TmaticError in one sentence."""
+    """Run a worker until it must leave; returns its exit code. Raises TmaticError in one sentence."""
     source = SOURCES[DEFAULT](settings)
     rule = read_rule(settings.follow_rule)
     dataset = open_dataset(settings)

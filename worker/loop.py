@@ -1,8 +1,8 @@
 """The worker's loop: one thread that owns the sockets, and drives `worker.session` with frames, reports and the clock.
 
-    at work ──SIGTERM or Ctrl-C──▶ leaving: pages under way are finished, jobs go back ──committed, or in vain──▶ BYE
+    at work ──SIGTERM or Ctrl-C──▶ leaving: current pages are finished, jobs go back ──committed, or in vain──▶ BYE
        │                                                                                        a second signal ──▶ BYE
-       └──QUIT, or a master that will not have this worker──▶ BYE
+       └──QUIT, or a master that refuses this worker──▶ BYE
 
 Heartbeats come from here, so that a busy job cannot fake a death. A send that would block is dropped: the session sends
 again whatever matters.
@@ -30,14 +30,14 @@ log = logging.getLogger(__name__)
 
 FRAMES_A_TURN = 1000
 GREETING_S = 0.05
-"""How often a master that is not connected yet is tried."""
+"""How often a connection to an unconnected master is tried."""
 LAST_PAGES_S = 5.0
 LAST_COMMITS_S = 3.0
 SWEEP_S = 2.0
 
 
 class DismissedError(TmaticError):
-    """This worker is not wanted any more: a master will not have it, or none is left."""
+    """This worker must end: a master refuses it, or none is left."""
 
 
 class WorkerLoop:
@@ -70,7 +70,7 @@ class WorkerLoop:
         self.malformed = [0] * len(sockets)
 
     def run(self) -> int:
-        """Work until told to leave; returns the exit code. Raises DismissedError when no master will have us."""
+        """Run until the worker must leave; returns the exit code. Raises DismissedError when all masters refuse it."""
         with listening(self._signals.append, wakes=self._mailbox.writing.fileno()):
             try:
                 while (code := self._turn()) is None:
@@ -123,7 +123,7 @@ class WorkerLoop:
             self._session.message(now, master, message)
 
     def _check_dataset(self, welcome: wire.Welcome) -> None:
-        """What we store must be where the crawl looks for it. Raises DismissedError."""
+        """Check that the worker stores where the crawl reads. Raises DismissedError."""
         ours = self._ledger_of(welcome.crawl)
         if welcome.ledger and ours != welcome.ledger:
             raise DismissedError(
@@ -150,7 +150,7 @@ class WorkerLoop:
         self._led = led
 
     def _tell_of_refusals(self, now: float) -> None:
-        """Why there is no connection to a master, in words, when that is news and no other master leads."""
+        """Why there is no connection to a master, as text, when that is new and no other master leads."""
         for master, refusals in enumerate(self._refusals):
             words = refusals.look(now)
             if words and words not in self._refused[master] and not self._session.may_ask(now):
@@ -170,7 +170,7 @@ class WorkerLoop:
                     self._session.ended(now, told)
 
     def _carry_out(self) -> int | None:
-        """Pass the session's orders on; an exit code when the order is to leave."""
+        """Execute the session's orders; an exit code when the order is to leave."""
         orders, self._session.orders = self._session.orders, []
         for order in orders:
             if not isinstance(order, LeaveCrawl):

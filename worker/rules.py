@@ -1,8 +1,8 @@
 """Which followers are crawled: `--follow-rule 'lang == "it" and statuses_count > 100'`, or PACKAGE.MODULE:FUNCTION.
 
-An expression speaks of the fields of a profile. A field that is absent is None; a comparison that cannot be made
-(`None > 100`) is false; a rule that cannot be computed at all for a profile (`1 / followers_count`) means no. There are
-no attributes, loops or calls, but for those of `FUNCTIONS`, so that a rule from a file of settings can do no harm.
+An expression refers to the fields of a profile. An absent field is None; an invalid comparison (`None > 100`) is
+false; a rule that cannot be evaluated for a profile (`1 / followers_count`) means no. There are no attributes, loops or
+calls, except those of `FUNCTIONS`, so that a rule from a settings file is harmless.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _or_no(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], bool]:
 
 
 def _remainder(left: Any, right: Any) -> Any:
-    """Of numbers alone: the remainder of a text is a text of any length."""
+    """Of numbers only: `%` on a text would format a text of any length."""
     if isinstance(left, str | bytes):
         raise TypeError("a text has no remainder")
     return left % right
@@ -92,7 +92,7 @@ _NOT_COMPUTED: Final = (InvalidExpression, TypeError, ValueError, ArithmeticErro
 
 
 class RuleError(TmaticError):
-    """A rule that is somebody's own function failed."""
+    """A rule that is a user's function failed."""
 
 
 class _Fields(dict[str, Any]):
@@ -103,12 +103,12 @@ class _Fields(dict[str, Any]):
 
 
 def everyone(_profile: dict[str, Any]) -> bool:
-    """The rule that nobody gave: all are followed."""
+    """The default rule: all are followed."""
     return True
 
 
 def read_rule(text: str) -> Rule:
-    """The rule of a text. Raises UsageError, in one sentence, for one that is wrong."""
+    """The rule of a text. Raises UsageError, in one sentence, for an invalid one."""
     text = text.strip()
     if not text:
         return everyone
@@ -129,7 +129,7 @@ def _expression(text: str) -> Rule:
         raise UsageError(f"--follow-rule {text[:80]!r} is not an expression: {why}") from error
 
     def rule(profile: dict[str, Any]) -> bool:
-        # Its own evaluator each time: it keeps what it works on, and several threads ask at once.
+        # A new evaluator each time: it has state, and several threads evaluate at once.
         evaluator = SimpleEval(operators=_OPERATORS, functions=FUNCTIONS, names=_Fields(profile))
         try:
             return bool(evaluator.eval(text, tree))
@@ -140,7 +140,7 @@ def _expression(text: str) -> Rule:
 
 
 def _check(node: ast.AST) -> None:
-    """Raises ValueError, in words, for what a rule must not hold."""
+    """Raises ValueError, with the reason, for what a rule must not contain."""
     if isinstance(node, ast.Call):
         known = isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS
         if not known or node.keywords or len(node.args) != 1:
@@ -154,7 +154,7 @@ def _check(node: ast.AST) -> None:
 
 def _function(text: str) -> Rule:
     module_name, _, name = text.partition(":")
-    # It may be in a folder of PYTHONPATH, where nothing else is looked for.
+    # It may be in a folder of PYTHONPATH, from which nothing else is imported.
     sys.path += [folder for folder in callers_folders() if folder not in sys.path]
     try:
         function = getattr(importlib.import_module(module_name), name)
@@ -180,7 +180,7 @@ def _function(text: str) -> Rule:
 
 
 def main() -> None:
-    """Read a rule as a worker does, and say what is wrong with it: for `tmatic-crawl`, in a process of its own."""
+    """Parse a rule as a worker does, and report its error: for `tmatic-crawl`, in a separate process."""
     try:
         read_rule(sys.argv[1])
     except UsageError as error:

@@ -1,7 +1,7 @@
-"""What a worker keeps: its jobs, their pages and ends until they are committed, and whom it obeys.
+"""The state of a worker: its leases, their pages and ends until they are committed, and the leader it obeys.
 
-No socket, no thread, no clock in here: `now` is the caller's monotonic time in seconds. What happened goes in; messages
-(`outbox`) and orders to the threads that do the work (`orders`) come out, both emptied by the loop.
+No socket, no thread, no clock in here: `now` is the caller's monotonic time in seconds. Events go in; messages
+(`outbox`) and orders to the working threads (`orders`) come out, both emptied by the loop.
 
 What becomes of a lease is a table of its own: `worker/held_leases.py`. Rules it keeps:
   * A page or an end is kept, and sent again to whoever leads, until a verdict names its token and step.
@@ -22,7 +22,7 @@ from worker.client.heard_budgets import HeardBudgets
 from worker.held_leases import HeldLease, LeaseAct, LeaseEvent
 
 REMEMBERED = 10_000
-"""Tokens of leases that are over, kept to know a frame that comes late."""
+"""Tokens of ended leases, kept to recognise a late frame."""
 
 MAX_PAYLOAD = wire.MAX_BODY_BYTES // 4
 """Bytes of pages, and of the accounts that they lead to, in one message: one of them alone may be larger."""
@@ -33,14 +33,14 @@ MAX_HEARTBEAT_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class StartJob:
-    """Begin this job."""
+    """Start this job."""
 
     job: wire.Assignment
 
 
 @dataclass(frozen=True, slots=True)
 class ContinueJob:
-    """The page is committed: go on, with so many requests granted since the lease began."""
+    """The page is committed: continue, with that many requests granted since the lease began."""
 
     token: str
     granted: int
@@ -48,14 +48,14 @@ class ContinueJob:
 
 @dataclass(frozen=True, slots=True)
 class StopJob:
-    """The lease is not ours any more: stop as soon as you can; nothing of it is wanted."""
+    """The lease is lost: stop as soon as possible; its results are discarded."""
 
     token: str
 
 
 @dataclass(frozen=True, slots=True)
 class ForgetJob:
-    """The end is committed: what was kept for it can go. `done` says that its segments are merged."""
+    """The end is committed: what was kept for it can be deleted. `done`: its segments are merged."""
 
     job: wire.Assignment
     done: bool
@@ -63,7 +63,7 @@ class ForgetJob:
 
 @dataclass(frozen=True, slots=True)
 class LeaveCrawl:
-    """Stop the worker: the crawl is over (`fault` is False), or a master will not have it."""
+    """Stop the worker: the crawl is over (`fault` is False), or a master refuses it."""
 
     reason: str
     fault: bool
@@ -100,13 +100,13 @@ class Session:
     _over: OrderedDict[str, None] = field(default_factory=OrderedDict)
 
     def may_ask(self, now: float) -> bool:
-        """Whether a leader was heard lately: else the service is left alone."""
+        """Whether a leader was heard lately: otherwise no request is sent to the service."""
         return now - self._heard_at <= self.silence
 
-    # What masters say.
+    # Messages of the masters.
 
     def message(self, now: float, master: int, message: wire.Message) -> None:
-        """A message from a master. Those of a lower epoch than the highest one are not obeyed."""
+        """A message from a master. Those below the highest epoch are ignored."""
         if isinstance(message, wire.StandbyNotice):
             self._standby(now, master, message)
             return
@@ -115,7 +115,7 @@ class Session:
             if epoch < self.epoch:
                 return
             if not self.may_ask(now):
-                for lease in self.leases.values():  # nobody could move while there was no leader
+                for lease in self.leases.values():  # nothing could progress while there was no leader
                     lease.moved_at = now
             self.epoch, self.leader, self._heard_at = epoch, master, now
         match message:
@@ -147,7 +147,7 @@ class Session:
         self._send_unsure(now)
 
     def _standby(self, now: float, master: int, message: wire.StandbyNotice) -> None:
-        """A master that does not lead knows this worker. It gives no orders; if it led before, nobody does now."""
+        """A standby knows this worker. It gives no orders; if it led before, there is no leader at present."""
         self._met(master, message)
         if self.leader == master and message.epoch >= self.epoch:
             self.leader = None
@@ -201,31 +201,31 @@ class Session:
             case _:
                 pass
 
-    # What the threads say.
+    # Reports of the threads.
 
     def stored(self, now: float, step: wire.Step) -> None:
-        """A page is stored, and durable."""
+        """A page is stored durably."""
         self._happened(now, step.token, LeaseEvent.STORED, step)
 
     def ended(self, now: float, end: wire.End) -> None:
-        """A lease came to its end here."""
+        """A lease ended here."""
         self._happened(now, end.token, LeaseEvent.ENDED, end)
 
     def spent(self, token: str, requests: int) -> None:
-        """So many requests of this lease are answered so far, and the budgets know it.
+        """That many requests of this lease have been answered so far, and the budgets include them.
 
-        Not those under way: the service's word on them is still to come, and until then the grant must hold them.
+        Not those in flight: until the service's count includes them, the grant must hold them.
         """
         lease = self.leases.get(token)
         if lease is not None:
             lease.spent = max(lease.spent, requests)
 
     def flush(self, now: float) -> None:
-        """Send what waits to be sent."""
+        """Send what is pending."""
         self._send_unsure(now)
 
     def tick(self, now: float) -> None:
-        """Let time pass: heartbeats, greetings, what was sent long ago and not answered."""
+        """Handle the clock: heartbeats, greetings, and resending what was not answered in time."""
         for master in range(self.masters):
             if master not in self._known and now - self._greeted_at.get(master, float("-inf")) >= self.heartbeat:
                 self._greet(now, master)
@@ -235,20 +235,20 @@ class Session:
         self._send_unsure(now)
 
     def not_sent(self, master: int, message: wire.Message) -> None:
-        """A message could not be sent: whoever is not greeted yet is greeted at the next tick."""
+        """A message could not be sent: a master not greeted yet is greeted at the next tick."""
         if isinstance(message, wire.Hello):
             self._greeted_at.pop(master, None)
 
     def retire(self, now: float) -> None:
-        """Ask for no more jobs."""
+        """Accept no more jobs."""
         self.room = 0
         self._beat(now, sorted(self._known))
 
     def bye(self) -> None:
-        """Say that this worker leaves."""
+        """Send BYE: this worker leaves."""
         self.outbox += [(master, wire.Bye(self.run)) for master in range(self.masters)]
 
-    # What goes out.
+    # Outgoing messages.
 
     def _greet(self, now: float, master: int) -> None:
         self._greeted_at[master] = now
@@ -262,7 +262,7 @@ class Session:
         self.outbox += [(master, beat) for master in masters]
 
     def _send_unsure(self, now: float) -> None:
-        """Pages and ends that are new, or were sent two heartbeats ago and not answered, to whoever leads."""
+        """Send the leader the pages and ends that are new, or that were sent two heartbeats ago and not answered."""
         if self.leader is None or self.leader not in self._known:
             return
         steps: list[wire.Step] = []
@@ -298,7 +298,7 @@ Load = TypeVar("Load", wire.Step, wire.End)
 
 
 def _loads(items: Sequence[Load]) -> Iterator[list[Load]]:
-    """As many at once as a message may carry."""
+    """As many as one message may carry."""
     load: list[Load] = []
     size = 0
     for item in items:

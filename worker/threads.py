@@ -1,4 +1,4 @@
-"""The threads of a worker: as many as it has room for jobs, and one that sweeps up behind them."""
+"""The threads of a worker: one per job that it has room for, and one that cleans up after them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Discard:
 
 
 class Threads:
-    """Carries out the orders that concern jobs. All of it is called by the loop's thread alone."""
+    """Executes the orders that concern jobs. Called by the loop's thread only."""
 
     def __init__(self, number: int, tools: JobTools, may_ask: Callable[[], bool]) -> None:
         self._tools, self._may_ask = tools, may_ask
@@ -42,11 +42,11 @@ class Threads:
 
     @property
     def busy(self) -> int:
-        """Jobs that are worked on, or wait for a thread."""
+        """Jobs that run, or wait for a thread."""
         return self._busy
 
     def carry_out(self, order: StartJob | ContinueJob | StopJob | ForgetJob) -> None:
-        """Do what the session decided about a job."""
+        """Execute the session's order about a job."""
         match order:
             case StartJob(job):
                 self._start(job)
@@ -63,13 +63,13 @@ class Threads:
                     self._discards.put(_Discard([*(Segment(token, size) for token, size in job.segments), own]))
 
     def leave(self) -> None:
-        """Let every job finish the page that it fetches, and begin no other."""
+        """Let every job finish its current page, and start no other."""
         self._leaving = True
         for allowance in self._allowances.values():
             allowance.leave()
 
     def stop(self, within_s: float) -> None:
-        """Stop every job, and wait that long for what is to be swept up."""
+        """Stop every job, and wait at most that long for the clean-up."""
         for allowance in self._allowances.values():
             allowance.stop()
         self._discards.put(None)

@@ -1,9 +1,9 @@
-"""One lease, done by one thread: page for page, each durable and committed before the next is asked for.
+"""One lease, done by one thread: page by page, each durable and committed before the next is requested.
 
     Start ──▶ segments there? ──▶ page ──▶ append ──▶ Stored ──▶ committed? ──▶ page … ──▶ last page ──▶ merge ──▶ Ended
 
-The last page is never appended: it goes straight into the merge, and the end is the step that tells of it. Whatever is
-raised on the way ends the lease in words, and never the worker.
+The last page is never appended: it goes straight into the merge, and the end is the step that reports it. An exception
+on the way ends the lease with a message, and never the worker.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RequestAnswered:
-    """A request is answered: `spent` of the lease's are by now, and the budgets of the source know of it."""
+    """A request was answered: `spent` of the lease's were so far, and the source's budgets include it."""
 
     token: str
     spent: int
 
 
 Told = RequestAnswered | wire.Step | wire.End
-"""What a thread tells the loop."""
+"""What a thread reports to the loop."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobTools:
-    """What every job of a worker is done with. `tell` may be called from any thread; `crawl` names the crawl."""
+    """What all jobs of a worker share. `tell` may be called from any thread; `crawl` names the crawl."""
 
     dataset: Dataset
     source: Source
@@ -52,7 +52,7 @@ class JobTools:
 
 
 class _UntellableError(TmaticError):
-    """A page leads to accounts of which no message can tell."""
+    """A page leads to accounts that no message can carry."""
 
 
 class Work:
@@ -69,7 +69,7 @@ class Work:
         self._expected: int | None = None
 
     def run(self) -> None:
-        """Do it to its end, whatever that is; the loop hears of it unless the lease was lost."""
+        """Run it to its end, and report that to the loop unless the lease was lost."""
         try:
             self._tools.tell(self._end())
         except StoppedError:
@@ -79,7 +79,7 @@ class Work:
                 self._tools.dataset.close(self.job.token)
 
     def _end(self) -> wire.End:
-        """The end of the lease. Raises StoppedError when nobody wants to hear of it."""
+        """The end of the lease. Raises StoppedError when the lease was lost."""
         try:
             return self._work()
         except GrantEmptyError:
@@ -122,10 +122,10 @@ class Work:
         return self._merge(last, outcome, why)
 
     def _stored_before(self) -> wire.End | None:
-        """The end of a job that this crawl has done before, as its receipt has it: the ledger lost the end of its
-        history, or this lease is over and only its end was not heard. None when there is no such receipt.
+        """The end of a job that this crawl has done before, by its receipt: the ledger lost the end of its history, or
+        this lease has ended and only its report was lost. None when there is no such receipt.
 
-        Nothing is asked of the service; updates are always new.
+        No request is sent to the service; updates are always new.
         """
         job, dataset = self.job, self._tools.dataset
         if self._operation is Operation.UPDATE:
@@ -142,7 +142,7 @@ class Work:
         return wire.End(job.token, wire.DONE, job.steps + 1, receipt.received, outcome, found, 0, "", stored=1)
 
     def _store(self, page: FetchedPage) -> None:
-        """Keep a page, tell of it, and wait until it is committed."""
+        """Store a page, report it, and wait until it is committed."""
         job, found = self.job, _tellable(page.found)
         stored = Page(page.records, page.cursor)
         self._length = self._tools.dataset.append(job.user, self._operation, job.token, self._length, stored)
@@ -155,7 +155,7 @@ class Work:
         self.allowance.wait_for_commit()
 
     def _merge(self, last: FetchedPage | None, outcome: Outcome, why: str) -> wire.End:
-        """Make the dataset of what was got."""
+        """Merge what was fetched into the dataset."""
         job, dataset, found = self.job, self._tools.dataset, _tellable(last.found) if last else []
         segments = [*self._before, Segment(job.token, self._length)] if self._length else self._before
         tokens = (*(segment.token for segment in self._before), job.token)
@@ -171,7 +171,7 @@ class Work:
         return wire.End(job.token, wire.DONE, self._step + 1, records, outcome.value, found, spent, "", payload, 1)
 
     def _payload(self, page: Page) -> bytes:
-        """What those get who listen: the page, unless it is too large to travel; they find it in the dataset then."""
+        """The payload for subscribers: the page, unless it is too large to send; they read it from the dataset then."""
         packed = self._tools.dataset.payload(self._operation, page)
         return packed if len(packed) <= wire.MAX_PAYLOAD_BYTES else b""
 
@@ -187,7 +187,7 @@ class Work:
 
 
 def _tellable(found: Sequence[str]) -> list[str]:
-    """The accounts that a page leads to, if a message can tell of them: the master would not read one that cannot."""
+    """The accounts that a page leads to, if a message can carry them: the master would reject it otherwise."""
     if len(found) > wire.MAX_FOUND:
         raise _UntellableError(f"a page leads to {len(found):,} accounts, and {wire.MAX_FOUND:,} are the most")
     if not all(map(_is_account, found)):

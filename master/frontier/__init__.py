@@ -1,1 +1,1 @@
-"""Which accounts are crawled, in which order, and where they come from."""
+"""Which accounts are crawled, in which order, and their sources."""

@@ -1,4 +1,4 @@
-"""The frontier as a file: the accounts that were collected, for a next crawl to take as its `--stream`."""
+"""The frontier as a file: the collected accounts, to be the `--stream` of the next crawl."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a crawl is not over: its open jobs and its letters, as the ledger holds them."""
+"""The unfinished part of a crawl: its open jobs and its dead letters, as the ledger holds them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Key = tuple[Operation, str]
 
 
 def open_jobs(ledger: Ledger, operation: Operation | None = None) -> Iterator[Job]:
-    """Every job that waits, is in somebody's hands, or rests; of what waits, only one operation's if it is named."""
+    """Every job that waits, is leased, or rests; of the waiting ones, only one operation's if it is named."""
     for name in ledger.queue_names():
         if name != COLLECTED and (operation is None or name in (operation.value, front_of(operation))):
             yield from map(unpack_job, ledger.queue(name))
@@ -24,14 +24,14 @@ def open_jobs(ledger: Ledger, operation: Operation | None = None) -> Iterator[Jo
 
 
 def worth(job: Job) -> tuple[int, int]:
-    """What is lost with a copy of a job: what is to come after it, then how far it has come."""
+    """What is lost with a copy of a job: the operations after it, then its progress."""
     return len(job.chain), job.progress.steps
 
 
 @dataclass(slots=True)
 class LiveJobs:
-    """The jobs that are not over, by (operation, account). `dropped` are letters that were put away for good; `twins`
-    counts how often too often a job is live: `jobs` has the copy of it that is worth most."""
+    """The unfinished jobs, by (operation, account). `dropped` are letters that were discarded for good; `twins` counts
+    the surplus copies of live jobs: `jobs` has the copy that is worth most."""
 
     jobs: dict[Key, Job] = field(default_factory=dict)
     to_come: set[Key] = field(default_factory=set)
@@ -41,7 +41,7 @@ class LiveJobs:
 
     @classmethod
     def read(cls, ledger: Ledger) -> LiveJobs:
-        """All of it. Raises LedgerError."""
+        """Read all of it. Raises LedgerError."""
         live = cls()
         for job in open_jobs(ledger):
             live._add(job)
@@ -54,8 +54,8 @@ class LiveJobs:
         return key in self.jobs or key in self.to_come or key in self.dead or key in self.dropped
 
     def makes_anew(self, key: Key) -> bool:
-        """Whether a job is to come that makes a file whole where there is none. A letter makes nothing, and an update
-        that found posts on file brings only what is newer."""
+        """Whether a live job will create the whole file where there is none. A letter creates nothing, and an update
+        that found stored posts fetches only newer ones."""
         job = self.jobs.get(key)
         if job is None or job.operation is not Operation.UPDATE:
             return job is not None or key in self.to_come

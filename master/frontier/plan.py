@@ -1,13 +1,13 @@
-"""What a crawl is asked to do, what it remembers of that, and what resuming it with other flags means. No I/O.
+"""The plan of a crawl, what the ledger stores of it, and what resuming with other flags means. No I/O.
 
-| asked again with | then |
+| resumed with | effect |
 |---|---|
-| the same flags, or none | it goes on |
-| an operation more | every account that the crawl knows gets it, once |
-| an operation less | nothing is taken back; what was begun is finished |
-| `-U` | another round of updates, over the stream or over every account; one that was begun goes on instead |
-| another `--traversing` or `--depth` | refused: what was passed over then is not known any more |
-| another `--max-users` | holds from now on |
+| the same flags, or none | it resumes |
+| an additional operation | every known account gets it, once |
+| an operation less | nothing is removed; what was started is finished |
+| `-U` | another round of updates, over the stream or over every account; an unfinished round resumes instead |
+| another `--traversing` or `--depth` | refused: what was passed over then is unknown |
+| another `--max-users` | applies from the restart on |
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ SEEN = "seen"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The plan as it stands now. `widening` are operations that known accounts are still to be given.
+    """The current plan. `widening` are operations that known accounts have still to be given.
 
-    `edition` counts widenings and `round` rounds of updates, so that each has a set of its own of who has had it;
-    `everyone` says that the round is over all accounts, and not over a stream.
+    `edition` counts widenings and `round` rounds of updates, so that each has its own set of accounts that had it;
+    `everyone`: the round is over all accounts, and not over a stream.
     """
 
     operations: tuple[Operation, ...]
@@ -41,12 +41,12 @@ class Plan:
 
     @property
     def traversal(self) -> Traversal:
-        """The walk over the graph."""
+        """The order in which the graph is crawled."""
         return Traversal(self.operations, self.traversing, self.depth)
 
     @property
     def widening_family(self) -> str:
-        """The set of accounts that have been given what the plan was widened by."""
+        """The set of accounts that have been given the added operations."""
         return f"widened{self.edition}"
 
     @property
@@ -55,7 +55,7 @@ class Plan:
         return f"updated{self.round}"
 
     def remembered(self) -> dict[str, str]:
-        """What the ledger keeps of it."""
+        """What the ledger stores of it."""
         return {
             "operations": _letters(self.operations),
             "traversing": self.traversing.value,
@@ -68,7 +68,7 @@ class Plan:
         }
 
     def widened(self) -> Plan:
-        """The plan when every known account has been given what it was widened by."""
+        """The plan when every known account has been given the added operations."""
         return replace(self, widening=())
 
     def updated(self) -> Plan:
@@ -77,7 +77,7 @@ class Plan:
 
 
 def recall(kept: Mapping[str, str]) -> Plan | None:
-    """The plan that a ledger remembers, None for a crawl that is new."""
+    """The plan stored in a ledger, None for a new crawl."""
     if "operations" not in kept:
         return None
     return Plan(
@@ -93,7 +93,7 @@ def recall(kept: Mapping[str, str]) -> Plan | None:
 
 
 def check_operations(asked: frozenset[Operation], *, new: bool = False) -> None:
-    """Raises UsageError for operations that exclude each other, and for none where the crawl is new."""
+    """Raises UsageError for operations that exclude each other, and for none in a new crawl."""
     if Operation.UPDATE in asked and len(asked) > 1:
         raise UsageError("-U stands alone: update in a run of its own, when the others are done")
     if new and not asked:
@@ -109,10 +109,10 @@ def resume(
     known: bool,
     streaming: bool = False,
 ) -> Plan:
-    """The plan that follows from what is remembered and what is asked now. `known`: the crawl knows accounts already;
+    """The plan that follows from the stored and the requested one. `known`: the crawl has accounts already;
     `streaming`: it is given a stream.
 
-    Raises UsageError, with the reason, for what cannot be combined.
+    Raises UsageError, with the reason, for plans that cannot be combined.
     """
     check_operations(asked, new=kept is None)
     updating = Operation.UPDATE in asked

@@ -1,7 +1,7 @@
-"""What comes into a crawl, from files and from its own memory: transitions of a thousand accounts each.
+"""The intake of a crawl, from files and from its own ledger: transitions of a thousand accounts each.
 
-Every transition may be committed again: who is in already is not taken twice. So an intake that is cut off is simply
-begun again.
+Every transition is idempotent: a known account is not added twice. So an interrupted intake is simply
+restarted.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ log = logging.getLogger(__name__)
 
 CHUNK = 1000
 MAX_LINE_LENGTH = 1000
-"""Bytes; a longer line is no id."""
+"""Bytes; a longer line is not an id."""
 NAMED_LINES = 20
-"""Bad lines of one file that are named; the others are only counted."""
+"""Invalid lines of one file that are reported; the others are only counted."""
 MARK = b"\xef\xbb\xbf"
-"""What some editors put before a UTF-8 text."""
+"""The byte order mark that some editors put before a UTF-8 text."""
 OTHER_KINDS = (
     (b"\xfd7zXZ\x00", "compressed by xz"),
     (b"\x28\xb5\x2f\xfd", "compressed by zstd"),
@@ -38,7 +38,7 @@ OTHER_KINDS = (
     (b"\xff\xfe", "UTF-16 text"),
     (b"\xfe\xff", "UTF-16 text"),
 )
-"""How files begin that are often taken for a file of ids."""
+"""First bytes of file types that are often mistaken for a file of ids."""
 
 
 class ReadAhead:
@@ -59,7 +59,7 @@ class ReadAhead:
         return ready
 
     def fill(self) -> None:
-        """Read the next one, if none is ready. Blocks, and raises what reading raises."""
+        """Read the next one, if none is ready. Blocks; raises what reading raises."""
         if self._ready is None and not self._over:
             self._ready = next(self._source, None)
             self._over = self._ready is None
@@ -67,8 +67,8 @@ class ReadAhead:
 
 @dataclass(slots=True)
 class SeedLines:
-    """The ids of one file, one a line, plain or gzip; blank lines and `#` comments pass. What is bad is counted, and
-    told unless `quiet`."""
+    """The ids of one file, one per line, plain or gzip; blank lines and `#` comments are skipped. Invalid lines are
+    counted, and reported unless `quiet`."""
 
     path: Path
     bad: int = 0
@@ -76,15 +76,15 @@ class SeedLines:
     damaged: str = ""
     quiet: bool = False
     named: bool = False
-    """Whether an account was found in it before it is read for good."""
+    """Whether it contains an account, before it is read for the intake."""
 
     @property
     def wrong(self) -> bool:
-        """Whether something that was read is for the user to mend."""
+        """Whether the user must correct something in it."""
         return bool(self.bad or self.damaged)
 
     def none(self) -> str:
-        """Why it names no account at all, in words; "" when it names one. Counts nothing, and tells nothing."""
+        """Why it names no account at all, as text; "" when it names one. Counts and reports nothing."""
         probe = SeedLines(self.path, quiet=True)
         if next(iter(probe), None) is not None:
             self.named = True
@@ -103,7 +103,7 @@ class SeedLines:
         return f"of its lines {probe.bad} are no ids, and none is one"
 
     def check(self) -> None:
-        """Raises UsageError when the file cannot be read at all, or not twice: a resumed crawl reads it again."""
+        """Raises UsageError when the file cannot be read, or not twice: a resumed crawl rereads it."""
         if self.path.exists() and not self.path.is_file():
             raise UsageError(f"{self.path} is not a file")
         try:
@@ -130,7 +130,7 @@ class SeedLines:
                         yield word.decode()
                     elif word or too_long:
                         self._name(number, word)
-            if self.named and not self.good:  # a crawl without targets is done at once, and looks as if all were well
+            if self.named and not self.good:  # a crawl without targets ends at once, and looks successful
                 raise EOFError("it named accounts before; was it written anew meanwhile?")
         except (OSError, EOFError, zlib.error) as error:
             self.damaged = f"{self.path} is damaged after line {number}: {error}"
@@ -147,19 +147,19 @@ class SeedLines:
 
 
 def is_account(word: bytes) -> bool:
-    """Whether a word is an account's id: a number from 1 to 2^63 - 1, written as the service writes it."""
+    """Whether a word is an account id: a number from 1 to 2^63 - 1, written as the service writes it."""
     return word[:1] != b"0" and whole_number(word, MAX_INT64) is not None
 
 
 def targets(accounts: Iterable[str], traversal: Traversal, family: str) -> Iterator[AddJobs]:
-    """Jobs for accounts that the family does not hold yet."""
+    """Jobs for accounts that are not in the set yet."""
     return _jobs(accounts, traversal, traversal, family)
 
 
 def widening(
     accounts: Iterable[str], more: tuple[Operation, ...], traversal: Traversal, family: str
 ) -> Iterator[AddJobs]:
-    """For accounts that are known, the operations by which the plan was widened."""
+    """For known accounts, the operations that were added to the plan."""
     return _jobs(accounts, Traversal(more, traversal.traversing, traversal.depth), traversal, family)
 
 
@@ -169,14 +169,14 @@ def updates(accounts: Iterable[str], traversal: Traversal, family: str) -> Itera
 
 
 def in_hand(accounts: Iterable[str], family: str) -> Iterator[AddAccounts]:
-    """Accounts whose job is live already: they are in the family, and get no second one."""
+    """Accounts whose job is live already: they are in the set, and get no second one."""
     rest = iter(accounts)
     while chunk := list(islice(rest, CHUNK)):
         yield AddAccounts(chunk, family)
 
 
 def seeds(accounts: Iterable[str]) -> Iterator[AddAccounts]:
-    """Accounts known already, never to be discovered."""
+    """Accounts that are known from the start, and never discovered."""
     rest = iter(accounts)
     while chunk := list(islice(rest, CHUNK)):
         yield AddAccounts(chunk)

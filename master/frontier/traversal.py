@@ -1,8 +1,8 @@
-"""Who is crawled next: what is done with discoveries, and in which queue a job waits. No clock, no I/O.
+"""The order of the crawl: what is done with discoveries, and in which queue a job waits. No clock, no I/O.
 
 default   discoveries are collected for the frontier file; nothing is followed
 BFS       discoveries wait at the tail; with a depth limit, the analyses of one level wait until every analysis of
-          the level before has ended: else an account that is found first by a longer path is lost to the limit
+          the level before has ended: else an account discovered first by a longer path is lost to the limit
 DFS       discoveries, and the next step of an account, wait at the head; depth is that of the discovering path
 """
 
@@ -20,7 +20,7 @@ COLLECTED = "collected"
 
 
 class Traversing(Enum):
-    """How the graph is walked."""
+    """How the graph is traversed."""
 
     DEFAULT = "default"
     BFS = "BFS"
@@ -29,7 +29,7 @@ class Traversing(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Traversal:
-    """The plan of a crawl. `depth` is how many steps from a target an account must be short of; 0 means no limit."""
+    """The order of a crawl. Accounts less than `depth` steps from a target are crawled; 0 means no limit."""
 
     operations: tuple[Operation, ...]
     traversing: Traversing = Traversing.DEFAULT
@@ -37,7 +37,7 @@ class Traversal:
 
     @property
     def levelled(self) -> bool:
-        """Whether the analyses go level by level."""
+        """Whether the analyses run level by level."""
         return self.traversing is Traversing.BFS and self.depth > 0 and Operation.ANALYSE in self.operations
 
     @property
@@ -53,19 +53,19 @@ class Traversal:
         return Job(chain[0], user, depth, parent, chain[1:])
 
     def queue(self, job: Job) -> str:
-        """The queue in which a job waits that was not begun."""
+        """The queue of a job that was not started."""
         if self.levelled and job.operation is Operation.ANALYSE:
             return f"A{job.depth}"
         return job.operation.value
 
     def level(self, job: Job) -> str:
-        """The level that waits for this job's account to be analysed, or ""."""
+        """The level that waits for the analysis of this job's account, or ""."""
         if self.levelled and (job.operation is Operation.ANALYSE or Operation.ANALYSE in job.chain):
             return str(job.depth)
         return ""
 
     def discoveries(self, job: Job, found: Iterable[str]) -> Discoveries | None:
-        """What the commit does with the accounts that a page led to."""
+        """What the commit does with the accounts that a page led to, as an argument of the ledger's script."""
         accounts = list(found)
         if not accounts:
             return None
@@ -73,7 +73,7 @@ class Traversal:
             return Discoveries("", front=False, level="", accounts=accounts, records=[])
         if self.depth and job.depth + 1 >= self.depth:
             return None
-        depth = min(job.depth + 1, MAX_DEPTH)  # a path in DFS may be longer than a record can tell
+        depth = min(job.depth + 1, MAX_DEPTH)  # a path in DFS may be longer than a record can hold
         sample = self.first_job(accounts[0], depth, job.user)
         records = [pack_job(self.first_job(account, depth, job.user)) for account in accounts]
         return Discoveries(self.queue(sample), self.front, self.level(sample), accounts, records)
@@ -92,7 +92,7 @@ class Traversal:
         return names
 
     def sources(self, operation: Operation, levels: Mapping[int, int]) -> list[str]:
-        """The queues from which jobs of an operation may be handed out now, the first one first."""
+        """The queues from which jobs of an operation may be assigned at present, in order."""
         queues = [front_of(operation)]
         if self.levelled and operation is Operation.ANALYSE:
             waiting = [level for level, accounts in levels.items() if accounts > 0]
@@ -101,5 +101,5 @@ class Traversal:
 
 
 def front_of(operation: Operation) -> str:
-    """The queue of the jobs of an operation that were begun and came back: they go on before any other."""
+    """The queue of the returned jobs of an operation: they precede all others."""
     return f"front:{operation.value}"

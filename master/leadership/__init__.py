@@ -1,1 +1,1 @@
-"""Who leads, how a master takes over, and what it asks of the ledger for that."""
+"""Leader election, takeover, and the ledger calls for both."""

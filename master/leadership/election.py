@@ -1,20 +1,20 @@
-"""Who leads: one master's part in it, alone or as one of a pair. No clock, no I/O.
+"""Leader election: one master's part in it, alone or as one of a pair. No clock, no I/O.
 
 Rules it keeps:
-  * The lease in the ledger decides. The lead is taken only by compare-and-set on the beat that was read; what the peer
-    says only makes it quick, and a wrong guess costs a hiccup: the loser's next write is refused.
-  * The lease has no deadline in the ledger, since a server's clock jumps. It lapses for an observer who read the same
-    beat over `LAPSE_S` of its own monotonic clock, in at least `READS` answers, none of them late and none missing
-    between; over `QUICK_LAPSE_S` when the peer is silent as well, or says itself that it does not lead.
-  * A lead that was given back is free at once. Who gave way leaves it to its peer for `YIELD_S`.
-  * There is no automatic fail-back: who leads goes on until it fails, is told to give way, or its workers are cut off
-    while they reach the peer.
-  * A crawl that ended is over for whoever watched it: a standby leaves, and does not lead what is done. It has ended
-    when the ledger says so; who could not write that there looks again.
-  * Without a peer, another master that lives is a mistake of the user's: it is told so after `PATIENCE_S`.
+  * The lease in the ledger decides. The lead is taken only by compare-and-set on the beat that was read; the peer's
+    messages only make it quicker, and a wrong guess costs a short pause: the loser's next write is refused.
+  * The lease (Gray and Cheriton, 1989) has no deadline in the ledger, since a server's clock jumps. It lapses for an
+    observer that read the same beat over `LAPSE_S` of its own monotonic clock, in at least `READS` answers, none late
+    and none missing between; over `QUICK_LAPSE_S` when the peer is silent too, or reports that it does not lead.
+  * A released lead is free at once. A master that gave way leaves it to its peer for `YIELD_S`.
+  * There is no automatic fail-back: the leader continues until it fails, is told to give way, or its workers are cut
+    off while they reach the peer.
+  * A crawl that ended is over for every master that watched it: a standby leaves, and does not lead a finished crawl.
+    It has ended when the ledger says so; a master that could not write that reads the lead again.
+  * Without a peer, another live master is a user error: it is reported after `PATIENCE_S`.
 
-`TABLE` is the whole of it: role and event give the next role and what to do. The diagram in `docs/architecture.md` is
-drawn from it, and the property tests walk it.
+`TABLE` is the whole state machine: role and event give the next role and the action. The diagram in
+`docs/architecture.md` is drawn from it, and the property tests walk it.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ LAPSE_S = 1.0
 QUICK_LAPSE_S = 0.3
 READS = 3
 LATE_S = 0.25
-"""An answer that took longer says too little of now: it begins the watch anew."""
+"""An answer that took longer says too little about the present: it restarts the watch."""
 PATIENCE_S = 5.0
 YIELD_S = 1.0
 PEER_SILENCE_S = 0.3
 MAX_EPOCHS_AHEAD = 1_000_000
-"""How far the word of a peer can raise the epoch: numbers must not run out for a stranger's word."""
+"""How far a peer's message can raise the epoch: a forged message must not exhaust the numbers."""
 CUT_OFF_S = 3.0
-"""How long a leader whom no worker reaches waits, while workers reach its peer."""
+"""How long a leader that no worker reaches waits, while workers reach its peer."""
 
 
 class Role(Enum):
@@ -67,7 +67,7 @@ class ElectionEvent(Enum):
 
 
 class Act(Enum):
-    """What is to be done about it."""
+    """The action to take."""
 
     WAIT = "wait"
     TAKE = "take the lead"
@@ -112,13 +112,13 @@ TABLE: dict[tuple[Role, ElectionEvent], tuple[Role, Act]] = {
     (Role.LEAVING, ElectionEvent.GIVE_WAY): (Role.LEAVING, Act.WAIT),
     (Role.LEAVING, ElectionEvent.LEAVE): (Role.LEAVING, Act.WAIT),
 }
-"""Every pair that can come up. One that is not here is a bug, and raises KeyError."""
+"""Every possible pair. A missing one is a bug, and raises KeyError."""
 
 
 @dataclass(slots=True)
 class Peer:
-    """The other master of the pair, as it last said. `workers` are those that it heard lately; `able` says that the
-    ledger answered it lately."""
+    """The other master of the pair, as it last reported. `workers` are those that it heard lately; `able`: the ledger
+    answered it lately."""
 
     heard_at: float = float("-inf")
     leads: bool = False
@@ -128,11 +128,11 @@ class Peer:
     draining: bool = False
 
     def silent(self, now: float) -> bool:
-        """Whether the link to it is dead, or it is."""
+        """Whether it, or the link to it, is dead."""
         return now - self.heard_at > PEER_SILENCE_S
 
     def witness(self, epoch: int) -> int:
-        """The highest epoch that it spoke of, for a ledger that speaks of this one."""
+        """The highest epoch that it reported, for a ledger that knows this one."""
         return min(self.epoch, epoch + MAX_EPOCHS_AHEAD)
 
     def could_lead(self, now: float) -> bool:
@@ -142,14 +142,14 @@ class Peer:
 
 @dataclass(slots=True)
 class Election:
-    """One master's role, and why. `paired` says that there may be a peer."""
+    """One master's role, and why. `paired`: there may be a peer."""
 
     paired: bool = False
     role: Role = Role.STANDBY
     peer: Peer = field(default_factory=Peer)
     seen: Lead | None = None
     why: str = ""
-    """Why the lead was taken, or lost, last."""
+    """Why the lead was last taken or lost."""
     _own: set[str] = field(default_factory=set)
     _since: float = 0.0
     _reads: int = 0
@@ -159,7 +159,7 @@ class Election:
     _reached_at: float = 0.0
 
     def step(self, now: float, event: ElectionEvent, why: str = "") -> Act:
-        """Go from role to role. `why` is told to people."""
+        """Change the role. `why` is shown to people."""
         before = self.role
         self.role, act = TABLE[before, event]
         if act in (Act.TAKE, Act.STEP_DOWN, Act.GIVE_BACK, Act.COMPLAIN):
@@ -173,10 +173,10 @@ class Election:
                 self._yields_until = now + YIELD_S
         return act
 
-    # What the ledger says.
+    # Answers of the ledger.
 
     def read(self, now: float, lead: Lead, took_s: float) -> Act:
-        """The lead as it was just read by a standby; the answer took so long."""
+        """The lead as a standby just read it, and how long the answer took."""
         event = self._judge(now, lead, took_s)
         return self.step(now, event, self._reason(event))
 
@@ -186,7 +186,7 @@ class Election:
         if not lead.incarnation:
             self.seen = lead
             return ElectionEvent.BEAT if now < self._yields_until and self.peer.could_lead(now) else ElectionEvent.FREE
-        if lead.incarnation in self._own:  # our own connection broke, or our own write came to nothing
+        if lead.incarnation in self._own:  # this master's connection broke, or its write failed
             self.seen = lead
             return ElectionEvent.FREE
         self._watched = self._watched or self.paired
@@ -222,30 +222,30 @@ class Election:
         return ""
 
     def unanswered(self, now: float) -> Act:
-        """The ledger did not answer: what was watched until now says nothing any more."""
+        """The ledger did not answer: what was observed so far is void."""
         self._forget()
         return self.step(now, ElectionEvent.AWAY)
 
     @property
     def seen_is_own(self) -> bool:
-        """Whether the lead as it was last read is an earlier one of this master's."""
+        """Whether the lead last read is an earlier one of this master."""
         return self.seen is not None and self.seen.incarnation in self._own
 
     def _forget(self) -> None:
         self.seen, self._reads, self._alive_since = None, 0, None
 
     def use(self, incarnation: str) -> None:
-        """This master is about to take the lead under that name. It stays its own for ever."""
+        """This master is about to take the lead under that name, which stays its own for ever."""
         self._own.add(incarnation)
 
-    # What the peer says, and whom the workers reach.
+    # Reports of the peer, and which master the workers reach.
 
     def outranked(self, epoch: int) -> bool:
-        """Whether the peer leads in a higher epoch than the one that this master leads in."""
+        """Whether the peer leads in a higher epoch than this master."""
         return self.role in (Role.LEADING, Role.YIELDING) and self.peer.leads and self.peer.epoch > epoch
 
     def cut_off(self, now: float, workers: int) -> bool:
-        """Whether this leader is to give way since workers reach its peer, and none (of `workers` heard lately) it."""
+        """Whether this leader must give way: workers reach its peer, and none (of `workers` heard lately) reach it."""
         if workers or self.role is not Role.LEADING:
             self._reached_at = now
         if not self.peer.workers or not self.peer.could_lead(now):

@@ -1,4 +1,4 @@
-"""What a master asks of the ledger, one question at a time, and what the lead is once it is taken."""
+"""A master's calls to the ledger, one at a time, and the lead once it is taken."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from storage.ledger.transitions import Transition
 
 
 class Ending(Enum):
-    """Why a master leaves. The values are what the ledger keeps."""
+    """Why a master leaves. The values are stored in the ledger."""
 
     DONE = "done"
     DRAINED = "drained"
@@ -22,7 +22,7 @@ class Ending(Enum):
 
 @dataclass(slots=True)
 class Leadership:
-    """What is known once the lead is taken. `beat` is the last one written; `said` was announced with the taking."""
+    """The result of taking the lead. `beat` is the last one written; `said` was announced with the takeover."""
 
     lead: Lead
     plan: Plan
@@ -33,13 +33,13 @@ class Leadership:
 
 @dataclass(frozen=True, slots=True)
 class Observe:
-    """Read the lead; the answer is a Lead."""
+    """Read the lead; the result is a Lead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """Take the lead by that incarnation, if it is still as `seen`, and load; the answer is a Leadership. `witness`
-    is the highest epoch that the peer spoke of."""
+    """Take the lead under that incarnation, if it is still as `seen`, and load; the result is a Leadership. `witness`
+    is the highest epoch that the peer reported."""
 
     seen: Lead
     incarnation: str
@@ -49,8 +49,8 @@ class Take:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Commit a batch; the answer is a Reply. `closing` says that nothing is left to do but this; `passed` is what every
-    reader of the log has behind it."""
+    """Commit a batch; the result is a Reply. `closing`: nothing else is left to do; `passed` is the sequence that every
+    subscriber has passed."""
 
     incarnation: str
     beat: int
@@ -63,7 +63,7 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class GiveBack:
-    """Give the lead back; the answer is None."""
+    """Release the lead; the result is None."""
 
     incarnation: str
     beat: int

@@ -1,7 +1,7 @@
-"""What a master knows of workers and budgets while it does not lead, so that it can lead at once. No clock, no I/O.
+"""What a standby knows of workers and budgets, so that it can lead at once. No clock, no I/O.
 
-It gives no orders and believes nobody about jobs: those are the ledger's. A worker that it welcomes when it takes the
-lead answers with a heartbeat, and gets its first job after that.
+It assigns nothing and accepts no reports about jobs: those are the ledger's. A worker that it welcomes when it takes
+the lead answers with a heartbeat, and gets its first job after that.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from master.policy import CrawlPolicy
 from protocol import messages as wire
 
 MAX_UNKNOWN = 100_000
-"""Workers that are remembered; whoever comes later says HELLO again when this master leads."""
+"""Workers that are remembered; later ones send HELLO again when this master leads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A master's place in a pair: its number, where it listens, and where the other one does."""
+    """A master's place in a pair: its number, its address, and the peer's address."""
 
     number: int
     address: str
@@ -27,7 +27,7 @@ class Pair:
 
 @dataclass(slots=True)
 class KnownWorker:
-    """A worker: the last HELLO that it said, and when it was heard."""
+    """A worker: its last HELLO, and when it was last heard."""
 
     hello: wire.Hello
     heard_at: float
@@ -35,15 +35,15 @@ class KnownWorker:
 
 @dataclass(slots=True)
 class StandbyState:
-    """Every worker that said HELLO, by its routing id; and what the services said of their budgets."""
+    """Every worker that sent HELLO, by its routing id; and the budgets that the services reported."""
 
     policy: CrawlPolicy
     workers: dict[bytes, KnownWorker] = field(default_factory=dict)
     budgets: Budgets = field(default_factory=Budgets)
 
     def hear(self, now: float, peer: bytes, message: wire.Message, *, leads: bool = False) -> bool:
-        """Remember what a worker says, whoever leads. False when this master does not know it. One that leads takes in
-        what is said of budgets, which are the same, by its dispatch."""
+        """Record a worker's message, whoever leads. False when this master does not know the worker. The leader's
+        dispatch records the budgets, which are the same object."""
         known = self.workers.get(peer)
         match message:
             case wire.Hello():
@@ -69,17 +69,17 @@ class StandbyState:
         return True
 
     def tick(self, now: float) -> None:
-        """Forget workers that were silent for too long."""
+        """Remove workers that were silent for too long."""
         for peer in [p for p, w in self.workers.items() if now - w.heard_at > self.policy.worker_timeout]:
             del self.workers[peer]
         self.budgets.none_but(self.workers, now)
 
     def lately(self, now: float) -> int:
-        """Workers that were heard in the last three heartbeats."""
+        """Workers heard within the last three heartbeats."""
         return sum(now - known.heard_at <= 3 * self.policy.heartbeat for known in self.workers.values())
 
     def expected(self) -> list[tuple[bytes, wire.Hello]]:
-        """The workers for a new leader to welcome, the one heard last first, one a name. None has room as yet."""
+        """The workers for a new leader to welcome, last heard first, one per name. None has room yet."""
         chosen: dict[str, tuple[bytes, wire.Hello]] = {}
         for peer, known in sorted(self.workers.items(), key=lambda item: -item[1].heard_at):
             chosen.setdefault(known.hello.name, (peer, known.hello._replace(room=0)))

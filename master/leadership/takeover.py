@@ -1,4 +1,4 @@
-"""Taking the lead, and what a leadership needs from ledger and dataset. Blocking; run in the ledger's thread."""
+"""Takes the lead, and reads what it needs from ledger and dataset. Blocking; run in the ledger's thread."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ EMPTIED_AT_ONCE = 1000
 
 @dataclass(slots=True)
 class TakeoverRequest:
-    """What the command line asks of this crawl. `adopt` accepts a ledger that the dataset does not know; `stay` is to
-    serve readers of the log until told to stop, after all is done."""
+    """What the command line requests of this crawl. `adopt` accepts a ledger that the dataset does not know; `stay`
+    serves subscribers after the end of the crawl, until a signal."""
 
     operations: frozenset[Operation]
     traversing: Traversing
@@ -48,7 +48,7 @@ class TakeoverRequest:
 
 @dataclass(slots=True)
 class Takeover:
-    """One master's ways to the lead, over all its incarnations."""
+    """One master's takeovers, over all its incarnations."""
 
     opened: OpenCrawl
     request: TakeoverRequest
@@ -56,13 +56,13 @@ class Takeover:
     policy: CrawlPolicy
 
     def observe(self) -> Lead:
-        """The lead as it is now; our own server is brought up again if it died."""
+        """The current lead; an embedded server that died is restarted."""
         self.opened.wake_server()
         return self.opened.watched.observe()
 
     def take(self, question: Take) -> Leadership:
-        """Take the lead if it is as it was seen, and read what it needs. Raises LedgerError, FencedError when it is
-        not, UsageError when the crawl is refused."""
+        """Take the lead if it is unchanged, and read what it needs. Raises LedgerError, FencedError when the lead has
+        changed, UsageError when the crawl is refused."""
         ledger, dataset, seen = self.opened.ledger, self.opened.dataset, question.seen
         ledger_id = bind_ledger(self.opened, seen.ledger_id, adopt=self.request.adopt)
         witness = max(dataset.highest_epoch(), question.witness)
@@ -84,7 +84,7 @@ class Takeover:
         self.request.adopt = False
         words: list[Transition] = [Remember(name, value) for name, value in plan.remembered().items()]
         if plan.updating and kept is not None and plan.round != kept.round:
-            # A dead letter of an earlier round may have been requeued. Read before anything is handed out, and kept
+            # A dead letter of an earlier round may have been requeued. Read before anything is assigned, and kept
             # with the round's beginning; what is requeued later is kept by the script.
             live = [job.user for job in open_jobs(ledger, Operation.UPDATE) if job.operation is Operation.UPDATE]
             words += in_hand(live, plan.round_family)
@@ -110,7 +110,7 @@ class Takeover:
         return dispatch
 
     def close(self, leadership: Leadership) -> list[Transition]:
-        """What the ledger is told when nothing is left to do: the plan is fulfilled, and sets that served can go."""
+        """The transitions when nothing is left to do: the plan is fulfilled, and sets that it needed are deleted."""
         plan = leadership.plan
         over = plan.widened().updated()
         words: list[Transition] = []
@@ -122,7 +122,7 @@ class Takeover:
         return [*words, *(EmptySet(family, 0, EMPTIED_AT_ONCE) for family in families)]
 
     def _intake(self, plan: Plan) -> Iterator[Transition]:
-        """Everything that may have to come in; what is in already is not taken twice."""
+        """Everything that may have to be taken in; what the ledger has already is not added twice."""
         ledger, walk = self.opened.ledger, plan.traversal
         parts: list[Iterator[Transition]] = []
         stream, asked = self.request.stream, self.request.operations

@@ -1,7 +1,7 @@
-"""The picture of a drill: who led when, jobs a second, and the mishaps; as SVG, and as a few lines for a terminal.
+"""The chart of a drill: who led when, jobs per second, and the faults; as SVG, and as a few lines for a terminal.
 
-Drawn by hand: an SVG is text. It needs nothing from elsewhere, is readable on light and dark paper, and at the width of
-a telephone.
+The SVG is written as text, without a library. It refers to nothing outside, and is readable on light and dark
+backgrounds, and at the width of a telephone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ GAP: Final = 44
 AREA: Final = 200
 ROW: Final = 33
 LETTER: Final = 11.5
-"""Width of a letter of the list, about."""
+"""Approximate width of a letter of the list."""
 MIN_LABELLED: Final = 26
 TICKS_S: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400)
 MAX_TICKS: Final = 8
@@ -71,7 +71,7 @@ STYLE: Final = """
 
 @dataclass(frozen=True, slots=True)
 class ChartMark:
-    """A mishap as it is drawn: `words` say what, to whom, and how it went on."""
+    """A fault as it is drawn: `words` describe the fault, its target and its effect."""
 
     at_s: float
     lasts_s: float
@@ -80,7 +80,7 @@ class ChartMark:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """What there is to draw. `rates` are jobs a second in each `step_s`; `verdict` is one sentence."""
+    """The data of the chart. `rates` are jobs per second in each `step_s`; `verdict` is one sentence."""
 
     title: str
     verdict: str
@@ -91,12 +91,12 @@ class Chart:
     marks: Sequence[ChartMark]
 
     def across(self, at_s: float) -> float:
-        """Where a moment is, in pixels."""
+        """The x coordinate of a time, in pixels."""
         return LEFT + PLOT * min(1.0, max(0.0, at_s / self.length_s))
 
 
 def svg(picture: Chart) -> str:
-    """The whole picture."""
+    """The whole SVG."""
     lanes = _lanes(picture)
     top = HEAD + (max(lanes, default=0) + 1) * LANE
     bottom = top + BAND + GAP + AREA
@@ -124,7 +124,7 @@ def svg(picture: Chart) -> str:
 
 
 def text(picture: Chart, columns: int) -> str:
-    """The same in four lines of at most so many columns."""
+    """The same in four lines of at most that many columns."""
     width = max(20, columns - 10)
     cell_s = picture.length_s / width
     led, jobs, marks = [], [], [" "] * width
@@ -224,7 +224,7 @@ def _legend(y: float) -> list[str]:
 
 
 def _lanes(picture: Chart) -> list[int]:
-    """In which row above the plot each mark's number stands, so that none hides another."""
+    """The row above the plot for each mark's number, so that none hides another."""
     free_from: list[float] = []
     lanes = []
     for mark in picture.marks:
@@ -241,7 +241,7 @@ def _lanes(picture: Chart) -> list[int]:
 
 
 def _folded(words: str) -> list[str]:
-    """Rows that fit; those that continue are set in. A number stays with its unit."""
+    """Rows that fit; continuation rows are indented. A number stays with its unit."""
     rows = [""]
     most = int((WIDTH - 48) / LETTER)
     for word in re.sub(r"(?<=[0-9]) s\b", "\u00a0s", words).split(" "):
@@ -253,7 +253,7 @@ def _folded(words: str) -> list[str]:
 
 
 def _spoken(picture: Chart) -> str:
-    """The picture in words, for who cannot see it."""
+    """The text alternative of the chart."""
     changes = sum(
         one.leader != other.leader for one, other in pairwise([b for b in picture.bands if b.leader is not None])
     )

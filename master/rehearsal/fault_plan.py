@@ -1,7 +1,7 @@
 """The plan of a fire drill: what goes wrong, when, and for how long. Nothing here touches a process.
 
-A mishap is written WHAT[:NUMBER]@WHEN[:FOR]: `master@10s`, `worker:3@20s:4s`, `redis:0@1m`. Times count from the first
-work that is done, so that a machine that starts slowly does not spoil the drill.
+A fault is written WHAT[:NUMBER]@WHEN[:FOR]: `master@10s`, `worker:3@20s:4s`, `redis:0@1m`. Times count from the first
+completed work, so that a slow start does not disturb the drill.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Final
 from protocol.errors import UsageError
 
 FOR_S: Final = 5.0
-"""How long a stop or a cut lasts that does not say it."""
+"""The default duration of a stop or a cut."""
 SETTLE_S: Final = 10.0
-"""How much longer than its last mishap a drill lasts, for the crawl to show that it goes on."""
+"""How long a drill continues after its last fault, for the crawl to show that it resumes."""
 MAX_TIME_S: Final = 86_400.0
 MAX_MISHAPS: Final = 500
 FORM: Final = "WHAT[:NUMBER]@WHEN[:FOR], as in worker:3@20s"
 
 FIRST_S: Final = 3.0
 RESTS_S: Final = (3.0, 9.0)
-"""Between the end of a random mishap and the next one."""
+"""Between the end of a random fault and the next one."""
 LASTS_S: Final = (1.0, 6.0)
 MIN_RANDOM_S: Final = FIRST_S + LASTS_S[1] + SETTLE_S
 
@@ -43,7 +43,7 @@ class FaultKind(Enum):
 
 
 class FaultTarget(Enum):
-    """To whom, or to the link to whom."""
+    """The process that is hit, or whose link is cut."""
 
     MASTER = "master"
     WORKER = "worker"
@@ -61,8 +61,8 @@ VICTIMS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that goes wrong. No `number`: the master that leads, the first worker, or every master's link. A kill
-    lasts 0 s. Seconds."""
+    """One fault. No `number`: the leading master, the first worker, or every master's link. A kill lasts 0 s.
+    Seconds."""
 
     kind: FaultKind
     target: FaultTarget
@@ -72,25 +72,24 @@ class Fault:
 
     @property
     def name(self) -> str:
-        """What and to whom, without the times."""
+        """The kind and the target, without the times."""
         return f"{self.kind.value} {self.target.value}" + ("" if self.number is None else f":{self.number}")
 
     @property
     def end_s(self) -> float:
-        """When it is over."""
+        """When it ends."""
         return self.at_s + self.lasts_s
 
     @property
     def flag(self) -> str:
-        """As the command line says it."""
+        """The fault as written on the command line."""
         lasts = f":{self.lasts_s:g}s" if self.lasts_s else ""
         return f"--{self.name}@{self.at_s:g}s{lasts}"
 
 
 @dataclass(frozen=True, slots=True)
 class SetUp:
-    """What there is to go wrong. `embedded` says that the ledger's server is the drill's own; `relayed` that the way to
-    it can be cut."""
+    """What can fail. `embedded`: the ledger's server is the drill's own; `relayed`: the link to it can be cut."""
 
     workers: int
     pair: bool
@@ -108,7 +107,7 @@ def seconds(text: str, place: str) -> float:
 
 
 def parse(kind: FaultKind, text: str) -> Fault:
-    """The mishap that a flag's text names. Raises UsageError."""
+    """The fault that a flag's text names. Raises UsageError."""
     place = f"--{kind.value} {text[:60]}"
     found = _TEXT.fullmatch(text)
     if found is None:
@@ -151,7 +150,7 @@ def check(fault: Fault, there: SetUp) -> None:
 
 
 def length_of(plan: Sequence[Fault], length_s: float | None) -> float:
-    """How long the drill lasts. Raises UsageError for a mishap that would come after its end."""
+    """How long the drill lasts. Raises UsageError for a fault after its end."""
     if length_s is None:
         return max(fault.end_s for fault in plan) + SETTLE_S
     for fault in plan:
@@ -161,8 +160,8 @@ def length_of(plan: Sequence[Fault], length_s: float | None) -> float:
 
 
 def random_plan(length_s: float, seed: int, there: SetUp) -> tuple[Fault, ...]:
-    """Mishaps one after the other, drawn from the seed: the same for the same length, seed and set-up. Raises
-    UsageError for a drill that is too short to hold one."""
+    """Consecutive faults, drawn from the seed: the same for the same length, seed and set-up. Raises UsageError for a
+    drill that is too short for one."""
     if length_s < MIN_RANDOM_S:
         raise UsageError(f"--random {length_s:g}s: a random drill lasts at least {MIN_RANDOM_S:g} s")
     chance = random.Random(f"{seed} {length_s:g} {there}")
@@ -178,7 +177,7 @@ def random_plan(length_s: float, seed: int, there: SetUp) -> tuple[Fault, ...]:
 
 
 def _possible(there: SetUp) -> list[tuple[FaultKind, FaultTarget]]:
-    """What can go wrong here; what this program is about comes up more often than the emulator."""
+    """The possible faults; those of the crawler's own processes are drawn more often than the emulator's."""
     found = [(kind, FaultTarget.MASTER) for kind in (FaultKind.KILL, FaultKind.KILL, FaultKind.STOP)]
     found += [(kind, FaultTarget.WORKER) for kind in (FaultKind.KILL, FaultKind.STOP, FaultKind.CUT)]
     found += [(kind, FaultTarget.REDIS) for kind in (FaultKind.KILL, FaultKind.STOP) if there.embedded]
@@ -188,9 +187,9 @@ def _possible(there: SetUp) -> list[tuple[FaultKind, FaultTarget]]:
 
 
 def pages_allowed(fault: Fault, workers: int, concurrency: int) -> int:
-    """How many pages it may cost to fetch again: one for each job that was running in what was killed. A worker that
-    is stopped or cut off may be given up; a service that stands still is asked again. Whom else is stopped or cut off
-    costs time, and no page."""
+    """How many pages it may cause to be fetched again: one for each job that ran in the killed process. The leases of a
+    stopped or cut-off worker may lapse; requests to a stalled service are retried. Any other stop or cut costs time,
+    and no page."""
     if fault.target is FaultTarget.WORKER:
         return concurrency
     if fault.kind is FaultKind.KILL or fault.target is FaultTarget.EMULATOR:

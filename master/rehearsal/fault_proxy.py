@@ -1,7 +1,7 @@
-"""Links that can be cut: small relays between processes, so that nobody needs to be root to rehearse a broken network.
+"""Links that can be cut: small relays between processes, so that a broken network can be rehearsed without root.
 
-A link that is cut stalls: bytes stop on the way, and nothing is closed, as with a cable that was pulled. What is on the
-way when it is cut arrives when it is mended, late.
+A cut link stalls: bytes stop on the way, and nothing is closed, as if a cable were pulled. Bytes in transit arrive
+late, when the link is restored.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class FaultProxies:
-    """All links of a drill. They live in one thread; `close` ends it. Links are made before anybody uses them."""
+    """All links of a drill. They run in one thread; `close` ends it. Links are created before they are used."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -37,17 +37,17 @@ class FaultProxies:
         self._thread.start()
 
     def port(self, name: str, leads_to: Callable[[], Place]) -> int:
-        """A new link, and the port of this machine on which it begins. Where it leads is asked at each call."""
+        """A new link, and the local port on which it listens. Its destination is evaluated for each connection."""
         return self._run(self._listen_on_port(name, leads_to))
 
     def path(self, name: str, leads_to: Callable[[], Place]) -> str:
-        """A new link, and the Unix socket at which it begins."""
+        """A new link, and the Unix socket on which it listens."""
         path = str(Path(self._folder.name) / name)
         self._run(self._listen_at_path(name, path, leads_to))
         return path
 
     def cut(self, name: str) -> None:
-        """Let nothing through any more."""
+        """Stop forwarding."""
         self._cuts[name] += 1
         self._loop.call_soon_threadsafe(self._gates[name].clear)
 
@@ -104,7 +104,7 @@ class FaultProxies:
             finally:
                 far_writer.close()
         except (OSError, asyncio.CancelledError):
-            pass  # whom it leads to is away, or the drill is over: either way this call ends
+            pass  # the destination is unreachable, or the drill is over: either way this connection ends
         finally:
             writer.close()
             self._tasks.discard(task)
@@ -116,7 +116,7 @@ class FaultProxies:
 
 
 async def _pump(gate: asyncio.Event, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Pass on what comes, and its end; both wait while the link is cut."""
+    """Forward bytes and the end of the stream; both wait while the link is cut."""
     while True:
         data = await reader.read(CHUNK)
         await gate.wait()
@@ -124,5 +124,5 @@ async def _pump(gate: asyncio.Event, reader: asyncio.StreamReader, writer: async
             break
         writer.write(data)
         await writer.drain()
-    # A half-open connection is of no use to anybody here.
+    # A half-open connection has no use here.
     writer.close()

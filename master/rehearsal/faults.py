@@ -1,6 +1,6 @@
-"""Doing what a drill plans: kill -9, SIGSTOP and SIGCONT, and cuts of links. What was stopped or cut is mended in time.
+"""Injects the planned faults: kill -9, SIGSTOP and SIGCONT, and cut links. Each stop or cut is undone when it is due.
 
-A victim that is not there at its moment, since it is just being started again, is waited for.
+A victim that is absent when its fault is due, since it is being restarted, is waited for.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from storage.ledger.embedded import EmbeddedValkey
 
 @dataclass(slots=True)
 class FaultReach:
-    """What a drill has in its hands. `leader` says which master leads, or led last; `before_kill` is told whom a kill
-    is about to hit."""
+    """What a drill controls. `leader` returns the master that leads, or led last; `before_kill` is called with the
+    victim of each kill."""
 
     masters: list[SupervisedProcess]
     workers: list[SupervisedProcess]
@@ -33,7 +33,7 @@ class FaultReach:
 
 @dataclass(slots=True)
 class InjectedFault:
-    """A mishap that came: when, and whom it hit in the end. Seconds of the drill."""
+    """A fault that occurred: when, and its actual victim. Seconds of the drill."""
 
     fault: Fault
     at_s: float
@@ -42,7 +42,7 @@ class InjectedFault:
 
 @dataclass(slots=True)
 class FaultInjector:
-    """Lets the mishaps of a plan come true, each at its time."""
+    """Injects the faults of a plan, each at its time."""
 
     plan: Sequence[Fault]
     reach: FaultReach
@@ -55,21 +55,21 @@ class FaultInjector:
 
     @property
     def next(self) -> Fault | None:
-        """The next one to come."""
+        """The next fault."""
         return self._to_come[0] if self._to_come else None
 
     @property
     def to_come(self) -> list[Fault]:
-        """Those that did not come yet."""
+        """Faults that have not occurred yet."""
         return list(self._to_come)
 
     @property
     def busy(self) -> bool:
-        """Whether something is still to come, or to be mended."""
+        """Whether a fault is still to be injected or undone."""
         return bool(self._to_come or self._to_mend)
 
     def turn(self, at_s: float) -> list[InjectedFault]:
-        """Mend and do what is due. Returns what came now."""
+        """Undo and inject what is due. Returns the faults injected."""
         for due in [due for due in self._to_mend if due[0] <= at_s]:
             self._to_mend.remove(due)
             due[1]()
@@ -85,13 +85,13 @@ class FaultInjector:
         return came
 
     def mend_all(self) -> None:
-        """Mend whatever is still stopped or cut: the drill is over."""
+        """Undo every remaining stop and cut: the drill is over."""
         for _, mend in self._to_mend:
             mend()
         self._to_mend = []
 
     def _strike(self, fault: Fault) -> tuple[str, Callable[[], None] | None] | None:
-        """Whom it hit and how to mend it; None while there is nobody to hit."""
+        """The victim and how to undo the fault; None while there is no victim."""
         if fault.kind is FaultKind.CUT:
             return self._cut(fault)
         whom, pid = self._find(fault)
@@ -105,7 +105,7 @@ class FaultInjector:
         return whom, lambda: _go_on(pid)
 
     def _find(self, fault: Fault) -> tuple[str, int | None]:
-        """The name and the process of a victim, if it lives."""
+        """The name and the process of a victim, if it runs."""
         reach = self.reach
         if fault.target is FaultTarget.REDIS:
             server = reach.server

@@ -1,8 +1,8 @@
-"""A rehearsal: a crawl of an emulated world, with mishaps, and what they cost.
+"""A rehearsal: a crawl of an emulated world, with faults, and what they cost.
 
-It is `tmatic-crawl` with four differences. The drill keeps the ledger's server alive itself, or has a crawl of its own
-on the user's; links that the plan cuts go through relays; no key for a real service is used; and what the processes say
-goes to a file.
+It is `tmatic-crawl` with four differences. The drill supervises the ledger's server itself, or has a crawl of its own
+on the user's; links that the plan cuts go through relays; no credential for a real service is used; and the output of
+the processes goes to a file.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from protocol.transport.endpoints import local_pair
 from storage.ledger.embedded import EmbeddedValkey
 
 BEGIN_S: Final = 120.0
-"""How long the first work may take to be done. The clock of the drill begins there."""
+"""How long the first completed work may take. The clock of the drill starts there."""
 WATCH_TIMEOUT_S: Final = 0.5
 TRUTH_TIMEOUT_S: Final = 60.0
 REDIS_PORT: Final = 6379
@@ -39,13 +39,13 @@ REDIS_PORT: Final = 6379
 
 @dataclass(slots=True)
 class Fetched:
-    """What the emulator was asked, over all its lives. Lookups are left out: two lists may have the same accounts in
-    them, and asking twice is right then."""
+    """Requests to the emulator, over all its restarts. Lookups are not counted: two lists may name the same accounts,
+    and repeated lookups are correct then."""
 
     answered: Counter[str] = field(default_factory=Counter)
 
     def add(self, url: str) -> None:
-        """Take in what an emulator, which is about to end, has counted. One that does not answer counts nothing."""
+        """Add the counts of an emulator that is about to end. One that does not answer adds nothing."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(f"{url}/_truth/identities?at_least=1", timeout=TRUTH_TIMEOUT_S) as answer:
@@ -58,12 +58,12 @@ class Fetched:
 
     @property
     def again(self) -> int:
-        """Pages that were fetched although they had been fetched."""
+        """Pages that were fetched again."""
         return sum(count - 1 for count in self.answered.values() if count > 1)
 
 
 class Rehearsal(Crawl):
-    """One drill. `told` hears of each mishap as it comes, `shown` how far the drill is, at every look."""
+    """One drill. `told` is called with each fault as it occurs, `shown` with the progress, at every sample."""
 
     def __init__(
         self,
@@ -77,8 +77,8 @@ class Rehearsal(Crawl):
         told: Callable[[InjectedFault], None],
         shown: Callable[[Rehearsal, float], None],
     ) -> None:
-        """`settings.redis` is the ledger's server; `server` is it too when the drill keeps it alive. `words` takes what
-        the processes say."""
+        """`settings.redis` is the ledger's server; `server` is set too when the drill supervises it. `words` takes the
+        output of the processes."""
         super().__init__(settings, asked)
         self.plan, self.length_s, self.server, self.words = plan, length_s, server, words
         self.told, self.shown = told, shown
@@ -94,8 +94,8 @@ class Rehearsal(Crawl):
         self._lay_links()
 
     def kept(self, name: str, command: Callable[[], list[str]], settings: Callable[[], Settings]) -> SupervisedProcess:
-        """As for a crawl; but what it says goes to a file, and no key for a real service, nor a way to one, is given
-        to it."""
+        """As for a crawl; but its output goes to a file, and it gets no credential for a real service and no proxy to
+        one."""
 
         def environment() -> dict[str, str]:
             told = replace(settings(), bearer_token="", bearer_token_file=None, proxy=(), ca_file=())
@@ -104,7 +104,7 @@ class Rehearsal(Crawl):
         return SupervisedProcess(name, command, environment, self.words)
 
     def turn(self, now: float) -> None:
-        """Keep the server alive, let the mishaps come, end in time. Raises TmaticError for a crawl that never began."""
+        """Supervise the server, inject the faults, end in time. Raises TmaticError for a crawl that never began."""
         if self.server is not None and not self.server.alive():
             self.server.start()
         if self.watch is None:
@@ -151,7 +151,7 @@ class Rehearsal(Crawl):
             raise UsageError(f"--emulator-options: the emulator did not start; {self.words.name} says why") from error
 
     def stop(self) -> None:
-        """As for a crawl; what was asked of the emulator is read before it ends."""
+        """As for a crawl; the emulator's request counts are read before it ends."""
         self.ended_s = time.monotonic()
         if self.faults is not None:
             self.faults.mend_all()
@@ -165,7 +165,7 @@ class Rehearsal(Crawl):
 
     @property
     def allowed(self) -> int:
-        """How many pages what came may have cost."""
+        """How many pages the faults may have cost."""
         workers, each = self.asked.workers, self.settings.concurrency
         injected = self.faults.injected if self.faults is not None else []
         return sum(pages_allowed(one.fault, workers, each) for one in injected)
@@ -174,16 +174,16 @@ class Rehearsal(Crawl):
         if target is FaultTarget.EMULATOR:
             self.fetched.add(self.base_url)
 
-    # What each process is told.
+    # The command line of each process.
 
     def master_settings(self, number: int) -> Settings:
-        """As for a crawl; by way of a relay where the plan cuts."""
+        """As for a crawl; through a relay where the plan cuts."""
         told = super().master_settings(number)
         redis, peer = (self._ways.get(f"{what}-{number}") for what in ("redis", "peer"))
         return replace(told, redis=redis or told.redis, peer=peer or told.peer)
 
     def worker_settings(self, number: int) -> Settings:
-        """As for a crawl; by way of relays where the plan cuts."""
+        """As for a crawl; through relays where the plan cuts."""
         told = super().worker_settings(number)
         ways = [self._ways.get(f"worker-{number}-{n}") or place for n, place in enumerate(told.master)]
         return replace(told, master=tuple(ways))
@@ -210,7 +210,7 @@ class Rehearsal(Crawl):
 
 
 def can_be_cut(url: str) -> bool:
-    """Whether the way to a server can lead through a relay: not with TLS, which is for one name, nor with sentinels."""
+    """Whether a server can be reached through a relay: not with TLS, which is for one name, nor with sentinels."""
     return urlsplit(url).scheme in ("redis", "unix")
 
 

@@ -1,4 +1,4 @@
-"""What came of a drill: what each mishap cost, what the audit says, and what there is to draw."""
+"""The result of a drill: what each fault cost, the audit's verdict, and the data of the chart."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMED = 20
 
 @dataclass(frozen=True, slots=True)
 class FaultRow:
-    """One mishap that came. `held_up_s` is how long after it the work went on; None: it did not."""
+    """One fault that occurred. `held_up_s` is how long after it the work resumed; None: it did not."""
 
     injected: InjectedFault
     held_up_s: float | None
@@ -36,7 +36,7 @@ class FaultRow:
 
 @dataclass(frozen=True, slots=True)
 class RehearsalReport:
-    """The whole result. `missed` are mishaps that never came, since the crawl was over before."""
+    """The whole result. `missed` are faults that never occurred, since the crawl ended before."""
 
     rows: list[FaultRow]
     missed: list[str]
@@ -52,17 +52,17 @@ class RehearsalReport:
 
     @property
     def well(self) -> bool:
-        """Whether the drill was passed: the audit is clean, and everything that was to come came."""
+        """Whether the drill passed: the audit is clean, and every planned fault occurred."""
         return self.audit.clean and not self.missed
 
     @property
     def changes(self) -> int:
-        """How often the lead went from one master to the other."""
+        """How often the lead changed from one master to the other."""
         leaders = [band.leader for band in self.led if band.leader is not None]
         return sum(one != other for one, other in pairwise(leaders))
 
     def words(self) -> list[str]:
-        """The verdict and the sums."""
+        """The verdict and the totals."""
         result = self.audit
         end = "to its end" if self.complete else "until the time was up"
         lines = [
@@ -83,7 +83,7 @@ class RehearsalReport:
         return lines
 
     def document(self, picture: str) -> dict[str, Any]:
-        """For machines."""
+        """The report as JSON."""
         return {
             "clean": self.audit.clean,
             "well": self.well,
@@ -115,7 +115,7 @@ class RehearsalReport:
 
 
 def report_of(drill: Rehearsal, result: Audit, seed: int | None) -> RehearsalReport:
-    """The report of a drill that is over."""
+    """The report of a finished drill."""
     assert drill.watch is not None and drill.faults is not None
     began_s = drill.began_s if drill.began_s is not None else drill.ended_s
     length_s = max(0.1, drill.ended_s - began_s)
@@ -162,7 +162,7 @@ def verdict(result: Audit) -> str:
 
 
 def table(report: RehearsalReport) -> str:
-    """One row a mishap."""
+    """One row per fault."""
     names = [(f"{number}. {row.injected.fault.name}", row) for number, row in enumerate(report.rows, 1)]
     wide = max([len(name) for name, _ in names], default=0)
     whom = max([len(row.injected.whom) for row in report.rows], default=0)

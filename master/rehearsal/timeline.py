@@ -1,7 +1,7 @@
-"""The course of a drill: who led when, how much was done, and how long each mishap held the work up.
+"""The timeline of a drill: who led when, how much was done, and how long each fault delayed the work.
 
-Read from the ledger over a connection of its own, which no mishap cuts. Who leads is who beats: a leader whose beat
-stands still is none.
+Read from the ledger over a separate connection, which no fault cuts. A master leads while its beat advances: a leader
+whose beat stands still is none.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from storage.ledger.ledger import Lead, Ledger
 
 LOOK_S: Final = 0.2
 STILL_S: Final = 0.5
-"""A beat that stood so long says that nobody leads; a leader beats ten times a second."""
+"""After a beat stood still for this long, nobody leads; a leader beats ten times a second."""
 PAUSE_S: Final = 0.5
-"""A shorter time without any work that is done is nothing."""
+"""Shorter times without completed work do not count as a pause."""
 LOST_S: Final = 3.0
-"""With so long a silence at the end of a drill the work did not go on."""
+"""If a drill ends with a silence this long, the work did not resume."""
 AFTER_S: Final = 30.0
-"""How long after its end a mishap may still be what holds the work up."""
+"""How long after its end a fault may still delay the work."""
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerSample:
-    """One look. `beat_s` is when a leader's beat was last seen to move. `jobs` are those that ended; `work` also counts
-    pages."""
+    """One sample. `beat_s` is when a leader's beat was last seen to advance. `jobs` counts ended jobs; `work` also
+    counts pages."""
 
     at_s: float
     leader: int | None
@@ -44,7 +44,7 @@ class LedgerSample:
 
 @dataclass(frozen=True, slots=True)
 class LeadershipSpan:
-    """One leadership, or a time in which nobody led."""
+    """One leadership, or a time without a leader."""
 
     from_s: float
     to_s: float
@@ -53,14 +53,14 @@ class LeadershipSpan:
 
 @dataclass(slots=True)
 class LeaderDetector:
-    """Tells from the leads that were read who leads. `port` is the first master's."""
+    """Derives from successive leads who leads. `port` is the first master's."""
 
     port: int
     moved_at: float = float("-inf")
     _beat: tuple[str, int] = ("", 0)
 
     def see(self, at_s: float, lead: Lead | None) -> int | None:
-        """The number of the master that leads, as far as this look tells; None stands for a ledger that is away."""
+        """The number of the leading master by this sample; None stands for an unreachable ledger."""
         if lead is None or not lead.incarnation:
             return None
         if (lead.incarnation, lead.beat) != self._beat:
@@ -73,22 +73,22 @@ class LeaderDetector:
 
 @dataclass(slots=True)
 class LedgerSampler:
-    """Looks at the ledger about five times a second, in a thread of its own."""
+    """Samples the ledger about five times a second, in a thread of its own."""
 
     ledger: Ledger
     port: int
-    """The first master's; another one when the masters had to take others."""
+    """The first master's; changes when the masters had to use other ports."""
     samples: list[LedgerSample] = field(default_factory=list)
     _over: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin."""
+        """Start."""
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """End; `samples` stay."""
+        """Stop; `samples` remain."""
         self._over.set()
         if self._thread is not None:
             self._thread.join()
@@ -99,7 +99,7 @@ class LedgerSampler:
         return self.samples[-1] if self.samples else None
 
     def leader(self) -> int | None:
-        """Who led last, whether or not anybody does now."""
+        """The last leader, whether or not there is one at present."""
         return next((sample.leader for sample in reversed(self.samples) if sample.leader is not None), None)
 
     def _run(self) -> None:
@@ -119,7 +119,7 @@ class LedgerSampler:
 
 
 def since(samples: Sequence[LedgerSample], start_s: float, end_s: float) -> list[LedgerSample]:
-    """The samples of the drill itself, whose clock begins at `start_s`."""
+    """The samples of the drill itself, whose clock starts at `start_s`."""
     return [
         LedgerSample(round(one.at_s - start_s, 3), one.leader, one.beat_s - start_s, one.jobs, one.work)
         for one in samples
@@ -128,14 +128,14 @@ def since(samples: Sequence[LedgerSample], start_s: float, end_s: float) -> list
 
 
 def bands(samples: Sequence[LedgerSample], end_s: float) -> list[LeadershipSpan]:
-    """Who led when, from the first look to the end, without a gap."""
+    """Who led when, from the first sample to the end, without a gap."""
     found: list[LeadershipSpan] = []
     for sample in samples:
         if found and found[-1].leader == sample.leader:
             continue
         begin = 0.0
         if found:
-            # A lead ended with its last beat, which is known a little later.
+            # A lead ended with its last beat, which is detected a little later.
             ended = sample.beat_s if sample.leader is None else sample.at_s
             begin = min(sample.at_s, max(found[-1].from_s, ended))
             found[-1] = LeadershipSpan(found[-1].from_s, begin, found[-1].leader)
@@ -144,7 +144,7 @@ def bands(samples: Sequence[LedgerSample], end_s: float) -> list[LeadershipSpan]
 
 
 def rates(samples: Sequence[LedgerSample], end_s: float, step_s: float) -> list[float]:
-    """Jobs a second in each step of the drill. What was done while nobody could look is spread over that time."""
+    """Jobs per second in each step of the drill. Work done while no sample could be taken is spread over that time."""
     steps = max(1, round(end_s / step_s))
     amounts = [0.0] * steps
     for one, other in pairwise(samples):
@@ -158,13 +158,13 @@ def rates(samples: Sequence[LedgerSample], end_s: float, step_s: float) -> list[
 
 
 def held_up(samples: Sequence[LedgerSample], struck_s: float, until_s: float, *, over: bool) -> float | None:
-    """How long after a mishap the work went on: to the end of the longest pause that began between `struck_s` and
-    `until_s`, and was one by then. 0.0 when there was none, None when the work did not go on. `over` says that all was
+    """How long after a fault the work resumed: to the end of the longest pause that began between `struck_s` and
+    `until_s`, and was one by then. 0.0 when there was none, None when the work did not resume. `over`: all jobs were
     done in the end."""
     grew = [other.at_s for one, other in pairwise(samples) if other.work > one.work]
     longest_s, back_s, before_s = PAUSE_S, struck_s, struck_s
     for at_s in (at_s for at_s in grew if at_s > struck_s):
-        if at_s > until_s and until_s - before_s < PAUSE_S:  # what pauses now is the next mishap's affair
+        if at_s > until_s and until_s - before_s < PAUSE_S:  # a later pause belongs to the next fault
             return round(back_s - struck_s, 1)
         if at_s - before_s > longest_s:
             longest_s, back_s = at_s - before_s, at_s

@@ -124,7 +124,7 @@ def rebuild_command(settings: Settings, delete: bool) -> None:
     """
     set_up("tmatic-indexer", settings)
     dataset = open_dataset(settings)
-    if not dataset.is_there:
+    if not dataset.is_there and not settings.output_directory.is_dir():
         raise UsageError(f"there is no dataset in {dataset.where}: say where it is (--output)")
     shown = is_screen(sys.stderr)
 

@@ -1,1 +1,1 @@
-"""What every service that listens is made of: events in their order, each once, whatever is killed or cut meanwhile."""
+"""The base of every subscriber: events in order, each once, whatever is killed or cut meanwhile."""

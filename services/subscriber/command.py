@@ -77,7 +77,7 @@ def forget(name: str, settings: Settings) -> None:
     certificate = certificate_for(places, settings.key, settings.insecure)
     for place, said in ask_masters(places, "where", certificate=certificate).items():
         if said.get("role") == "leading":
-            ask_masters([place], f"forget {name}", certificate=certificate)  # raises what the master has against it
+            ask_masters([place], f"forget {name}", certificate=certificate)  # raises the master's refusal
             return
     raise LedgerError(f"no master that leads answers at {', '.join(places)}")
 

@@ -1,11 +1,11 @@
-"""What a subscriber hands to a service, and what a service must be able to do with it.
+"""The interface between a subscriber and a service.
 
 Rules that a consumer keeps:
   * `apply` stores what it derives from the events together with the position, in one commit: all of it or nothing.
-  * What was applied is never applied again: a position only grows, but after `resynchronise`.
-  * Records are known by their ids: a page that is crawled again brings nothing new.
-  * A page whose records did not come along (`payload` is None) is taken from the dataset, at the latest when the job
-    of its account is done.
+  * Events are never applied twice: a position only grows, except after `resynchronise`.
+  * Records are identified by their ids: a page that is crawled again adds nothing.
+  * A page without its records (`payload` is None) is read from the dataset, at the latest when the job of its account
+    is done.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from protocol.numbers import MAX_INT64, whole_number
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far somebody has come in the log of a crawl: everything up to `sequence` is behind him.
+    """How far a subscriber has come in the log of a crawl: everything up to `sequence` is applied.
 
-    `ledger` is the id of the crawl's ledger; `incarnation` is the leadership that gave the sequence, by which a
-    history that was rolled back is told from the one that took its place.
+    `ledger` is the id of the crawl's ledger; `incarnation` is the leadership that assigned the sequence, which
+    distinguishes a rolled-back history from the one that replaced it.
     """
 
     ledger: str
@@ -46,8 +46,8 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One announcement of what was committed. `record` is the small record of the log, whose fields `docs/events.md`
-    tells by topic; `payload` is what rode along: a gzip member of JSON lines, None when it did not."""
+    """One announcement of a commit. `record` is the small record of the log, whose fields `docs/events.md` lists by
+    topic; `payload` is the gzip member of JSON lines that was sent with it, None if it was not received."""
 
     sequence: int
     topic: str
@@ -56,25 +56,25 @@ class Event:
 
 
 class Consumer(Protocol):
-    """A service, as its subscriber sees it. All is called from one thread."""
+    """A service, as its subscriber sees it. All methods are called from one thread."""
 
     @property
     def name(self) -> str:
-        """Under which the masters know it, for instance `indexer`; "" for one that the log is not kept for."""
+        """Its name at the masters, for instance `indexer`; "" for one for which the log is not kept."""
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """Beginnings of the topics that it wants, those of `hear` too."""
+        """Prefixes of the topics that it wants, those of `hear` too."""
 
     def position(self) -> Position | None:
-        """What was stored with the data; None before the first time."""
+        """The position stored with the data; None before the first run."""
 
     def apply(self, events: Sequence[Event], position: Position) -> None:
-        """Store what follows from the events, in their order, and the position. There may be no events."""
+        """Store what follows from the events, in order, and the position. There may be no events."""
 
     def resynchronise(self, position: Position) -> None:
-        """The events up to there are not to be had any more: make everything anew from the dataset, and store the
-        position. It was read before, so what comes after it may be in the dataset already."""
+        """The events up to there are unavailable: rebuild everything from the dataset, and store the position. The
+        position was read before, so later events may be in the dataset already."""
 
     def hear(self, topic: str, body: Any) -> None:
-        """Something that is in no log: the gauges of `stats.gauges`, a line of `log.master`. It may be lost."""
+        """A message that is not in the log: the gauges of `stats.gauges`, a line of `log.master`. It may be lost."""

@@ -1,22 +1,22 @@
-"""Following the log of a crawl: what is heard becomes events in their order, each once, and a proven position.
+"""Follows the log of a crawl: live messages become events in order, each once, and a proven position.
 
-No socket, no clock, no store in here. What is heard live, and what was read again, goes in; `ready` has events to apply
-and `position` how far that is complete; `wanted` says what is to be read again.
+No socket, no clock, no store in here. Live and reread events go in; `ready` has events to apply and `position` how far
+they are complete; `wanted` says what is to be reread.
 
     heard live ──▶ kept by sequence ──heads prove that nothing is missing──▶ ready
-                        │ something is, or a new incarnation speaks
+                        │ something is missing, or a new incarnation
                         └──▶ REPLAY after the position ──▶ ready        gone, or another history ──▶ resynchronise
 
 Rules it keeps:
-  * The position is only moved to where it is proven that no event of our topics is missing before it: by heads of the
-    reign that we are in, which begin where we are and whose every topic is in hand, back to the position; or by an
-    answer to REPLAY.
-  * What is behind the position is never given out again.
-  * Whoever speaks under an incarnation that we do not know may tell another history than ours: the log is asked first.
-  * Whoever speaks under one whose time is over is not listened to: a master that stood still goes on where it stopped.
-  * That what we want is gone, or that our history is not the true one, must be said twice in a row. One master may be
-    cut off from the ledger that counts; the next question goes to another one.
-  * What is kept is bounded: beyond the bound it is forgotten, and read again.
+  * The position only moves to where it is proven that no event of the subscribed topics is missing before it: by heads
+    of the current reign that start at the position and whose events are all received back to it; or by an answer to
+    REPLAY.
+  * Events before the position are never delivered again.
+  * An unknown incarnation may publish another history: the log is asked first.
+  * An incarnation that was succeeded is ignored: a master that was frozen resumes where it stopped.
+  * That the wanted events are gone, or that the position belongs to another history, must be reported twice in a row.
+    One master may be cut off from the valid ledger; the next request goes to another one.
+  * Memory is bounded: events beyond the bound are dropped, and reread.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from protocol.events import HEADS, RECORDS, Heads, Received, heads_of, part_of, 
 from services.subscriber.consumer import Event, Position
 
 MAX_KEPT = 50_000
-"""Events that wait for their proof."""
+"""Events that are not proven complete yet."""
 MAX_PAYLOAD = 64 * 1024 * 1024
-"""Bytes of pages that wait for their events."""
+"""Bytes of pages whose events have not arrived yet."""
 MAX_HEADS = 1000
 AT_ONCE = 500
-"""Entries that are asked for, and about as many as are given out at once."""
+"""Entries that are requested, and about as many as are delivered at once."""
 SURE = 2
-"""How often in a row it must be said that the log cannot be followed any more."""
+"""How often in a row a master must report that the log cannot be followed any more."""
 _PAYLOADS = frozenset(RECORDS.values())
 
 
 @dataclass(slots=True)
 class _Heard:
-    """An event that was heard live, and waits."""
+    """An event that was received live, and waits."""
 
     previous: int
     topic: str
@@ -52,7 +52,7 @@ class _Heard:
 
 @dataclass(slots=True)
 class _Parts:
-    """A page that comes in parts."""
+    """A page that arrives in parts."""
 
     parts: int
     data: dict[int, bytes] = field(default_factory=dict)
@@ -60,36 +60,36 @@ class _Parts:
 
 @dataclass(slots=True)
 class GapRepair:
-    """The decisions of one subscriber. `position` is what the consumer has stored, None before its first time."""
+    """The decisions of one subscriber. `position` is the consumer's stored one, None before the first run."""
 
     topics: tuple[str, ...]
     position: Position | None
     ready: list[Event] = field(default_factory=list)
     resynchronise: Position | None = None
-    """Set when the events before it are not to be had: make everything anew, store this position, `resynchronised`."""
+    """Set when the events before it are unavailable: rebuild everything, store this position, `resynchronised`."""
     behind: bool = True
     """Whether the log is to be asked."""
     head: int = 0
-    """The last sequence that was heard of."""
+    """The highest sequence heard."""
     counted: dict[str, int] = field(default_factory=dict)
     only_new: bool = False
-    """Whether one without a position begins at the end of the log, and not at its beginning."""
+    """Whether a subscriber without a position starts at the end of the log, and not at its beginning."""
     _incarnation: str = ""
     _kept: dict[int, _Heard] = field(default_factory=dict)
     _pages: dict[int, _Parts] = field(default_factory=dict)
     _page_bytes: int = 0
     _past: set[str] = field(default_factory=set)
-    """Incarnations that others came after in the history that we follow."""
+    """Incarnations that were succeeded in the followed history."""
     _doubts: int = 0
     _heads: deque[Heads] = field(default_factory=lambda: deque(maxlen=MAX_HEADS))
 
     @property
     def sequence(self) -> int:
-        """Everything up to there was given out."""
+        """Everything up to there was delivered."""
         return self.position.sequence if self.position is not None else 0
 
     def wanted(self) -> wire.Replay | None:
-        """What to ask a master for, None when nothing is missing."""
+        """The request for a master, None when nothing is missing."""
         if not self.behind or self.resynchronise is not None:
             return None
         at = self.position
@@ -97,10 +97,10 @@ class GapRepair:
             return wire.Replay(list(self.topics), "", "", 0, 0 if self.only_new else AT_ONCE)
         return wire.Replay(list(self.topics), at.ledger, at.incarnation, at.sequence, AT_ONCE)
 
-    # What is heard live.
+    # Live events.
 
     def heard(self, event: Received) -> None:
-        """An event of the PUB socket. What is malformed is counted and dropped: it is missed then, and read again."""
+        """An event of the PUB socket. A malformed one is counted and dropped: it is then missing, and reread."""
         if event.incarnation in self._past:
             return
         if event.incarnation != self._incarnation:
@@ -116,7 +116,7 @@ class GapRepair:
             self.counted["malformed"] = self.counted.get("malformed", 0) + 1
 
     def _new_leader(self, incarnation: str) -> None:
-        """It may tell of a ledger that lost its end: what the one before said and we could not prove yet is void."""
+        """The ledger may have lost its end: unproven events of the previous incarnation are void."""
         self._incarnation, self.behind = incarnation, True
         self._forget()
 
@@ -144,7 +144,7 @@ class GapRepair:
         self.prove()
 
     def prove(self) -> None:
-        """Give out what the heads that were heard prove, one after the other, until enough is ready."""
+        """Deliver what the received heads prove, one after the other, until enough is ready."""
         while self._heads and not self.behind and len(self.ready) < AT_ONCE:
             told = self._heads.popleft()
             if told.sequence <= self.sequence:
@@ -157,7 +157,7 @@ class GapRepair:
             self._give_out(told.sequence)
 
     def _whole(self, told: Heads) -> bool:
-        """Whether every event of our topics between the position and these heads is in hand."""
+        """Whether every event of the subscribed topics between the position and these heads is received."""
         for topic, last in told.last.items():
             if topic.startswith(self.topics):
                 while last > self.sequence:
@@ -192,10 +192,10 @@ class GapRepair:
         for number in [number for number in self._pages if number <= position.sequence]:
             self._page_bytes -= sum(map(len, self._pages.pop(number).data.values()))
 
-    # What is read again.
+    # Reread events.
 
     def replayed(self, answer: wire.Events) -> None:
-        """A master's answer to what was wanted. One that does not fit the question, since it came late, is dropped."""
+        """A master's answer to the request. A late one that does not match the request is dropped."""
         if not self.behind or self.resynchronise is not None:
             return
         if answer.how != wire.KEPT:
@@ -224,7 +224,7 @@ class GapRepair:
             self.prove()
 
     def _doubt(self, answer: wire.Events) -> None:
-        """A master says that the log cannot be followed any more from where we are."""
+        """A master reports that the log cannot be followed from the position any more."""
         at = self.position
         if at is not None and answer.ledger == at.ledger:
             late = answer.incarnation == at.incarnation and answer.covered < at.sequence
@@ -237,7 +237,7 @@ class GapRepair:
             self.resynchronise = Position(answer.ledger, answer.incarnation, answer.covered)
 
     def resynchronised(self) -> None:
-        """Everything was made anew, and the position to which that belongs is stored."""
+        """Everything was rebuilt, and its position is stored."""
         assert self.resynchronise is not None
         self._forget()
         self._past.clear()

@@ -1,4 +1,4 @@
-"""What rides along with an event: gzip members of lines, taken apart within a size."""
+"""The payload of an event: gzip members of lines, unpacked within a size limit."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Tells the masters how far a reader has come, once a second, whatever the reader itself is busy with.
+"""Reports a subscriber's position to the masters once a second, whatever the subscriber is busy with.
 
-In a thread and over sockets of its own: who makes everything anew, or stores a large batch, may take minutes for it.
-It must neither be taken for gone at the end of a crawl meanwhile, nor lose the log.
+In its own thread and over its own sockets: a rebuild or a large batch may take minutes, in which the subscriber must
+neither be considered gone at the end of a crawl, nor lose the log.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from services.subscriber.consumer import Position
 
 EVERY_S = 1.0
 LAST_WORD_MS = 500
-"""How long the last word may take to leave."""
+"""How long the last message may take to be sent."""
 
 
 class Presence:
-    """One reader of the log, by the name that the masters know it by. `at` may be called from any thread."""
+    """One subscriber, by its name at the masters. `at` may be called from any thread."""
 
     def __init__(self, name: str, places: Sequence[str], certificate: Certificate | None) -> None:
         self._name, self._places, self._certificate = name, places, certificate
@@ -33,18 +33,18 @@ class Presence:
         self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
 
     def start(self) -> None:
-        """Begin to tell, as soon as there is a position."""
+        """Start reporting, as soon as there is a position."""
         if self._name:
             self._thread.start()
 
     def at(self, position: Position) -> None:
-        """Everything up to there is stored, or is about to be made anew from the dataset: the log need not keep it."""
+        """Everything up to there is stored, or about to be rebuilt from the dataset: the log need not keep it."""
         first, self._position = self._position is None, position
         if first:
             self._news.set()
 
     def end(self) -> None:
-        """Say the last word, and end."""
+        """Send the last message, and end."""
         self._ended = True
         self._news.set()
         if self._thread.is_alive():
@@ -70,7 +70,7 @@ class Presence:
 
 
 def _say(line: zmq.Socket[bytes], message: wire.Passed) -> None:
-    """Nobody answers this, unless to refuse it, which the reader itself is told too."""
+    """Drop answers: only refusals come, which the subscriber itself receives too."""
     with contextlib.suppress(zmq.Again):
         line.send_multipart(wire.encode(message), zmq.NOBLOCK)
     with contextlib.suppress(zmq.Again):

@@ -1,4 +1,4 @@
-"""Events printed as they come: for people a line each, for programs a JSON object each."""
+"""Prints events as they arrive: a line each for people, a JSON object each for programs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMES: Final = {
     "master.leads": ("name", "epoch", "why"),
     "master.repaired": ("why", "included"),
 }
-"""What the fields of each record are called."""
+"""The names of the fields of each record."""
 
 
 def named(event: Event) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def named(event: Event) -> dict[str, Any]:
 
 
 class Printing:
-    """A consumer that prints. It stores nothing: it begins where the log is when it comes, or at a sequence."""
+    """A consumer that prints. It stores nothing: it starts at the current end of the log, or at a sequence."""
 
     name = ""
 
@@ -39,7 +39,7 @@ class Printing:
         self.topics, self._start, self._json = topics, start, in_json
 
     def position(self) -> Position | None:
-        """Where it begins."""
+        """Where it starts."""
         return self._start
 
     def apply(self, events: Sequence[Event], position: Position) -> None:
@@ -47,11 +47,11 @@ class Printing:
         _print(map(self._line, events))
 
     def resynchronise(self, position: Position) -> None:
-        """What is gone is gone; the next line tells so."""
+        """Nothing to rebuild; the next line reports the gap."""
         _print([f"# events before {position.sequence} are not kept any more"])
 
     def hear(self, topic: str, body: Any) -> None:
-        """Gauges and lines of the log."""
+        """Gauges and log lines."""
         if self._json:
             line = json.dumps({"topic": topic, "body": body})
         elif topic.startswith("log."):
@@ -70,14 +70,14 @@ class Printing:
 
 
 def _print(lines: Iterable[str]) -> None:
-    """Print these lines now. Raises what the command line knows: OutputError when they cannot be kept, BrokenPipeError
-    when who read them went away."""
+    """Print these lines now. Raises what the command line handles: OutputError when they cannot be written,
+    BrokenPipeError when their reader is gone."""
     for line in lines:
         sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
 def _plain(value: Any) -> str:
-    """A value that cannot play tricks on a terminal."""
+    """A value without terminal control characters."""
     text = str(value)
     return text if text.isprintable() else text.encode("unicode_escape").decode()

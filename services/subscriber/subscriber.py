@@ -1,9 +1,9 @@
 """One subscriber: the sockets and the clock around `services.subscriber.gap_repair`, and the consumer that it feeds.
 
-It hears every master of the crawl at once, so that a takeover is no event here: only who leads publishes. What is
-missing is asked of any master, one after the other until one answers. A master that owes an answer is called anew, over
-a line on which a late answer cannot come. Events are applied some hundred at a time, so that a consumer pays for one
-commit and not for hundreds. A master that leads another crawl than the consumer's dataset is of is not followed.
+It subscribes to every master of the crawl at once, so that a takeover needs no action: only the leader publishes.
+Missing events are requested from one master after the other until one answers. A master whose answer is overdue is
+called over a new connection, on which a late answer cannot arrive. Events are applied some hundred at a time, so that a
+consumer pays for one commit and not for hundreds. A master that leads another crawl than the dataset's is ignored.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ from storage.dataset.interface import Dataset
 log = logging.getLogger(__name__)
 
 APPLY_S = 0.2
-"""How long events wait for more of them, before they are applied together."""
+"""How long events wait for more, before they are applied together."""
 MAX_EVENTS = 250
 MAX_BYTES = 16 * 1024 * 1024
 """Events, and bytes of their pages, that are applied at once."""
 ANSWER_S = 2.0
-"""How long a master may take for an answer before another one is asked."""
+"""How long a master may take to answer before another one is asked."""
 WHERE_S = 2.0
 """How often the masters are asked where they publish."""
 STRANGER_S = 5.0
-"""How long a master may lead another ledger than the dataset's: the dataset is given one when a crawl is begun."""
+"""How long a master may lead another ledger than the dataset's: the dataset is given one at the start of a crawl."""
 MESSAGES_A_TURN = 2000
 PATIENCE_MS = 50
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
@@ -56,13 +56,13 @@ UNTOLD: tuple[str, ...] = (GAUGES, LOG)
 
 @dataclass(slots=True)
 class _Master:
-    """One master: where its questions go, and where its events come from."""
+    """One master: the sockets for requests to it, and for its events."""
 
     place: str
     dealer: zmq.Socket[bytes]
     refusals: Refusals
     owes: bool = False
-    """Whether it was asked for a part of the log and has not answered."""
+    """Whether a request for a part of the log is unanswered."""
     events: str = ""
     hears: zmq.Socket[bytes] | None = None
     where_at: float = float("-inf")
@@ -72,8 +72,8 @@ class _Master:
 
 
 class Subscriber:
-    """Feeds one consumer from the masters that the settings name. `dataset` is what the consumer reads besides, if it
-    does: then only masters of the crawl that it is of are followed."""
+    """Feeds one consumer from the masters that the settings name. `dataset` is what the consumer reads too, if any:
+    then only masters of its crawl are followed."""
 
     def __init__(self, settings: Settings, consumer: Consumer, dataset: Dataset | None = None) -> None:
         self._consumer, self._dataset, self._crawl = consumer, dataset, settings.crawl
@@ -89,16 +89,16 @@ class Subscriber:
         self._led = ""
 
     def from_now_on(self) -> None:
-        """Begin at the end of the log, unless a position is stored."""
+        """Start at the end of the log, unless a position is stored."""
         self.following.only_new = True
 
     def begin_behind(self, sequence: int) -> None:
-        """Begin behind a sequence, whatever is stored."""
+        """Start after a sequence, whatever is stored."""
         self.following.position = Position("", "", sequence)
 
     def run(self, stopped: threading.Event | None = None) -> None:
-        """Until it is told to stop. Raises what the consumer raises, and LedgerError when a master leads another crawl
-        than the dataset is of."""
+        """Run until stopped. Raises what the consumer raises, and LedgerError when a master leads another crawl than
+        that of the dataset."""
         stopped = stopped or threading.Event()
         if self._stored is not None and self._stored.ledger:
             self._presence.at(self._stored)
@@ -127,14 +127,14 @@ class Subscriber:
                     self._read_events(master.hears)
             self._apply(now)
             self._ask(now, masters, context, poller)
-        if self.following.resynchronise is None:  # that would take long, and is as well done the next time
+        if self.following.resynchronise is None:  # that would take long, and can be done at the next start
             self._apply(float("inf"))
 
     def _line(self, context: zmq.Context[zmq.Socket[bytes]], place: str) -> tuple[zmq.Socket[bytes], Refusals]:
         return watched_dealer(context, place, secrets.token_bytes(16), certificate=self._certificate)
 
     def _call_anew(self, context: zmq.Context[zmq.Socket[bytes]], poller: zmq.Poller, master: _Master) -> None:
-        """Under a new routing id, for which what was asked before is not answered."""
+        """Reconnect under a new routing id, to which earlier requests are not answered."""
         poller.unregister(master.dealer)
         master.refusals.close()
         master.dealer.close(0)
@@ -142,7 +142,7 @@ class Subscriber:
         poller.register(master.dealer, zmq.POLLIN)
         master.owes, master.where_at = False, float("-inf")
 
-    # What comes in.
+    # Incoming.
 
     def _read_events(self, hears: zmq.Socket[bytes]) -> None:
         for _ in range(MESSAGES_A_TURN):
@@ -161,7 +161,7 @@ class Subscriber:
                 self.following.heard(event)
 
     def _hear(self, event: Received) -> None:
-        """What is in no log goes to the consumer as it comes; the gauges when all parts are there."""
+        """Messages that are not in the log go to the consumer directly; the gauges when all parts have arrived."""
         try:
             if event.topic == LOG:
                 body: Any = json.loads(event.body)
@@ -204,7 +204,7 @@ class Subscriber:
     def _learn(
         self, context: zmq.Context[zmq.Socket[bytes]], poller: zmq.Poller, master: _Master, document: str
     ) -> None:
-        """Where a master publishes; it may be somewhere else after it was started again."""
+        """Where a master publishes; the address may change after its restart."""
         said = json.loads(document)
         if self._is_strange(master, said):
             return
@@ -214,7 +214,7 @@ class Subscriber:
             log.info("a master leads", extra=fields(address=master.place, events=events))
         if not events or events == master.events:
             return
-        # A master names its own address as it is reached there; the host is the one by which we reach it.
+        # A master names the address by its own view; the host is the one by which it is reached from here.
         where = f"{master.place.rpartition(':')[0]}:{events.rpartition(':')[2]}"
         if master.hears is not None:
             poller.unregister(master.hears)
@@ -223,10 +223,10 @@ class Subscriber:
         master.hears = subscriber(context, where, topics, certificate=self._certificate)
         master.events = events
         poller.register(master.hears, zmq.POLLIN)
-        self.following.behind = True  # what was published before we were there
+        self.following.behind = True  # what was published before this connection
 
     def _is_strange(self, master: _Master, said: dict[str, Any]) -> bool:
-        """Whether a master leads another crawl than the dataset is of. Raises LedgerError when that lasts."""
+        """Whether a master leads another crawl than that of the dataset. Raises LedgerError when that lasts."""
         ours = self._dataset.ledger_id(self._crawl) if self._dataset is not None else None
         if ours is None or said.get("role") != "leading" or said.get("ledger") == ours:
             master.strange_since = None
@@ -241,10 +241,10 @@ class Subscriber:
             f"{ours}: name the right ones by --master and --output"
         )
 
-    # What goes out.
+    # Outgoing.
 
     def _apply(self, now: float) -> None:
-        """Hand over what is ready, when enough of it is or it has waited long enough."""
+        """Deliver what is ready, when it is enough or has waited long enough."""
         following = self.following
         if following.resynchronise is not None:
             position = following.resynchronise
@@ -253,7 +253,7 @@ class Subscriber:
                 extra=fields(position=position),
             )
             following.ready.clear()
-            self._presence.at(position)  # from here on the log is kept for us, however long it takes
+            self._presence.at(position)  # from here on the log is kept for this subscriber
             self._consumer.resynchronise(position)
             following.resynchronised()
             self._stored = following.position

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from protocol.errors import UsageError
@@ -57,6 +56,8 @@ def open_dataset(settings: Settings) -> Dataset:
 
 
 def _installed(scheme: str) -> OpenDataset | None:
+    from importlib.metadata import entry_points  # only here: it takes longer to come in than all of this module
+
     for point in entry_points(group=GROUP, name=scheme):
         try:
             opener: OpenDataset = point.load()

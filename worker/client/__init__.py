@@ -1,1 +1,1 @@
-"""Requests to a service: over HTTP, within the allowance, tried again where that helps."""
+"""Requests to a service: over HTTP, within the allowance, retried where that helps."""

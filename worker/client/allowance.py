@@ -1,8 +1,8 @@
-"""The meter of a lease: how many requests it may send, and when its thread may go on.
+"""The allowance of a lease: how many requests it may send, and when its thread may continue.
 
 The loop grants, commits and stops; the one thread that works on the lease spends and waits. A request is *asked* when
-it leaves. It is *spent*, for the master, when the service's own count is known to have it: with its answer, or, when
-there was none, with the next one. Until then the grant holds it, so that nobody is granted what may be gone.
+it is sent. It is *spent*, for the master, when the service's own count is known to include it: with its response, or,
+without one, with the next response. Until then the grant holds it, so that it is not granted twice.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import time
 from collections.abc import Callable
 
 LOOK_S = 0.2
-"""How often a thread that waits for a leader looks for one."""
+"""How often a thread that waits for a leader checks for one."""
 
 
 class GrantEmptyError(Exception):
-    """No request may be sent any more under this lease: the job goes back with its cursor."""
+    """No further request may be sent under this lease: the job is returned with its cursor."""
 
 
 class StoppedError(Exception):
-    """The lease is not ours any more: nothing of it is wanted."""
+    """The lease is lost: its results are discarded."""
 
 
 class RequestAllowance:
@@ -39,7 +39,7 @@ class RequestAllowance:
     # The thread that works on the lease.
 
     def spend(self) -> None:
-        """Take one request. While no leader is heard it waits, since nobody may be asking in our name then.
+        """Take one request. Waits while no leader is heard, since no request may be sent without one.
 
         Raises GrantEmptyError when there is none left, StoppedError when the lease is lost.
         """
@@ -54,7 +54,7 @@ class RequestAllowance:
                 self._changed.wait(LOOK_S)
 
     def answered(self) -> None:
-        """The last request was answered: the service's count has it, and all that were asked before it."""
+        """The last request was answered: the service's count includes it and all earlier ones."""
         with self._changed:
             self._spent = self._asked
 
@@ -64,7 +64,7 @@ class RequestAllowance:
         return self._spent
 
     def pause(self, seconds: float) -> None:
-        """Rest before a retry, but no longer than the lease is worked on. Raises StoppedError."""
+        """Wait before a retry, but not beyond the end of the lease. Raises StoppedError."""
         until = time.monotonic() + seconds
         with self._changed:
             while not self._leaving and (left := until - time.monotonic()) > 0:
@@ -73,7 +73,7 @@ class RequestAllowance:
             self._check()
 
     def wait_for_commit(self) -> None:
-        """Wait until the page that was reported last is committed. Raises StoppedError."""
+        """Wait until the last reported page is committed. Raises StoppedError."""
         with self._changed:
             while not self._committed:
                 self._check()
@@ -87,7 +87,7 @@ class RequestAllowance:
     # The loop.
 
     def commit(self, granted: int) -> None:
-        """The last page is committed, and so many requests are granted since the lease began."""
+        """The last page is committed, and that many requests have been granted since the lease began."""
         with self._changed:
             self._granted = max(self._granted, granted)
             self._committed = True
@@ -100,7 +100,7 @@ class RequestAllowance:
             self._changed.notify_all()
 
     def leave(self) -> None:
-        """The worker leaves: the page under way is finished, and no other is begun."""
+        """The worker leaves: the current page is finished, and no other is started."""
         with self._changed:
             self._leaving = True
             self._changed.notify_all()

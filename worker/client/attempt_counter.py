@@ -1,5 +1,5 @@
-"""How often the same thing went wrong, over leases: a grant may be smaller than the patience for a page, and a job
-that always began to count anew would never come to an end."""
+"""Counts failed tries over leases: a grant may be smaller than the number of tries for a page, and a job whose count
+restarted with each lease would never end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 
 REMEMBERED = 10_000
-"""Things that are counted; beyond it the one that went wrong longest ago is forgotten."""
+"""Names that are counted; beyond it the one that failed longest ago is dropped."""
 
 
 class AttemptCounter:
@@ -18,11 +18,11 @@ class AttemptCounter:
         self._lock = threading.Lock()
 
     def times(self, name: str) -> int:
-        """How often it went wrong so far."""
+        """How often it failed so far."""
         return self._times.get(name, 0)
 
     def again(self, name: str) -> int:
-        """It went wrong once more; returns how often by now."""
+        """Count one more failure; returns the new count."""
         with self._lock:
             times = self._times.pop(name, 0) + 1
             self._times[name] = times
@@ -31,7 +31,7 @@ class AttemptCounter:
             return times
 
     def over(self, name: str) -> None:
-        """It went well, or was given up."""
+        """It succeeded, or was given up."""
         if name in self._times:
             with self._lock:
                 self._times.pop(name, None)

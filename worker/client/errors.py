@@ -1,4 +1,4 @@
-"""An account that will not be shown, however often one asks."""
+"""The error for an account that no retry will show."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from protocol.jobs import Outcome
 
 
 class UnavailableError(Exception):
-    """There is nothing (more) to be had of this account: an outcome, not a failure."""
+    """The service returns nothing (more) of this account: an outcome, not a failure."""
 
     def __init__(self, outcome: Outcome, words: str) -> None:
         super().__init__(words)

@@ -1,10 +1,10 @@
-"""What the service said of its budgets, and what it did not answer. The threads of a worker and its loop share it: a
-thread need not run into a 429 that another one met, and what is told to the masters is told from here.
+"""The budgets that the service reported, and its unanswered requests. Shared by the threads of a worker and its loop:
+a thread need not run into a 429 that another one met, and reports to the masters are made from here.
 
-A request that was sent and not answered is in doubt: the service may have counted it, now or when it gets to it. So is
-one whose answer does not say what is left, where the service is known to count. The doubt is over when a request on the
-same budget that was sent later is answered, since that answer's `remaining` has both. Until then whoever grants must
-hold it back, or know that it is too old to matter (`master.dispatch.budgets`).
+An unanswered request is in doubt: the service may have counted it, at once or when it processes it. So is one whose
+response does not report the remaining count, where the service is known to count. The doubt ends when a later request
+on the same budget is answered, since that response's `remaining` covers both. Until then the granting master must
+reserve it, or know that it is too old to matter (`master.dispatch.budgets`).
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from protocol.rate_window import Window
 from protocol.records import RESTS_AS_ASKED, RESTS_FOR_RATE
 
 NOTHING_SAID = -1
-"""The `limit` of a service that counts nothing that we can see."""
+"""The `limit` of a service that reports no count."""
 MAX_DOUBTS = 100_000
 """Requests in doubt on one budget; no window holds more."""
 
 
 @dataclass(slots=True)
 class _Heard:
-    """One budget. `silent`: the service gave something, and said nothing of a limit; `doubts` are when requests were
-    given up, in seconds."""
+    """One budget. `silent`: the service answered without reporting a limit; `doubts` are when requests were given up,
+    in seconds."""
 
     window: Window = field(default_factory=Window)
     silent: bool = False
@@ -35,12 +35,12 @@ class _Heard:
     unanswered: int = 0
 
     def answered(self, sent_at: float) -> None:
-        """What was given up before this was sent is in no doubt any more."""
+        """End the doubt of requests given up before this one was sent."""
         while self.doubts and self.doubts[0] < sent_at:
             self.doubts.popleft()
 
     def told(self, now: float, who: str, endpoint: str) -> list[BudgetReport]:
-        """What a master is to hear: the window that runs, a rest that it does not imply, and what is in doubt."""
+        """The report to a master: the current window, a rest that it does not imply, and the requests in doubt."""
         window = self.window
         window.pass_time(now)
         limit, left_ms, rest_ms = window.limit or 0, _left_ms(now, window.ends_at), _left_ms(now, window.rests_until)
@@ -66,7 +66,7 @@ class HeardBudgets:
         self._lock = threading.Lock()
 
     def hear(self, now: float, report: BudgetReport, sent_at: float) -> None:
-        """The service said so at `now`, to a request of `sent_at`; answers may overtake one another."""
+        """The service reported this at `now`, to a request sent at `sent_at`; responses may overtake one another."""
         with self._lock:
             heard = self._of(report.who, report.endpoint)
             heard.answered(sent_at)
@@ -76,39 +76,39 @@ class HeardBudgets:
                 heard.window.hear(now, report, now - sent_at)
 
     def refused(self, now: float, who: str, endpoint: str, rest_s: float) -> None:
-        """The service refused a request for its rate: nothing more is to be sent for so long, whatever else it says."""
+        """The service refused a request for its rate: nothing is sent for that long, whatever else it reports."""
         with self._lock:
             heard = self._of(who, endpoint)
             heard.refused = True
             heard.window.rest(now + rest_s)
 
     def leave_alone(self, now: float, who: str, endpoint: str, rest_s: float) -> None:
-        """The service asked for nothing more to be sent for so long, and not for the rate of the requests."""
+        """The service asked for a pause of that long, for another reason than the request rate."""
         with self._lock:
             self._of(who, endpoint).window.rest(now + rest_s)
 
     def unanswered(self, now: float, who: str, endpoint: str) -> None:
-        """A request that was sent is given up, or the answer does not say what is left."""
+        """A sent request is given up, or its response does not report the remaining count."""
         with self._lock:
             heard = self._of(who, endpoint)
             heard.unanswered += 1
             heard.doubts.append(now)
 
     def counts(self, who: str, endpoint: str) -> bool | None:
-        """Whether the service counts these requests; None while it has not said."""
+        """Whether the service counts these requests; None while unknown."""
         with self._lock:
             heard = self._of(who, endpoint)
             return True if heard.window.limit is not None else False if heard.silent else None
 
     def exhausted(self, now: float, who: str, endpoint: str) -> bool:
-        """Whether nothing is left in the window that runs, or the budget rests."""
+        """Whether nothing is left in the current window, or the budget rests."""
         with self._lock:
             window = self._of(who, endpoint).window
             window.pass_time(now)
             return window.resting(now) or (window.ends_at is not None and window.remaining == 0)
 
     def reports(self, now: float) -> list[BudgetReport]:
-        """What a master is to hear of each, as it is at `now`."""
+        """The report to a master on each budget, at `now`."""
         with self._lock:
             return [said for (who, endpoint), heard in self._heard.items() for said in heard.told(now, who, endpoint)]
 
@@ -117,5 +117,5 @@ class HeardBudgets:
 
 
 def _left_ms(now: float, until: float | None) -> int:
-    """Until then, rounded up as far as a millisecond goes; 0 when it is over."""
+    """The time until then, rounded up to a millisecond; 0 when it is past."""
     return 0 if until is None or until <= now else max(1, int((until - now) * 1000))

@@ -1,9 +1,9 @@
-"""One request over HTTP: from its bind address, over a connection that stays, to one host and no other, within bounds.
+"""One HTTP request: from its bind address, over a persistent connection, to one host and no other, within bounds.
 
-Through a proxy, what is bound is the address towards the proxy. A service with https:// is reached by a tunnel
-(CONNECT), in which the proxy sees nothing; of one with http:// the proxy is asked. The environment has no say.
+With a proxy, the bound address is that towards the proxy. A service with https:// is reached through a tunnel
+(CONNECT), in which the proxy sees nothing; requests to http:// are sent to the proxy. The environment is ignored.
 
-Whoever calls says how long to wait, and decides what an answer means and whether to ask again (`retrying_client`).
+The caller sets the time-out, interprets the response and decides on retries (`retrying_client`).
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from protocol.transport.http_routes import HttpRoutes
 from worker.client.request_timeout import CallWatchdog, WatchedCalls
 
 MAX_ANSWER_BYTES = 64 << 20
-"""Bytes of an answer, decompressed."""
+"""Bytes of a response, decompressed."""
 
 _READ_BYTES = 1 << 20
 _HEAD_WITHIN = 4
-"""A connection, and all headers of an answer, must be there within so many time-outs."""
+"""The connection and all headers of a response must arrive within that many time-outs."""
 _WHOLE_WITHIN = 20
-"""An answer that trickles must be whole within so many time-outs more."""
+"""A trickling response must be complete within that many further time-outs."""
 _NOT_ALLOWED = 407
-"""What only a proxy answers."""
+"""Statuses that only a proxy returns."""
 _NO_TUNNEL = re.compile(r"Tunnel connection failed: (.*)", re.DOTALL)
 _MAX_REASON = 100
-"""Characters of a proxy's words that are shown."""
+"""Characters of a proxy's reason that are shown."""
 
 
 class NoAnswerError(TmaticError):
-    """The service did not answer, or not to the end: time-out, reset, truncated body. Worth another try.
+    """The service did not answer completely: time-out, reset, truncated body. Worth a retry.
 
     `sent` is False when there was no connection, so that the service cannot have counted the request.
     """
@@ -52,7 +52,7 @@ class NoAnswerError(TmaticError):
 
 
 class TooLargeError(TmaticError):
-    """The answer is larger than any that makes sense."""
+    """The response is larger than any legitimate one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +67,14 @@ class Call:
 
     @property
     def name(self) -> str:
-        """What tells it from every other one: the same for each try of the same page."""
+        """What identifies it: the same for each try of the same page."""
         return f"{self.method} {self.url} {sorted(self.params.items())}"
 
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """What came back, whole. Header names are looked up whatever their case; `at` is seconds of the wall clock. `via`
-    is the proxy, if it may have answered instead of the service."""
+    """The whole response. Header names are case-insensitive; `at` is seconds of the wall clock. `via` is the proxy, if
+    it may have answered instead of the service."""
 
     status: int
     headers: Mapping[str, str]
@@ -84,7 +84,7 @@ class HttpAnswer:
 
 
 class HttpClient:
-    """The connections of a worker: one line for each thread and local address."""
+    """The connections of a worker: one for each thread and local address."""
 
     def __init__(self, user_agent: str, ways: HttpRoutes | None = None) -> None:
         self._user_agent = user_agent
@@ -145,14 +145,14 @@ class HttpClient:
 
 
 class _Session(requests.Session):
-    """Takes a redirect for an answer like any other: to look where it leads, it would read the body without bounds."""
+    """Treats a redirect like any other response: to follow it, `requests` would read the body without bounds."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         return None
 
 
 class _BoundAdapter(HTTPAdapter):
-    """Connects from one local address, one connection at a time, and shows it to the watch."""
+    """Connects from one local address, one connection at a time, and registers it with the watch."""
 
     def __init__(self, address: str, watched: WatchedCalls) -> None:
         self._address, self._watched = address, watched
@@ -176,7 +176,7 @@ class _BoundAdapter(HTTPAdapter):
         manager.pool_classes_by_scheme = {name: self._shown(kind) for name, kind in pools.items()}
 
     def _shown(self, kind: Any) -> Any:
-        """The same kind of pool, of connections that are shown to the watch."""
+        """The same kind of pool, of connections that are registered with the watch."""
         watched = self._watched
 
         class Shown(kind.ConnectionCls):  # type: ignore[misc]
@@ -200,7 +200,7 @@ class _BoundAdapter(HTTPAdapter):
 
 def _new_session(user_agent: str, address: str, watched: WatchedCalls) -> requests.Session:
     session = _Session()
-    session.trust_env = False  # no proxy, no netrc, nothing that the user did not say to us
+    session.trust_env = False  # no proxy, no netrc, nothing that the user did not set here
     session.headers["User-Agent"] = user_agent
     session.headers["Accept-Encoding"] = "gzip"
     session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
@@ -232,7 +232,7 @@ def _refused(via: str, reason: str) -> str:
 
 
 def _words(error: Exception, timeout_s: float, via: str) -> str:
-    """What went wrong, in the words of the person who watches: the library's are a nest of names of classes."""
+    """The error as a readable message: the library's messages are nested class names."""
     cause: BaseException = error
     while cause.__cause__ is not None or cause.__context__ is not None:
         cause = cause.__cause__ or cause.__context__ or cause

@@ -1,7 +1,7 @@
-"""A watch over calls: whoever is called may send a byte now and then for ever, and each wait for it is a short one.
+"""A total time-out per call: a server may send a byte now and then for ever, so that each single wait is short.
 
-The thread that calls can only bound each of its waits. So one more thread looks at all calls, and shuts down the
-connection of one whose time is over; the thread that waits then sees its end, and `late` says why.
+The calling thread can only bound each of its waits. So one more thread checks all calls, and shuts down the connection
+of an overdue one; the waiting thread then sees its end, and `late` says why.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 import weakref
 
 LOOK_S = 0.2
-"""How often the calls are looked at, and so by how much one may be over its time."""
+"""How often the calls are checked, and so by how much one may exceed its time."""
 
 _NEVER = float("inf")
 
@@ -22,8 +22,8 @@ _NEVER = float("inf")
 class WatchedCalls:
     """The calls of one thread over one connection, one after the other.
 
-    A connection is watched from its first moment: a proxy may trickle its consent, and a service its certificate. What
-    is to become a TLS socket changes hands meanwhile, so that until then a copy of its descriptor is what is watched.
+    A connection is watched from its start: a proxy may trickle its response, and a service its certificate. A socket is
+    replaced when it becomes a TLS socket, so until then a duplicate of its descriptor is watched.
     """
 
     def __init__(self) -> None:
@@ -31,16 +31,16 @@ class WatchedCalls:
         self._copied = False
         self._lock = threading.Lock()
         self.connecting = False
-        """Whether the present call has no connection yet, so that nobody can have counted it."""
+        """Whether the current call has no connection yet, so that it cannot have been counted."""
         self.until = _NEVER
         self.late = False
 
     def connects(self, new: socket.socket) -> None:
-        """There is a socket, and perhaps more to come before it can carry a request."""
+        """There is a socket, which may need more set-up before it can carry a request."""
         self._use(socket.socket(fileno=os.dup(new.fileno())), copied=True)
 
     def connected(self, done: socket.socket | None) -> None:
-        """The connection is made, or given up (None)."""
+        """The connection is established, or given up (None)."""
         self._use(done, copied=False)
 
     def _use(self, new: socket.socket | None, *, copied: bool) -> None:
@@ -50,12 +50,12 @@ class WatchedCalls:
             self._socket, self._copied = new, copied
 
     def begin(self, seconds: float) -> None:
-        """A call begins, and has so many seconds for its first part."""
+        """A call begins, with that many seconds for its first part."""
         self.late = self.connecting = False
         self.go_on(seconds)
 
     def go_on(self, seconds: float) -> None:
-        """Its next part begins, and has so many seconds."""
+        """Its next part begins, with that many seconds."""
         self.until = time.monotonic() + seconds
 
     def end(self) -> None:
@@ -63,7 +63,7 @@ class WatchedCalls:
         self.until = _NEVER
 
     def look(self, now: float) -> None:
-        """Shut the connection down if the call's time is over. A call that still connects is met at the next look."""
+        """Shut the connection down if the call is overdue. A call that still connects is handled at the next check."""
         if now > self.until:
             self.late = True
             with self._lock, contextlib.suppress(OSError):
@@ -73,14 +73,14 @@ class WatchedCalls:
 
 
 class CallWatchdog:
-    """Looks at whatever it was given to look at, in a thread that ends when nobody holds the watch any more."""
+    """Checks the registered calls, in a thread that ends when the watch is no longer referenced."""
 
     def __init__(self) -> None:
         self._all: list[WatchedCalls] = []
         self._lock = threading.Lock()
 
     def watched(self) -> WatchedCalls:
-        """One more to look at."""
+        """Register one more."""
         one = WatchedCalls()
         with self._lock:
             if not self._all:
@@ -89,7 +89,7 @@ class CallWatchdog:
         return one
 
     def look(self) -> None:
-        """Look at all of them once."""
+        """Check all of them once."""
         now = time.monotonic()
         with self._lock:
             for one in self._all:

@@ -1,6 +1,6 @@
-"""When to come back, as the service asks for it: the header Retry-After (RFC 9110, 10.2.3), in seconds or as a date.
+"""The header Retry-After (RFC 9110, 10.2.3), in seconds or as a date.
 
-| it says | then |
+| value | wait |
 |---|---|
 | seconds | as long, from the arrival of the answer |
 | a date | as long as it lies behind the answer's own Date, so that no clock need be right; without that, behind ours |
@@ -16,13 +16,13 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 MAX_WAIT_S = 86_400
-"""Seconds that are waited at most, whatever is asked for."""
+"""The longest wait in seconds, whatever the header says."""
 _MAX_DIGITS = len(str(MAX_WAIT_S))
 
 
 def retry_after_s(headers: Mapping[str, str], at: float) -> float:
-    """How many seconds to stay away from the arrival of an answer with these headers, 0 where it does not say; `at` is
-    the arrival by our wall clock."""
+    """How many seconds to wait from the arrival of a response with these headers, 0 without the header; `at` is the
+    arrival by the local wall clock."""
     said = headers.get("Retry-After", "").strip()
     if said.isascii() and said.isdigit():
         digits = said.lstrip("0") or "0"
@@ -35,7 +35,7 @@ def retry_after_s(headers: Mapping[str, str], at: float) -> float:
 
 
 def service_time(text: str) -> float | None:
-    """The seconds since 1970 of a date in a header, None where it is none. One without a zone is of GMT, as all are."""
+    """The seconds since 1970 of a date in a header, None if it is invalid. One without a zone is GMT, as all are."""
     try:
         date: datetime = parsedate_to_datetime(text)
         return (date if date.tzinfo is not None else date.replace(tzinfo=UTC)).timestamp()

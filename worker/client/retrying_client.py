@@ -1,19 +1,19 @@
-"""Asking the service for one thing until it is there: what each try costs, when to try again, when to give up.
+"""Requests with retries: what each try costs, when to retry, when to give up.
 
 | the try ends with | then |
 |---|---|
-| an answer that can be read | that is it |
-| no answer, 5xx, a truncated body, no JSON | again, after a short and growing rest; at most `max_attempts` in all |
-| 5xx that says when to come back (Retry-After) | the job goes back, and the budget rests as long; the try counts |
-| 429 | the job goes back: the budget rests until the later of its reset and Retry-After, else `toomany_sleep_s` |
-| another refusal | what it means is the source's to say |
+| a valid response | done |
+| no response, 5xx, a truncated body, no JSON | retry with a short, growing back-off; at most `max_attempts` in all |
+| 5xx with Retry-After | the job is returned, and the budget rests that long; the try counts |
+| 429 | the job is returned: the budget rests until the later of its reset and Retry-After, else `toomany_sleep_s` |
+| another refusal | the source interprets it |
 
-An answer that does not say what is left, or says what cannot be, leaves its request in doubt, as no answer does: the
-service may count it all the same. Only where a good answer says nothing of a limit, and none ever did, there is none
-that we can see.
+A response with a missing or impossible remaining count leaves its request in doubt, like no response: the service may
+count it all the same. Only where a successful response reports no limit, and none ever did, the service is treated as
+unlimited.
 
-Every try takes one request of the grant. A lease that runs out of them in the middle goes back, and the tries are
-counted on when it comes again.
+Every try takes one request of the grant. A lease that runs out of them is returned, and the count of tries continues
+with its next lease.
 """
 
 from __future__ import annotations
@@ -47,20 +47,20 @@ FIRST_REST_S = 0.1
 MAX_REST_S = 2.0
 TOO_MANY = 429
 LIMIT_WORDS = re.compile("rate-?limit", re.IGNORECASE)
-"""What is in the names of headers that tell of limits, in one fashion or another."""
+"""A part of the names of rate-limit headers, in all their variants."""
 
 
 class TroubleError(Exception):
-    """The answer is no use, but another try may bring one; in words."""
+    """The response is unusable, but a retry may succeed; the message says why."""
 
 
 class ServiceError(TmaticError):
-    """The service refuses, or does not give what it should; the job's try has failed."""
+    """The service refuses, or returns an invalid response; the job's try has failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How to ask. The time-out of the n-th try is `timeout_factor_s` to the power of n."""
+    """The retry policy. The time-out of the n-th try is `timeout_factor_s` to the power of n."""
 
     max_attempts: int
     timeout_factor_s: float
@@ -69,21 +69,21 @@ class RetryPolicy:
 
 @dataclass(slots=True)
 class ClientContext:
-    """What all leases of a worker ask with."""
+    """What all leases of a worker share for their requests."""
 
     http: HttpClient
     retry_policy: RetryPolicy
     budgets: HeardBudgets = field(default_factory=HeardBudgets)
     patience: AttemptCounter = field(default_factory=AttemptCounter)
     proven: bool = False
-    """Whether this service ever gave what was asked for."""
+    """Whether this service ever answered successfully."""
     told: set[str] = field(default_factory=set)
-    """Endpoints whose first trouble was told, or that gave something."""
+    """Endpoints whose first trouble was reported, or that answered successfully."""
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimitHeaders:
-    """What an answer says of its budget, as the service wrote it; `date` is the service's time of the answer."""
+    """The budget in a response, as the service wrote it; `date` is the service's time of the response."""
 
     limit: int
     remaining: int
@@ -91,7 +91,7 @@ class RateLimitHeaders:
     date: float
 
     def report(self, who: str, endpoint: str) -> BudgetReport | None:
-        """The report of it, None where no window can end then. The time until the reset is an upper bound: dates are
+        """The report of it, None if no window can end then. The time until the reset is an upper bound: dates are
         whole seconds."""
         reset_in_ms = int((self.reset - self.date) * 1000)
         if not 0 < reset_in_ms <= MAX_WINDOW_MS:
@@ -101,9 +101,9 @@ class RateLimitHeaders:
 
 
 class RetryingClient:
-    """One lease's way to the service. `told(spent)` hears of every request that is answered, once the budgets know.
+    """One lease's client of the service. `told(spent)` is called after every answered request, once the budgets know.
 
-    `said` reads the budget off an answer, None when there is nothing; `address()` is where the next request leaves.
+    `said` reads the budget from a response, None without one; `address()` is the next request's local address.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class RetryingClient:
         self._address, self._said, self._told = address, said, told
 
     def ask(self, call: Call, read: Callable[[HttpAnswer], T]) -> T:
-        """What `read` makes of the answer; it raises TroubleError for one that is worth another try.
+        """The result of `read` on the response; it raises TroubleError for one that is worth a retry.
 
         Raises GrantEmptyError when no request may be sent now, StoppedError when the lease is lost, ServiceError when
         all tries failed, and whatever `read` raises.
@@ -156,7 +156,7 @@ class RetryingClient:
                 except UnavailableError as gone:
                     if gone.outcome is not Outcome.DELETED or phone.proven:
                         raise
-                    # A wrong path looks the same: no account is buried on the word of a service that gave nothing yet.
+                    # A wrong path looks the same: no account is given up before the service ever succeeded.
                     raise ServiceError(f"{gone}; this service has given nothing yet: check --base-url") from gone
                 else:
                     phone.proven = True
@@ -168,11 +168,11 @@ class RetryingClient:
                 patience.over(name)
                 raise ServiceError(f"{call.endpoint}: {words}; asked {number} times")
             if phone.budgets.exhausted(time.monotonic(), self._who, call.endpoint):
-                raise GrantEmptyError  # the next turn of the loop may not ask: nobody waits for that with a job in hand
+                raise GrantEmptyError  # the next turn of the loop may not send: the job is returned instead of waiting
             self._allowance.pause(rest_s(number))
 
     def _tell(self, call: Call, words: str) -> None:
-        """The first trouble with an endpoint is told at once: before its job has failed a minute may go by."""
+        """Report the first trouble with an endpoint at once: a minute may pass before its job has failed."""
         if call.endpoint not in self._client_context.told:
             self._client_context.told.add(call.endpoint)
             log.warning(f"{call.endpoint}: {words}; it is asked again", extra=fields(url=call.url))
@@ -181,7 +181,7 @@ class RetryingClient:
         self._client_context.budgets.unanswered(time.monotonic(), self._who, call.endpoint)
 
     def _answered(self, call: Call, answer: HttpAnswer, sent_at: float) -> float:
-        """Take in what an answer says of limits; returns for how many seconds it asks to be left alone."""
+        """Record the limits in a response; returns its Retry-After in seconds."""
         budgets, now = self._client_context.budgets, time.monotonic()
         report = self._budget(call, answer)
         refuses = answer.status == TOO_MANY or answer.status >= 500
@@ -193,7 +193,7 @@ class RetryingClient:
             budgets.leave_alone(now, self._who, call.endpoint, away_s)
         if report is None and answer.status != TOO_MANY:
             budgets.unanswered(now, self._who, call.endpoint)
-            if any(value.startswith("-") for value in _words_of_limits(answer)):  # less than nothing is left
+            if any(value.startswith("-") for value in _words_of_limits(answer)):  # a negative remainder
                 budgets.refused(now, self._who, call.endpoint, self._client_context.retry_policy.toomany_sleep_s)
             return away_s
         if report is not None:
@@ -203,7 +203,7 @@ class RetryingClient:
         return away_s
 
     def _budget(self, call: Call, answer: HttpAnswer) -> BudgetReport | None:
-        """What an answer says of the budget, None when that is nothing to go by."""
+        """The budget in a response, None when it is unusable."""
         said = self._said(answer)
         if said is not None:
             report = said.report(self._who, call.endpoint)
@@ -223,6 +223,6 @@ def _words_of_limits(answer: HttpAnswer) -> list[str]:
 
 
 def rest_s(number: int) -> float:
-    """How long to rest after the n-th failed try, in seconds; never so long that a job is held for nothing."""
+    """The back-off after the n-th failed try, in seconds; bounded, so that a job is not held for nothing."""
     # A rest that may exceed the most by half of it is spread, so that a late one is always the most.
     return min(MAX_REST_S, spread(doubled(FIRST_REST_S, number, 2 * MAX_REST_S), random.random()))

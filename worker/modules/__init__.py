@@ -1,4 +1,4 @@
-"""The operations that a worker can do, and what does each."""
+"""The operations of a worker, and the module of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Analysis: the profiles of all followers on the stored list, and which of them the crawl goes on to."""
+"""Analysis: the profiles of all followers on the stored list, and which of them are crawled."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Rule = Callable[[dict[str, Any]], bool]
 
 
 class Analyzer:
-    """`A`. Its cursor is a place in the stored list; each page is as many accounts as the service describes at once."""
+    """`A`. Its cursor is a position in the stored list; a page has as many accounts as one lookup returns."""
 
     def __init__(self, dataset: Dataset, rule: Rule, at_once: int) -> None:
         self._dataset, self._rule, self._at_once = dataset, rule, at_once
@@ -46,7 +46,7 @@ class Analyzer:
             yield FetchedPage(records, str(place), found)
 
     def found_before(self, user: str) -> Iterator[str]:
-        """Those of the stored profiles that the rule selects, of accounts that are on the stored list."""
+        """The stored profiles that the rule selects, of accounts on the stored list."""
         listed = set(self._dataset.followers(user))
         for line in self._dataset.lines(user, RecordKind.PROFILES):
             account = record_id(RecordKind.PROFILES, line)

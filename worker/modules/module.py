@@ -1,4 +1,4 @@
-"""What a module is: one class with one method that yields pages, and begins at any cursor."""
+"""The interface of a module: a class with a method that yields pages, starting at any cursor."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from worker.sources.source import SourceReader
 class FetchedPage:
     """One page of a job. `cursor` is where the next one starts; a page without one is the last.
 
-    `found` are the accounts that it leads to; `expected` is how many records there are in all, where that is known;
-    `outcome` and `why` are those of the last page: why there is no more than there is.
+    `found` are the accounts that it leads to; `expected` is the total number of records, where that is known;
+    `outcome` and `why` belong to the last page: why there is no more.
     """
 
     records: tuple[Record, ...]
@@ -33,9 +33,9 @@ class Module(Protocol):
     def pages(self, user: str, cursor: str, reader: SourceReader, met: Iterable[str] = ()) -> Iterator[FetchedPage]:
         """The pages from `cursor` on, empty for the beginning; exactly one without a cursor, and none after it.
 
-        The next page is asked for only when the one before is durable and committed. `met` are the cursors of the
-        job's pages so far; they are read from the dataset when they are asked for.
+        The next page is requested only when the previous one is durable and committed. `met` are the cursors of the
+        job's pages so far; they are read from the dataset on demand.
         """
 
     def found_before(self, user: str) -> Iterator[str]:
-        """The accounts that what is stored of this operation leads to; for a job that was done before."""
+        """The accounts that the stored records of this operation lead to; for a job that was done before."""

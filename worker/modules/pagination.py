@@ -1,4 +1,4 @@
-"""Walking from page to page along the service's cursors, which sometimes repeat or do not advance."""
+"""Pagination along the service's cursors, which sometimes repeat or do not advance."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from worker.modules.module import FetchedPage
 from worker.sources.source import SourcePage
 
 RETRIES = 3
-"""How often a page whose cursor leads nowhere is asked for again."""
+"""How often a page whose cursor leads nowhere is requested again."""
 
 
 def walk(
@@ -22,10 +22,10 @@ def walk(
     written: Callable[[str], str] = str,
     met: Iterable[str] = (),
 ) -> Iterator[FetchedPage]:
-    """The pages from `start` on. `name` tells this walk from others; `written` makes the job's cursor of the service's.
+    """The pages from `start` on. `name` identifies this walk; `written` converts the service's cursor to the job's.
 
-    A cursor that was met before leads nowhere, on this walk or under an earlier lease (`met`): the same page is asked
-    for again, and if it stays so the walk ends, with what was got.
+    A cursor that was met before, on this walk or under an earlier lease (`met`), leads nowhere: the same page is
+    requested again, and if the cursor stays the same the walk ends with what was fetched.
     """
     met = {start, *met}
     cursor = start

@@ -1,4 +1,4 @@
-"""Timelines: every post that the service still shows, from the newest back."""
+"""Timelines: every post that the service still returns, newest first."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from worker.sources.source import SourceReader
 
 
 class Timeline:
-    """`T`. A short page is not the end: only one without posts is."""
+    """`T`. A short page is not the end: only an empty one is."""
 
     def __init__(self, patience: AttemptCounter) -> None:
         self._patience = patience
 
     def pages(self, user: str, cursor: str, reader: SourceReader, met: Iterable[str] = ()) -> Iterator[FetchedPage]:
-        """Pages of posts, newest first. Their cursors only go down, and cannot lead in circles."""
+        """Pages of posts, newest first. Their cursors only decrease, and cannot form a cycle."""
         return walk(f"T {user}", cursor, lambda at: reader.posts(user, at, ""), self._patience)
 
     def found_before(self, user: str) -> Iterator[str]:
-        """None: this leads nowhere."""
+        """None: a timeline discovers no accounts."""
         return iter(())

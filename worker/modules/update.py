@@ -13,14 +13,14 @@ from worker.sources.source import SourceReader
 
 
 class Update:
-    """`U`. What was newest when it began is part of its cursor, `SINCE CURSOR`: it holds for all pages of the job,
-    whatever is stored meanwhile. Where there is no timeline yet it brings all of it."""
+    """`U`. The newest post at its start is part of its cursor, `SINCE CURSOR`: it holds for all pages of the job,
+    whatever is stored meanwhile. If there is no timeline yet, it fetches all of it."""
 
     def __init__(self, dataset: Dataset, patience: AttemptCounter) -> None:
         self._dataset, self._patience = dataset, patience
 
     def pages(self, user: str, cursor: str, reader: SourceReader, met: Iterable[str] = ()) -> Iterator[FetchedPage]:
-        """Pages of posts, newest first, down to the newest that was on file. Cursors only go down."""
+        """Pages of posts, newest first, down to the newest stored one. Cursors only decrease."""
         if cursor:
             since, _, start = cursor.partition(" ")
         else:
@@ -35,5 +35,5 @@ class Update:
             yield replace(page, expected=None)
 
     def found_before(self, user: str) -> Iterator[str]:
-        """None: this leads nowhere."""
+        """None: an update discovers no accounts."""
         return iter(())

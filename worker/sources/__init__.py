@@ -1,4 +1,4 @@
-"""The services that can be crawled, by name. One more is one more file, and one more line here."""
+"""The services that can be crawled, by name. A new one is one more file, and one more line here."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""JSON from a service: read at the speed of orjson, and kept so that whoever reads the dataset reads the same.
+"""JSON from a service: parsed by orjson, and stored so that readers of the dataset parse the same.
 
-What no reader of ours could take is mended as it comes in, and is the same wherever it is used from there:
+Values that readers could not parse are repaired on input, and are the same wherever they are used afterwards:
 
-- half of a surrogate pair, which is no text, becomes U+FFFD;
+- half of a surrogate pair, which is not text, becomes U+FFFD;
 - a number that is too large for a float (`1e400`, or 309 digits) becomes a text of its digits.
 
 orjson refuses those documents, and makes floats of whole numbers beyond 64 bits; for all of them Python's own parser
@@ -21,10 +21,10 @@ from protocol.errors import MalformedError
 
 _SHAPE = bytes(48 if byte in b"0123456789" else byte if byte == 45 else 0 for byte in range(256))
 _LONG, _LONG_NEGATIVE = b"0" * 20, b"-" + b"0" * 19
-"""What may be beyond 64 bits, every digit written as 0: to look for that is twenty times cheaper than a pattern."""
+"""A number that may exceed 64 bits, every digit written as 0: this search is twenty times cheaper than a pattern."""
 
 _FLOAT_DIGITS = 308
-"""A whole number of so many digits fits into a float."""
+"""A whole number of that many digits fits into a float."""
 
 
 def parse(body: bytes) -> Any:
@@ -46,8 +46,8 @@ def parse(body: bytes) -> Any:
 
 
 def line(document: Any) -> bytes:
-    """The document on one line, without a newline: valid UTF-8 that orjson reads. Raises MalformedError when it is
-    nested too deep for that."""
+    """The document on one line, without a newline: valid UTF-8 that orjson parses. Raises MalformedError when it is
+    nested too deeply."""
     try:
         return orjson.dumps(document)
     except orjson.JSONEncodeError:
@@ -62,7 +62,7 @@ def line(document: Any) -> bytes:
 
 
 def _mended(value: Any) -> Any:
-    """The same without halves of surrogate pairs, in texts and in names."""
+    """The same without lone surrogates, in texts and in names."""
     if isinstance(value, str):
         return value if value.isascii() else _sound(value)
     if isinstance(value, dict):
@@ -73,7 +73,7 @@ def _mended(value: Any) -> Any:
 
 
 def _sound(text: str) -> str:
-    """The same text with whole surrogate pairs as the characters that they stand for, and U+FFFD for each half."""
+    """The same text with surrogate pairs as the characters that they encode, and U+FFFD for each lone surrogate."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 

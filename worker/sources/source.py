@@ -1,8 +1,8 @@
-"""What a module may ask of a service, whatever the service is called.
+"""The interface of a service for modules.
 
-A source says whom its service counts (`callers`), and opens a reader for each lease. A reader's calls send requests:
-they raise what `retrying_client` raises, and UnavailableError for an account that will not be shown however often one
-asks.
+A source names the callers that its service counts (`callers`), and opens a reader for each lease. A reader's calls send
+requests: they raise what `retrying_client` raises, and UnavailableError for an account that will not be shown on any
+retry.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from worker.client.heard_budgets import HeardBudgets
 
 @dataclass(frozen=True, slots=True)
 class SourcePage:
-    """A page as the service gave it. `next` is where the next one starts, empty after the last.
+    """A page as the service returned it. `next` is the cursor of the next one, empty after the last.
 
-    `expected` is how many records there are in all, if the service says it.
+    `expected` is the total number of records, if the service reports it.
     """
 
     records: tuple[Record, ...]
@@ -31,14 +31,14 @@ class SourcePage:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """An account as it describes itself: the line to keep, and its fields for the rule."""
+    """The profile of an account: the line to store, and its fields for the rule."""
 
     record: Record
     fields: dict[str, Any]
 
 
 class SourceReader(Protocol):
-    """The calls of one lease. Cursors are the service's words, empty for the beginning."""
+    """The calls of one lease. Cursors are the service's, empty for the beginning."""
 
     def posts(self, user: str, cursor: str, since: str) -> SourcePage:
         """A page of posts, newest first; only those newer than the post `since`, if it is not empty."""
@@ -47,18 +47,18 @@ class SourceReader(Protocol):
         """A page of ids of followers, in the service's order."""
 
     def profiles(self, users: Sequence[str]) -> list[Profile]:
-        """The profiles of at most `profiles_at_once` accounts; those that the service does not show are missing."""
+        """The profiles of at most `profiles_at_once` accounts; those that the service does not return are missing."""
 
 
 class Source(Protocol):
-    """One service. `budgets` holds what it says of its limits."""
+    """One service. `budgets` holds the limits that it reports."""
 
     service: str
     profiles_at_once: int
     budgets: HeardBudgets
 
     def callers(self) -> list[Caller]:
-        """Whom the service counts, for each operation."""
+        """The callers that the service counts, for each operation."""
 
     def reader(self, who: str, allowance: RequestAllowance, told: Callable[[int], None]) -> SourceReader:
-        """The calls of a lease that is to be counted for `who`. Raises ServiceError when that is nobody of ours."""
+        """The calls of a lease that is counted for `who`. Raises ServiceError for a caller of another source."""

@@ -1,4 +1,4 @@
-"""Twitter's API v1.1: its three calls, whom it counts for them, and what its refusals mean.
+"""Twitter's API v1.1: its three calls, the callers that it counts, and the meaning of its refusals.
 
 | answer | meaning |
 |---|---|
@@ -54,32 +54,32 @@ ENDPOINTS = {
 }
 POSTS_AT_ONCE, FOLLOWERS_AT_ONCE, PROFILES_AT_ONCE = 200, 5000, 100
 WHOLE = "extended"
-"""The form in which texts of more than 140 characters come whole; without it they are cut."""
+"""The mode in which texts of more than 140 characters are returned whole; without it they are truncated."""
 VERSION = "/1.1"
-"""The API's version in each path, whether or not --base-url ends with it."""
+"""The API version in each path, whether or not --base-url ends with it."""
 END = "0"
-"""The cursor behind the last page of a list."""
+"""The cursor after the last page of a list."""
 
 
 SHARED = "shared"
-"""Whom the service counts when nothing says whom: everybody who calls without a credential, a proxy or an address that
-is bound. A machine's name is no proof of an address of its own: containers have many names behind one address."""
+"""The default caller: every worker without a credential, a proxy or a bound address. A machine's name does not prove an
+address of its own: containers have many names behind one address."""
 
 _NOBODY_KNOWN = 17
 _MAX_NUMBER = 10**15 - 1
 _MAX_POSTS = 1 << 53
-"""A service that counts more posts of an account is not believed."""
+"""Larger post counts of an account are not believed."""
 
 
 class TruncatedPosts:
-    """Posts that came cut although they were asked for whole: a service that knows no longer ones does so. They are
-    kept as they came, and told of once."""
+    """Posts that were returned truncated although whole ones were requested: a service without longer posts does so.
+    They are stored as received, and reported once."""
 
     def __init__(self) -> None:
         self._told = False
 
     def look(self, user: str, posts: list[dict[str, Any]]) -> None:
-        """Look at a page of an account's posts."""
+        """Check a page of an account's posts."""
         cut = 0 if self._told else sum(_is_cut(post) for post in posts)
         if cut:
             self._told = True
@@ -90,15 +90,15 @@ class TruncatedPosts:
 
 
 class Twitter:
-    """The source, and whom the service counts: said once, and kept as long as the process lives.
+    """The source, and the callers that the service counts: determined once per process.
 
     | the settings name | counted is |
     |---|---|
     | a credential | the credential, whatever else they name |
-    | a proxy | the proxy, from whichever address of ours it is called |
+    | a proxy | the proxy, from whichever local address it is called |
     | a caller | the caller, from whichever address it calls |
     | addresses to call from | each of them |
-    | nothing | whoever else says nothing as well: they share one budget |
+    | nothing | one caller shared by all workers that name nothing: they share one budget |
     """
 
     service = "twitter"
@@ -116,7 +116,7 @@ class Twitter:
         self._counted = _counted(settings, ways.proxy(settings.base_url), addresses)
 
     def callers(self) -> list[Caller]:
-        """One for each operation and whom the service counts."""
+        """One for each operation and caller."""
         return [Caller(operation.value, who, ENDPOINTS[operation]) for operation in Operation for who in self._counted]
 
     def reader(self, who: str, allowance: RequestAllowance, told: Callable[[int], None]) -> TwitterReader:
@@ -139,7 +139,7 @@ class TwitterReader:
         self._asking, self._base, self._headers, self._cuts = asking, base, headers, cuts
 
     def posts(self, user: str, cursor: str, since: str) -> SourcePage:
-        """Posts up to and with the id `cursor`, whole. Pages may be short: only an empty one is the end."""
+        """Whole posts up to and including the id `cursor`. Pages may be short: only an empty one is the end."""
         params = {"user_id": user, "count": str(POSTS_AT_ONCE), "tweet_mode": WHOLE}
         if cursor:
             params["max_id"] = cursor
@@ -151,7 +151,7 @@ class TwitterReader:
         self._cuts.look(user, [post for _, post in posts])
         records = tuple(record for record, _ in posts)
         _, newest = posts[0]
-        # A service that does not go back any further must not lead us forward again.
+        # A service that does not go back any further must not make the cursor rise again.
         lowest = min(int(record.id) for record in records) - 1
         after = min(lowest, int(cursor)) if cursor else lowest
         return SourcePage(records, str(after), _statuses_count(newest))
@@ -163,7 +163,7 @@ class TwitterReader:
         return SourcePage(tuple(Record(one, one.encode()) for one in ids), "" if after == END else after)
 
     def profiles(self, users: Sequence[str]) -> list[Profile]:
-        """Profiles of at most 100 accounts, each once. Those that were not asked for are nobody's followers."""
+        """Profiles of at most 100 accounts, each once. Those that were not requested are dropped."""
         params = {"user_id": ",".join(users)}
         described = self._asking.ask(self._call(LOOKUP, params, "POST"), _documents_or_none)
         wanted = set(users)
@@ -177,11 +177,11 @@ class TwitterReader:
         return Call(endpoint, f"{self._base}{endpoint}.json", params, method, self._headers)
 
 
-# What answers say.
+# Parsing of responses.
 
 
 def said(answer: HttpAnswer) -> RateLimitHeaders | None:
-    """The budget in the headers of an answer. Less than nothing left is nothing left."""
+    """The budget in the headers of a response. A negative remainder counts as 0."""
     headers = answer.headers
     limit, reset = (whole_number(headers.get(f"x-rate-limit-{name}", ""), _MAX_NUMBER) for name in ("limit", "reset"))
     left = headers.get("x-rate-limit-remaining", "")
@@ -193,7 +193,7 @@ def said(answer: HttpAnswer) -> RateLimitHeaders | None:
 
 
 def _read(answer: HttpAnswer) -> Any:
-    """The document of a good answer. Raises for any other what it means."""
+    """The document of a successful response. Raises the meaning of any other."""
     if answer.status != 200:
         raise _refusal(answer)
     try:
@@ -203,7 +203,7 @@ def _read(answer: HttpAnswer) -> Any:
 
 
 def _documents(answer: HttpAnswer) -> list[tuple[Record, dict[str, Any]]]:
-    """A list of objects, each as the record to keep and as it was read."""
+    """A list of objects, each as the record to store and as parsed."""
     listed = _read(answer)
     if not isinstance(listed, list) or not all(isinstance(document, dict) for document in listed):
         raise TroubleError("the answer is not a list of objects")
@@ -244,7 +244,7 @@ def _id(document: dict[str, Any]) -> str:
 
 
 def _is_cut(post: dict[str, Any]) -> bool:
-    """Whether the text of a post, or of what it reposts, is not there as a whole."""
+    """Whether the text of a post, or of the post that it reposts, is truncated."""
     original = post.get("retweeted_status")
     whole = original if isinstance(original, dict) else post
     return whole.get("truncated") is True and "full_text" not in whole and "extended_tweet" not in whole
@@ -265,7 +265,7 @@ def _errors(answer: HttpAnswer) -> dict[str, Any]:
 
 
 def _codes(document: dict[str, Any]) -> dict[int, str]:
-    """The errors of an answer, code to message."""
+    """The errors of a response, code to message."""
     listed = document.get("errors")
     found = {}
     for error in listed if isinstance(listed, list) else []:
@@ -275,7 +275,7 @@ def _codes(document: dict[str, Any]) -> dict[int, str]:
 
 
 def _refusal(answer: HttpAnswer) -> Exception:
-    """What an answer that is no success means, as the exception to raise."""
+    """The meaning of an unsuccessful response, as the exception to raise."""
     status = answer.status
     document = _errors(answer)
     codes = _codes(document)
@@ -297,11 +297,11 @@ def _refusal(answer: HttpAnswer) -> Exception:
     return ServiceError(words)
 
 
-# What is said to the service.
+# Request headers and addresses.
 
 
 def user_agent(contact: str) -> str:
-    """Who we are, and whom to write to."""
+    """The User-Agent: program and contact."""
     try:
         ours = f"twittomatic/{version('twittomatic')}"
     except PackageNotFoundError:
@@ -320,7 +320,7 @@ def _credential_header(token: str) -> dict[str, str]:
 
 
 def _local_address(text: str) -> str:
-    """An address of this machine in the one way to write it: `127.1` is 127.0.0.1, and no second caller."""
+    """The canonical form of a local address: `127.1` is 127.0.0.1, and not a second caller."""
     try:
         family, *_, place = socket.getaddrinfo(text, 0, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0]
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -331,7 +331,7 @@ def _local_address(text: str) -> str:
 
 
 def _counted(settings: Settings, proxy: Proxy | None, addresses: Sequence[str]) -> dict[str, Iterator[str]]:
-    """Whom the service counts, each with the addresses to call from, in turn; "" is any."""
+    """The callers that the service counts, each with the addresses to call from, in turn; "" is any."""
     if settings.bearer_token:
         who = "credential:" + hashlib.sha256(settings.bearer_token.encode()).hexdigest()[:16]
     elif proxy is not None:

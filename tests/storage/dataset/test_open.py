@@ -57,7 +57,7 @@ def test_an_installed_package_brings_a_backend(monkeypatch: pytest.MonkeyPatch) 
         module = {"tests": __name__, "broken": "no_such_module"}.get(name)
         return [EntryPoint(name, f"{module}:elsewhere", group)] if module and group == GROUP else []
 
-    monkeypatch.setattr(open, "entry_points", installed)
+    monkeypatch.setattr("importlib.metadata.entry_points", installed)
     assert open_dataset(settings_for("tests://host/two")).where == "elsewhere/two"
     with pytest.raises(UsageError, match="the backend for broken:// cannot be loaded"):
         open_dataset(settings_for("broken://host"))

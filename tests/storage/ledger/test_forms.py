@@ -21,7 +21,7 @@ from storage.ledger.transitions import (
     encoded,
 )
 
-SCRIPT = resources.files("storage").joinpath("ledger.lua").read_text(encoding="utf-8")
+SCRIPT = resources.files("storage.ledger").joinpath("ledger.lua").read_text(encoding="utf-8")
 
 
 def names(words: str) -> list[str]:
