@@ -39,7 +39,7 @@ from protocol.transport.exposure import check_exposure, keys_for
 from protocol.transport.gatekeeper import Gatekeeper
 from protocol.transport.keys import Certificate
 from protocol.transport.refusals import Refusals, watched_dealer
-from protocol.transport.sockets import publisher, router
+from protocol.transport.sockets import publisher, router, routing_id
 from storage.dataset.manifest import write_manifest
 from storage.ledger.embedded import EmbeddedValkey
 
@@ -144,8 +144,7 @@ def _listening(settings: Settings) -> Iterator[Sockets]:
         sockets = Sockets(socket, port, Gatekeeper(authorised), pair_of(settings, port), publishing, events_port)
         if sockets.pair is not None:
             check_exposure(sockets.pair.peer.rpartition(":")[0], keys is not None, settings.insecure)
-            routing_id = secrets.token_bytes(8)
-            sockets.peer, sockets.refusals = watched_dealer(context, sockets.pair.peer, routing_id, certificate=own)
+            sockets.peer, sockets.refusals = watched_dealer(context, sockets.pair.peer, routing_id(), certificate=own)
             kept.callback(sockets.peer.close)
             kept.callback(sockets.refusals.close)
         yield sockets

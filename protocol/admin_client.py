@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import secrets
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +13,7 @@ import zmq
 from protocol import messages as wire
 from protocol.errors import LedgerError, MalformedError
 from protocol.transport.keys import Certificate
-from protocol.transport.sockets import dealer
+from protocol.transport.sockets import dealer, routing_id
 
 ANSWER_S = 1.0
 
@@ -30,7 +29,7 @@ def ask_masters(
     with zmq.Context() as context, contextlib.ExitStack() as opened:
         poller, places = zmq.Poller(), {}
         for address in addresses:
-            socket = opened.enter_context(dealer(context, address, secrets.token_bytes(8), certificate=certificate))
+            socket = opened.enter_context(dealer(context, address, routing_id(), certificate=certificate))
             socket.setsockopt(zmq.LINGER, 0)
             socket.send_multipart(wire.encode(wire.Status(question)))
             poller.register(socket, zmq.POLLIN)

@@ -119,6 +119,19 @@ class ListOf:
         return [self.one(value) for value in values]
 
 
+class Known:
+    """A list without the items that are not `known`: a peer of a later version has more of them, and is heard."""
+
+    def __init__(self, items: ListOf, known: Callable[[Any], bool]) -> None:
+        self._items, self._known = items, known
+
+    def one(self, value: Any) -> list[Any]:
+        return [item for item in self._items.one(value) if self._known(item)]
+
+    def column(self, values: Sequence[Any]) -> Sequence[Any]:
+        return [self.one(value) for value in values]
+
+
 class ArrayOf:
     """An array of fields in order; more of them, of a later version, are skipped. The last `optional` ones may be
     missing, and have defaults in the shape."""

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import msgpack
 
 from protocol.errors import MalformedError
-from protocol.fields import ArrayOf, Bytes, ListOf, Number, OneOf, Shape, Text
-from protocol.jobs import Outcome
+from protocol.fields import ArrayOf, Bytes, Known, ListOf, Number, OneOf, Shape, Text
+from protocol.jobs import Operation, Outcome
 from protocol.records import (
     ACCEPTED as ACCEPTED,
     DONE as DONE,
@@ -311,7 +311,8 @@ _number, _limit, _records_number = Number(), Number(-1), Number(0, MAX_RECORDS)
 _word = Text(MAX_WORD)
 _cursor = Text(MAX_CURSOR)
 _words = Text(MAX_WORDS)
-_operation = OneOf(frozenset("TFAU"))
+_LETTERS = frozenset(operation.value for operation in Operation)
+_operation = OneOf(_LETTERS)
 _tokens = ListOf(_word)
 _account = Text(MAX_ACCOUNT, least=1)
 _accounts = ListOf(_account, MAX_FOUND)
@@ -320,7 +321,7 @@ _pair = ArrayOf(lambda token, length: [token, length], _word, _number)
 _segments = ListOf(_pair, MAX_SEGMENTS)
 _spent = ListOf(ArrayOf(Spent, _word, _number, _number, _number))
 _budgets = ListOf(ArrayOf(BudgetReport, _word, _word, _limit, _number, _number, _number, _number, _number, optional=2))
-_callers = ListOf(ArrayOf(Caller, _operation, _word, _word))
+_callers = Known(ListOf(ArrayOf(Caller, _word, _word, _word)), lambda caller: caller.operation in _LETTERS)
 _payload = Bytes(MAX_PAYLOAD_BYTES)
 _steps = ListOf(
     ArrayOf(Step, _word, _number, _records_number, _cursor, _number, _accounts, _number, _payload, optional=1)
@@ -344,10 +345,12 @@ _ends = ListOf(
 _topics = ListOf(_word, MAX_TOPICS)
 _entries = ListOf(ArrayOf(Entry, _number, _number, _word, Bytes(MAX_BODY_BYTES)))
 _assignments = ListOf(
-    ArrayOf(Assignment, _word, _operation, _account, _number, _number, _number, _cursor, _segments, _word, _number)
+    ArrayOf(
+        Assignment, _word, _operation, _account, _number, _number, _records_number, _cursor, _segments, _word, _number
+    )
 )
 _verdicts = ListOf(ArrayOf(Verdict, _word, _number, _number, _number))
-_operations = ListOf(_operation)
+_operations = Known(ListOf(_word), _LETTERS.__contains__)
 
 _SHAPES: dict[bytes, Shape] = {
     b"HELLO": ArrayOf(Hello, _word, _word, _word, _operations, _number, _callers, _spent, _budgets),

@@ -1,8 +1,8 @@
 """`protocol/vectors.json`: the bytes of every message, for those who write a worker in another language.
 
 `python -m protocol.vectors` writes it anew. An example has the message's fields by name and, since order is what
-travels, its body as an array, with bytes as {"hex": …}; then its three frames in hex. A refused one has frames that
-nobody may accept.
+travels, its body as an array, with bytes as {"hex": …}; then its three frames in hex. A skipped one is of a later
+version, and shows what is read of it. A refused one has frames that nobody may accept, and why.
 """
 
 from __future__ import annotations
@@ -139,42 +139,82 @@ def _body(*fields: Any) -> bytes:
     return packed
 
 
-def _refused() -> dict[str, list[bytes]]:
+def _refused() -> dict[str, tuple[str, list[bytes]]]:
+    """By name: why it is refused, and its frames."""
     bye, drain, beat, progress = TYPES[Bye], TYPES[Drain], TYPES[Heartbeat], TYPES[ProgressMade]
     whole = _body("3f9c")
+    three, one, number = (
+        "a message is three frames",
+        "the version is the byte 01",
+        "a number is an int from 0 to 2^53 - 1",
+    )
     return {
-        "no frames": [],
-        "two frames": [VERSION, bye],
-        "four frames": [VERSION, bye, whole, b""],
-        "another version": [b"\x02", bye, whole],
-        "an empty version": [b"", bye, whole],
-        "an unknown type": [VERSION, b"HOLA", whole],
-        "a type in small letters": [VERSION, b"bye", whole],
-        "an empty body": [VERSION, bye, b""],
-        "bytes that msgpack has no meaning for": [VERSION, bye, b"\xc1"],
-        "a body that is cut": [VERSION, bye, whole[:-1]],
-        "a body with more behind it": [VERSION, bye, whole + b"\x00"],
-        "a body that is a map": [VERSION, bye, msgpack.packb({"run": "3f9c"})],
-        "a body that is no array": [VERSION, bye, msgpack.packb("3f9c")],
-        "too few fields": [VERSION, beat, _body("3f9c", 2)],
-        "bytes for a text": [VERSION, bye, _body(b"3f9c")],
-        "a text that is not UTF-8": [VERSION, bye, b"\x91\xa2\xff\xfe"],
-        "a text that is too long": [VERSION, bye, _body("x" * 257)],
-        "a text that is too long in bytes": [VERSION, bye, _body("é" * 129)],
-        "nil for a number": [VERSION, drain, _body(None)],
-        "true for a number": [VERSION, drain, _body(True)],
-        "a float for a number": [VERSION, drain, _body(3.0)],
-        "a negative number": [VERSION, drain, _body(-1)],
-        "a number beyond 2^53": [VERSION, drain, _body(1 << 53)],
-        "an account without a letter": [VERSION, progress, _body([["t:1", 1, 1, "", 0, [""], 1]], [])],
-        "a number of records beyond 2^48": [VERSION, progress, _body([["t:1", 1, 1 << 48, "", 0, [], 1]], [])],
-        "an item that is too short": [VERSION, progress, _body([["t:1", 1, 1]], [])],
-        "too many items": [VERSION, TYPES[Revoke], _body(3, [""] * (MAX_ITEMS + 1), "")],
-        "an unknown way to end": [VERSION, TYPES[Result], _body([["t:1", "gone", 0, 0, "", [], 0, ""]], [])],
-        "an unknown outcome": [VERSION, TYPES[Result], _body([["t:1", DONE, 1, 0, "rich", [], 0, ""]], [])],
-        "an unknown operation": [VERSION, TYPES[Hello], _body("a", "r", "twitter", ["X"], 1, [], [], [])],
+        "no frames": (three, []),
+        "two frames": (three, [VERSION, bye]),
+        "four frames": (three, [VERSION, bye, whole, b""]),
+        "another version": (one, [b"\x02", bye, whole]),
+        "an empty version": (one, [b"", bye, whole]),
+        "an unknown type": ("there is no such type", [VERSION, b"HOLA", whole]),
+        "a type in small letters": ("types are in capitals", [VERSION, b"bye", whole]),
+        "an empty body": ("the body is one msgpack array", [VERSION, bye, b""]),
+        "bytes that msgpack has no meaning for": ("c1 is no msgpack", [VERSION, bye, b"\xc1"]),
+        "a body that is cut": ("the array lacks its last byte", [VERSION, bye, whole[:-1]]),
+        "a body with more behind it": ("nothing may be behind the array", [VERSION, bye, whole + b"\x00"]),
+        "a body that is a map": ("fields go by their order", [VERSION, bye, msgpack.packb({"run": "3f9c"})]),
+        "a body that is no array": ("a single value is no array", [VERSION, bye, msgpack.packb("3f9c")]),
+        "too few fields": ("HEARTBEAT has four fields", [VERSION, beat, _body("3f9c", 2)]),
+        "bytes for a text": ("a word is str, not bin", [VERSION, bye, _body(b"3f9c")]),
+        "a text that is not UTF-8": ("a str is UTF-8", [VERSION, bye, b"\x91\xa2\xff\xfe"]),
+        "a text that is too long": ("a word has at most 256 bytes", [VERSION, bye, _body("x" * 257)]),
+        "a text that is too long in bytes": ("256 bytes, not characters", [VERSION, bye, _body("é" * 129)]),
+        "nil for a number": (number, [VERSION, drain, _body(None)]),
+        "true for a number": (number, [VERSION, drain, _body(True)]),
+        "a float for a number": (number, [VERSION, drain, _body(3.0)]),
+        "a negative number": (number, [VERSION, drain, _body(-1)]),
+        "a number beyond 2^53": (number, [VERSION, drain, _body(1 << 53)]),
+        "an account without a letter": (
+            "an account has 1 to 255 bytes",
+            [VERSION, progress, _body([["t:1", 1, 1, "", 0, [""], 1]], [])],
+        ),
+        "a number of records beyond 2^48": (
+            "records are below 2^48",
+            [VERSION, progress, _body([["t:1", 1, 1 << 48, "", 0, [], 1]], [])],
+        ),
+        "an item that is too short": (
+            "only payload may be missing of a step",
+            [VERSION, progress, _body([["t:1", 1, 1]], [])],
+        ),
+        "too many items": (
+            "a list has at most 4,096 items",
+            [VERSION, TYPES[Revoke], _body(3, [""] * (MAX_ITEMS + 1), "")],
+        ),
+        "an unknown way to end": (
+            "an end is done, limited, failed or lost",
+            [VERSION, TYPES[Result], _body([["t:1", "gone", 0, 0, "", [], 0, ""]], [])],
+        ),
+        "an unknown outcome": (
+            "outcomes are a closed set",
+            [VERSION, TYPES[Result], _body([["t:1", DONE, 1, 0, "rich", [], 0, ""]], [])],
+        ),
+        "a job of an unknown operation": (
+            "a worker gets only what it offered",
+            [VERSION, TYPES[JobGiven], _body(3, [["t:1", "X", "12", 0, 0, 0, "", [], "w", 1]])],
+        ),
     }
 
+
+SKIPPED: Final[dict[str, tuple[list[bytes], Message]]] = {
+    "an operation of a later version, and its caller": (
+        [
+            VERSION,
+            TYPES[Hello],
+            _body("a", "r", "twitter", ["X", "F"], 1, [["X", "w", "later"], ["F", "w", "followers/ids"]], [], []),
+        ],
+        Hello("a", "r", "twitter", ["F"], 1, [Caller("F", "w", "followers/ids")], [], []),
+    ),
+    "a field of a later version": ([VERSION, TYPES[Bye], _body("3f9c", {"a": ["later", "field"]})], Bye("3f9c")),
+}
+"""Frames of a later version, and what this one reads of them."""
 
 REFUSED: Final = _refused()
 
@@ -205,8 +245,16 @@ def document() -> str:
         }
         for name, message in EXAMPLES.items()
     ]
-    refused = [{"name": name, "frames": [frame.hex() for frame in frames]} for name, frames in REFUSED.items()]
-    return json.dumps({"version": VERSION[0], "examples": examples, "refused": refused}, indent=1) + "\n"
+    skipped = [
+        {"name": name, "frames": [frame.hex() for frame in frames], "read": _named(message)}
+        for name, (frames, message) in SKIPPED.items()
+    ]
+    refused = [
+        {"name": name, "why": why, "frames": [frame.hex() for frame in frames]}
+        for name, (why, frames) in REFUSED.items()
+    ]
+    whole = {"version": VERSION[0], "examples": examples, "skipped": skipped, "refused": refused}
+    return json.dumps(whole, indent=1) + "\n"
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from protocol.transport.endpoints import local_pair
 from protocol.transport.exposure import certificate_for
 from protocol.transport.http_routes import unused
 from protocol.transport.refusals import watched_dealer
+from protocol.transport.sockets import routing_id
 from storage.dataset.open import open_dataset
 from worker.loop import WorkerLoop
 from worker.modules import modules
@@ -84,7 +85,7 @@ def work(name: str, settings: Settings) -> int:
     with zmq.Context() as context, contextlib.ExitStack() as open_sockets:
         sockets, refusals = [], []
         for place in places:
-            socket, refused = watched_dealer(context, place, secrets.token_bytes(8), certificate=certificate)
+            socket, refused = watched_dealer(context, place, routing_id(), certificate=certificate)
             sockets.append(open_sockets.enter_context(socket))
             refusals.append(refused)
             open_sockets.callback(refused.close)

@@ -6,6 +6,7 @@ With a certificate a socket speaks CURVE only: whoever speaks plainly, or does n
 from __future__ import annotations
 
 import errno
+import secrets
 import time
 from collections.abc import Iterable
 from typing import Final
@@ -39,6 +40,11 @@ REBIND_S = 2.0
 JOBS_DOMAIN: Final = "jobs"
 EVENTS_DOMAIN: Final = "events"
 """What the sockets are called to those who judge handshakes: `protocol.transport.authentication`."""
+
+
+def routing_id() -> bytes:
+    """A new routing id for one run. The first byte is not zero: ids that begin with one are libzmq's own."""
+    return b"\1" + secrets.token_bytes(15)
 
 
 def _options(socket: zmq.Socket[bytes]) -> None:

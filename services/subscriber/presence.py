@@ -7,7 +7,6 @@ neither be considered gone at the end of a crawl, nor lose the log.
 from __future__ import annotations
 
 import contextlib
-import secrets
 import threading
 from collections.abc import Sequence
 
@@ -15,7 +14,7 @@ import zmq
 
 from protocol import messages as wire
 from protocol.transport.keys import Certificate
-from protocol.transport.sockets import dealer
+from protocol.transport.sockets import dealer, routing_id
 from services.subscriber.consumer import Position
 
 EVERY_S = 1.0
@@ -53,7 +52,7 @@ class Presence:
     def _run(self) -> None:
         with zmq.Context() as context, contextlib.ExitStack() as opened:
             lines = [
-                opened.enter_context(dealer(context, place, secrets.token_bytes(16), certificate=self._certificate))
+                opened.enter_context(dealer(context, place, routing_id(), certificate=self._certificate))
                 for place in self._places
             ]
             for line in lines:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import secrets
 import threading
 import time
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ from protocol.transport.endpoints import local_pair
 from protocol.transport.exposure import certificate_for
 from protocol.transport.keys import Certificate
 from protocol.transport.refusals import Refusals, watched_dealer
-from protocol.transport.sockets import subscriber
+from protocol.transport.sockets import routing_id, subscriber
 from services.subscriber.consumer import Consumer, Position
 from services.subscriber.gap_repair import GapRepair
 from services.subscriber.presence import Presence
@@ -131,7 +130,7 @@ class Subscriber:
             self._apply(float("inf"))
 
     def _line(self, context: zmq.Context[zmq.Socket[bytes]], place: str) -> tuple[zmq.Socket[bytes], Refusals]:
-        return watched_dealer(context, place, secrets.token_bytes(16), certificate=self._certificate)
+        return watched_dealer(context, place, routing_id(), certificate=self._certificate)
 
     def _call_anew(self, context: zmq.Context[zmq.Socket[bytes]], poller: zmq.Poller, master: _Master) -> None:
         """Reconnect under a new routing id, to which earlier requests are not answered."""

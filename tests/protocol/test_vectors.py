@@ -25,6 +25,7 @@ def with_bytes(said: dict[str, Any]) -> Any:
 KEPT: Any = json.loads(vectors.FILE.read_text(), object_hook=with_bytes)
 EXAMPLES: list[Any] = KEPT["examples"]
 REFUSED: list[Any] = KEPT["refused"]
+SKIPPED: list[Any] = KEPT["skipped"]
 
 
 def frames(example: Any) -> list[bytes]:
@@ -63,7 +64,14 @@ def test_the_worker_from_the_document_makes_and_reads_the_same_bytes(example: An
 def test_a_malformed_message_is_refused_in_words(refused: Any) -> None:
     with pytest.raises(MalformedError) as error:
         decode(frames(refused))
-    assert str(error.value)
+    assert str(error.value) and refused["why"]
+
+
+@pytest.mark.parametrize("skipped", SKIPPED, ids=lambda skipped: skipped["name"])
+def test_what_a_later_version_adds_is_skipped(skipped: Any) -> None:
+    message = decode(frames(skipped))
+    assert message == vectors.SKIPPED[skipped["name"]][1]
+    assert values(skipped["read"]) == json.loads(json.dumps(message), object_hook=with_bytes)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example["name"])
