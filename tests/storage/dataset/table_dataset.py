@@ -248,8 +248,13 @@ def table_dataset(settings: Settings) -> TableDataset:
     return TableDataset(Path(str(settings.output_directory).partition(":")[2]))
 
 
-if __name__ == "__main__":
+def register() -> None:
+    """Have this process know the backend."""
     register_dataset("table", table_dataset)
+
+
+if __name__ == "__main__":
+    register()
     module = sys.argv[1]
     sys.argv[:2] = [module]
     importlib.import_module(module).main()
