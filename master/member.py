@@ -18,15 +18,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from master.dispatch.dispatcher import Dispatch
 from master.dispatch.registration import STRANGER
 from master.dispatch.snapshot import InconsistentError, LedElsewhereError
 from master.leadership.election import Act, Election, ElectionEvent, Peer, Role
+from master.leadership.known_workers import Pair, StandbyState
 from master.leadership.ledger_calls import Commit, Ending, GiveBack, Leadership, Observe, Question, Take
-from master.leadership.standby import Pair, StandbyState
 from master.ledger_health import Health
 from master.policy import CrawlPolicy
 from protocol import messages as wire
@@ -275,7 +275,7 @@ class Member:
         assert self._closing is not None
         self._closing.popleft()
         if isinstance(transition, EmptySet) and status == AGAIN:
-            self._closing.appendleft(replace(transition, first=transition.first + transition.buckets))
+            self._closing.appendleft(transition._replace(first=transition.first + transition.buckets))
 
     def failed(self, now: float, error: TmaticError) -> None:
         """The ledger did not do what was asked: it refused, or it did not serve."""

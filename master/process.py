@@ -19,8 +19,8 @@ import zmq
 from master.events.log_reader import LogReader
 from master.events.publisher import LogTail, Publisher
 from master.frontier.export import write_frontier
+from master.leadership.known_workers import Pair
 from master.leadership.ledger_calls import Ending
-from master.leadership.standby import Pair
 from master.leadership.takeover import Takeover, TakeoverRequest
 from master.loop import MasterLoop
 from master.member import Member

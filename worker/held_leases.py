@@ -12,7 +12,7 @@ from enum import Enum
 from protocol import messages as wire
 
 
-class LeaseState(Enum):
+class HeldState(Enum):
     """Where a lease is in this worker."""
 
     RUNNING = "running"
@@ -21,7 +21,7 @@ class LeaseState(Enum):
     OVER = "over"
 
 
-class LeaseEvent(Enum):
+class HeldEvent(Enum):
     """What happened to it."""
 
     STORED = "a page is stored"
@@ -31,7 +31,7 @@ class LeaseEvent(Enum):
     REVOKED = "the leader revokes the token"
 
 
-class LeaseAct(Enum):
+class HeldAct(Enum):
     """What is to be done about it."""
 
     NOTHING = "nothing"
@@ -41,21 +41,21 @@ class LeaseAct(Enum):
     FORGET = "forget what was kept for it"
 
 
-TABLE: dict[tuple[LeaseState, LeaseEvent], tuple[LeaseState, LeaseAct]] = {
-    (LeaseState.RUNNING, LeaseEvent.STORED): (LeaseState.STEPPING, LeaseAct.SEND),
-    (LeaseState.RUNNING, LeaseEvent.ENDED): (LeaseState.ENDING, LeaseAct.SEND),
-    (LeaseState.RUNNING, LeaseEvent.STALE): (LeaseState.OVER, LeaseAct.STOP),
-    (LeaseState.RUNNING, LeaseEvent.REVOKED): (LeaseState.OVER, LeaseAct.STOP),
-    (LeaseState.STEPPING, LeaseEvent.STORED): (LeaseState.STEPPING, LeaseAct.NOTHING),
-    (LeaseState.STEPPING, LeaseEvent.ENDED): (LeaseState.STEPPING, LeaseAct.NOTHING),
-    (LeaseState.STEPPING, LeaseEvent.COMMITTED): (LeaseState.RUNNING, LeaseAct.CONTINUE),
-    (LeaseState.STEPPING, LeaseEvent.STALE): (LeaseState.OVER, LeaseAct.STOP),
-    (LeaseState.STEPPING, LeaseEvent.REVOKED): (LeaseState.OVER, LeaseAct.STOP),
-    (LeaseState.ENDING, LeaseEvent.STORED): (LeaseState.ENDING, LeaseAct.NOTHING),
-    (LeaseState.ENDING, LeaseEvent.ENDED): (LeaseState.ENDING, LeaseAct.NOTHING),
-    (LeaseState.ENDING, LeaseEvent.COMMITTED): (LeaseState.OVER, LeaseAct.FORGET),
-    (LeaseState.ENDING, LeaseEvent.STALE): (LeaseState.OVER, LeaseAct.STOP),
-    (LeaseState.ENDING, LeaseEvent.REVOKED): (LeaseState.OVER, LeaseAct.STOP),
+TABLE: dict[tuple[HeldState, HeldEvent], tuple[HeldState, HeldAct]] = {
+    (HeldState.RUNNING, HeldEvent.STORED): (HeldState.STEPPING, HeldAct.SEND),
+    (HeldState.RUNNING, HeldEvent.ENDED): (HeldState.ENDING, HeldAct.SEND),
+    (HeldState.RUNNING, HeldEvent.STALE): (HeldState.OVER, HeldAct.STOP),
+    (HeldState.RUNNING, HeldEvent.REVOKED): (HeldState.OVER, HeldAct.STOP),
+    (HeldState.STEPPING, HeldEvent.STORED): (HeldState.STEPPING, HeldAct.NOTHING),
+    (HeldState.STEPPING, HeldEvent.ENDED): (HeldState.STEPPING, HeldAct.NOTHING),
+    (HeldState.STEPPING, HeldEvent.COMMITTED): (HeldState.RUNNING, HeldAct.CONTINUE),
+    (HeldState.STEPPING, HeldEvent.STALE): (HeldState.OVER, HeldAct.STOP),
+    (HeldState.STEPPING, HeldEvent.REVOKED): (HeldState.OVER, HeldAct.STOP),
+    (HeldState.ENDING, HeldEvent.STORED): (HeldState.ENDING, HeldAct.NOTHING),
+    (HeldState.ENDING, HeldEvent.ENDED): (HeldState.ENDING, HeldAct.NOTHING),
+    (HeldState.ENDING, HeldEvent.COMMITTED): (HeldState.OVER, HeldAct.FORGET),
+    (HeldState.ENDING, HeldEvent.STALE): (HeldState.OVER, HeldAct.STOP),
+    (HeldState.ENDING, HeldEvent.REVOKED): (HeldState.OVER, HeldAct.STOP),
 }
 """Every pair that can come up: a verdict on what is not awaited is passed over before, and a lease that is over is not
 held any more."""
@@ -70,11 +70,11 @@ class HeldLease:
     spent: int
     step: int
     moved_at: float
-    state: LeaseState = LeaseState.RUNNING
+    state: HeldState = HeldState.RUNNING
     unsure: wire.Step | wire.End | None = None
     sent_at: float = 0.0
 
-    def happened(self, event: LeaseEvent) -> LeaseAct:
+    def happened(self, event: HeldEvent) -> HeldAct:
         """Go on to the next state; returns what is to be done."""
         self.state, act = TABLE[self.state, event]
         return act

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from protocol import messages as wire
 from worker.client.heard_budgets import HeardBudgets
-from worker.held_leases import HeldLease, LeaseAct, LeaseEvent
+from worker.held_leases import HeldAct, HeldEvent, HeldLease
 
 REMEMBERED = 10_000
 """Tokens of ended leases, kept to recognise a late frame."""
@@ -129,7 +129,7 @@ class Session:
                     self._verdict(now, verdict)
             case wire.Revoke():
                 for token in message.tokens:
-                    self._happened(now, token, LeaseEvent.REVOKED)
+                    self._happened(now, token, HeldEvent.REVOKED)
             case wire.Quit():
                 self.orders.append(LeaveCrawl(message.reason, fault=False))
             case wire.Refused():
@@ -175,27 +175,27 @@ class Session:
 
     def _verdict(self, now: float, verdict: wire.Verdict) -> None:
         if verdict.status == wire.STALE:
-            self._happened(now, verdict.token, LeaseEvent.STALE)
+            self._happened(now, verdict.token, HeldEvent.STALE)
         elif lease := self.leases.get(verdict.token):
             lease.granted = max(lease.granted, verdict.granted)
             if lease.awaits(verdict):
-                self._happened(now, verdict.token, LeaseEvent.COMMITTED)
+                self._happened(now, verdict.token, HeldEvent.COMMITTED)
 
-    def _happened(self, now: float, token: str, event: LeaseEvent, sent: wire.Step | wire.End | None = None) -> None:
+    def _happened(self, now: float, token: str, event: HeldEvent, sent: wire.Step | wire.End | None = None) -> None:
         """`sent` is what is to be committed, of an event of the threads. A token that is not held is passed over."""
         lease = self.leases.get(token)
         if lease is None:
             return
         match lease.happened(event), lease.unsure:
-            case LeaseAct.SEND, _ if sent is not None:
+            case HeldAct.SEND, _ if sent is not None:
                 lease.unsure, lease.spent, lease.moved_at, lease.sent_at = sent, sent.spent, now, float("-inf")
-            case LeaseAct.CONTINUE, wire.Step(step=step):
+            case HeldAct.CONTINUE, wire.Step(step=step):
                 lease.unsure, lease.step, lease.moved_at = None, step, now
                 self.orders.append(ContinueJob(token, lease.granted))
-            case LeaseAct.STOP, _:
+            case HeldAct.STOP, _:
                 self._drop(token)
                 self.orders.append(StopJob(token))
-            case LeaseAct.FORGET, wire.End(how=how):
+            case HeldAct.FORGET, wire.End(how=how):
                 self._drop(token)
                 self.orders.append(ForgetJob(lease.job, how == wire.DONE))
             case _:
@@ -205,11 +205,11 @@ class Session:
 
     def stored(self, now: float, step: wire.Step) -> None:
         """A page is stored durably."""
-        self._happened(now, step.token, LeaseEvent.STORED, step)
+        self._happened(now, step.token, HeldEvent.STORED, step)
 
     def ended(self, now: float, end: wire.End) -> None:
         """A lease ended here."""
-        self._happened(now, end.token, LeaseEvent.ENDED, end)
+        self._happened(now, end.token, HeldEvent.ENDED, end)
 
     def spent(self, token: str, requests: int) -> None:
         """That many requests of this lease have been answered so far, and the budgets include them.

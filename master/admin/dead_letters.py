@@ -39,7 +39,7 @@ def requeued(traversal: Traversal, name: str, letter: bytes) -> SettleLetter:
     if job.operation is Operation.FOLLOWER and Operation.ANALYSE in traversal.operations:
         with_analysis = replace(again, chain=(Operation.ANALYSE,))
         level = traversal.level(with_analysis)
-        return replace(requeue, level=level, account=job.user, chained=pack_job(with_analysis))
+        return requeue._replace(level=level, account=job.user, chained=pack_job(with_analysis))
     return requeue
 
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 from master.dispatch.budgets import UNMETERED, Budgets
 from master.dispatch.circuit_breaker import CircuitBreakers
-from master.dispatch.leases import Lease, Worker, WorkerTable
+from master.dispatch.leases import Lease
+from master.dispatch.workers import Worker, WorkerTable
 from master.frontier.traversal import Traversal
 from protocol.jobs import Operation
 from storage.ledger.ledger import Reply

@@ -29,11 +29,12 @@ from master.dispatch.announcements import announcements
 from master.dispatch.assignment import Assigner, JobDemand
 from master.dispatch.budgets import Budgets
 from master.dispatch.circuit_breaker import CircuitBreakers
-from master.dispatch.leases import Lease, WorkerTable, assignment
+from master.dispatch.leases import Lease, LeaseAct, LeaseEvent, LeaseState, assignment
 from master.dispatch.registration import STRANGER, Registration
 from master.dispatch.retries import RetryBackoff
 from master.dispatch.snapshot import InconsistentError, Snapshot
 from master.dispatch.transitions import Pending, Transitions
+from master.dispatch.workers import WorkerTable
 from master.events.subscribers import Readers
 from master.frontier.traversal import COLLECTED, Traversal, front_of
 from master.policy import CrawlPolicy
@@ -161,7 +162,7 @@ class Dispatch:
         self.budgets.none_but(self.worker_table.workers, now)
         if now >= self._grace_until:
             self._grace_until = now + ORPHANS_S
-            self._dispose([lease for lease in self.worker_table.orphans() if not lease.ended], "orphaned")
+            self._dispose([lease for lease in self.worker_table.orphans() if not lease.ending], "orphaned")
         for name in [n for n, c in self.worker_table.newcomers.items() if now - c.asked_at > self.policy.name_timeout]:
             self._admission.replace(now, name)
         self._pending += [Pending(Wake(name, front_of(operation))) for name, operation in self._resting.awake(now)]
@@ -276,14 +277,14 @@ class Dispatch:
 
     def _step(self, now: float, peer: bytes, step: wire.Step) -> None:
         lease = self.worker_table.leases.get(step.token)
-        if lease is not None and (lease.stepping or lease.ended):
+        if lease is not None and lease.state is not LeaseState.HELD:
             self._count("steps said twice")
             return
         if lease is None or step.step != lease.job.progress.steps + 1:
             self.also(Discover(step.token, step.step), peer=peer, lease=lease)
             return
         self._spent(lease, step.spent)
-        lease.stepping += 1
+        lease.happened(LeaseEvent.PAGE)
         self._pending += self._transitions.page(peer, lease, step, self._assigner.top_up(now, lease))
 
     def _end(self, now: float, peer: bytes, end: wire.End) -> None:
@@ -291,11 +292,11 @@ class Dispatch:
         if lease is None:
             self.also(Discover(end.token, end.step), peer=peer)
             return
-        if lease.ended or (lease.stepping and end.how in (wire.FAILED, wire.LOST)):
+        event = LeaseEvent.FAILURE if end.how in (wire.FAILED, wire.LOST) else LeaseEvent.END
+        if lease.happened(event) is LeaseAct.IGNORE:
             self._count("ends said twice or too early")  # it is said again if it is meant
             return
         self._spent(lease, end.spent)
-        lease.ended = True
         match end.how:
             case wire.DONE:
                 self._pending += self._transitions.done(peer, lease, end)
@@ -312,13 +313,13 @@ class Dispatch:
                 self.breakers.failed(now, lease.budget, lease.job.user, end.words)
 
     def _dispose(self, leases: list[Lease], reason: str) -> None:
-        """Leases that nobody works on go back to the front of their queues."""
+        """Leases that nobody works on go back to the front of their queues, as held while a page is committed."""
         for lease in leases:
-            if not lease.ended:
-                lease.ended = True
-                lapsed = reason == "lapsed"
+            stepping = lease.state is LeaseState.STEPPING
+            if lease.happened(LeaseEvent.LAPSED) is LeaseAct.PUT_BACK:
+                counts = reason == "lapsed" and not stepping
                 transitions = self._transitions
-                self._pending.append(transitions.lapsed(lease) if lapsed else transitions.back(None, lease, reason))
+                self._pending.append(transitions.lapsed(lease) if counts else transitions.back(None, lease, reason))
 
     # What the ledger answered.
 
@@ -347,7 +348,7 @@ class Dispatch:
         assert isinstance(said, LeaseTransition)
         token, page, done = said.token, isinstance(said, StorePage), isinstance(said, Finish)
         if lease is not None and page:
-            lease.stepping -= 1
+            lease.happened(LeaseEvent.PAGE_ANSWERED)
         if lease is None:
             if status != STALE:
                 raise InconsistentError(f"the ledger holds the lease {token}, its leader does not know it")
@@ -366,7 +367,7 @@ class Dispatch:
             self.budgets.settle(lease.budget, pending.topped_up)
         elif status in (GAP, AGAIN):
             self.budgets.settle(lease.budget, pending.topped_up)
-            lease.ended = True
+            lease.happened(LeaseEvent.GAP)
             self._pending.append(self._transitions.back(None, lease, "gap"))
             if pending.peer is not None:
                 self.outbox.append((pending.peer, wire.Revoke(self.lead.epoch, [token], "a step is missing")))
@@ -383,6 +384,7 @@ class Dispatch:
             verdicts.setdefault(pending.peer, []).append(wire.Verdict(token, step, accepted, granted))
 
     def _over(self, now: float, pending: Pending, lease: Lease) -> None:
+        lease.happened(LeaseEvent.END_COMMITTED)
         self.worker_table.drop(lease.token)
         unspent = lease.granted - lease.spent
         if pending.peer is None:

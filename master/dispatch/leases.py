@@ -1,23 +1,78 @@
-"""The workers that a master knows, and the leases that it believes they hold. No clock, no I/O."""
+"""The life of a lease, as the leader sees it: what happened to it, and what is done about it. No clock, no I/O.
+
+`TABLE` is the whole of it: state and event give the next state and an act. The diagram in `docs/architecture.md` is
+drawn from it, and the property tests walk it. Whether its worker is heard is another matter: a new leader knows each
+lease from the ledger, and its holder once a worker lists it. A lease lapses (Gray and Cheriton, 1989) when its
+worker is silent, does not list it or makes no progress; after a takeover also when nobody lists it in the grace period.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from enum import Enum
 
-from master.dispatch.budgets import budget_key
-from protocol.jobs import Job, Operation
-from protocol.messages import Assignment, Hello
+from protocol.jobs import Job
+from protocol.messages import Assignment
+
+
+class LeaseState(Enum):
+    """Where a lease is."""
+
+    HELD = "handed out"
+    STEPPING = "a page is being committed"
+    ENDING = "its end is being committed"
+    OVER = "over"
+
+
+class LeaseEvent(Enum):
+    """What happened to it."""
+
+    PAGE = "the worker reports the next page"
+    END = "the worker reports the end, or an allowance that is spent"
+    FAILURE = "the worker reports a failed try, or lost segments"
+    LAPSED = "it lapsed, or its worker left"
+    GAP = "a step is missing"
+    PAGE_ANSWERED = "the ledger answered the page"
+    END_COMMITTED = "the end is committed"
+
+
+class LeaseAct(Enum):
+    """What is to be done about it."""
+
+    IGNORE = "ignore it: it is sent again if it is meant"
+    COMMIT = "commit it"
+    PUT_BACK = "put the job back in its queue"
+    ANSWER = "answer the worker"
+    CLOSE = "settle what was granted"
+
+
+TABLE: dict[tuple[LeaseState, LeaseEvent], tuple[LeaseState, LeaseAct]] = {
+    (LeaseState.HELD, LeaseEvent.PAGE): (LeaseState.STEPPING, LeaseAct.COMMIT),
+    (LeaseState.HELD, LeaseEvent.END): (LeaseState.ENDING, LeaseAct.COMMIT),
+    (LeaseState.HELD, LeaseEvent.FAILURE): (LeaseState.ENDING, LeaseAct.COMMIT),
+    (LeaseState.HELD, LeaseEvent.LAPSED): (LeaseState.ENDING, LeaseAct.PUT_BACK),
+    (LeaseState.HELD, LeaseEvent.GAP): (LeaseState.ENDING, LeaseAct.PUT_BACK),
+    (LeaseState.STEPPING, LeaseEvent.PAGE): (LeaseState.STEPPING, LeaseAct.IGNORE),
+    (LeaseState.STEPPING, LeaseEvent.END): (LeaseState.ENDING, LeaseAct.COMMIT),
+    (LeaseState.STEPPING, LeaseEvent.FAILURE): (LeaseState.STEPPING, LeaseAct.IGNORE),
+    (LeaseState.STEPPING, LeaseEvent.LAPSED): (LeaseState.ENDING, LeaseAct.PUT_BACK),
+    (LeaseState.STEPPING, LeaseEvent.GAP): (LeaseState.ENDING, LeaseAct.PUT_BACK),
+    (LeaseState.STEPPING, LeaseEvent.PAGE_ANSWERED): (LeaseState.HELD, LeaseAct.ANSWER),
+    (LeaseState.ENDING, LeaseEvent.PAGE): (LeaseState.ENDING, LeaseAct.IGNORE),
+    (LeaseState.ENDING, LeaseEvent.END): (LeaseState.ENDING, LeaseAct.IGNORE),
+    (LeaseState.ENDING, LeaseEvent.FAILURE): (LeaseState.ENDING, LeaseAct.IGNORE),
+    (LeaseState.ENDING, LeaseEvent.LAPSED): (LeaseState.ENDING, LeaseAct.IGNORE),
+    (LeaseState.ENDING, LeaseEvent.GAP): (LeaseState.ENDING, LeaseAct.PUT_BACK),
+    (LeaseState.ENDING, LeaseEvent.PAGE_ANSWERED): (LeaseState.ENDING, LeaseAct.ANSWER),
+    (LeaseState.ENDING, LeaseEvent.END_COMMITTED): (LeaseState.OVER, LeaseAct.CLOSE),
+}
+"""Every pair that can come up. An end may be reported while a page is being committed, and follows it."""
 
 
 @dataclass(slots=True)
 class Lease:
-    """A lease as the leader sees it. `peer` is None while nobody has listed it since the lead was taken.
-
-    `sent_at` is when the job was last sent; `ended` says that its end is on its way into the ledger, `stepping` how
-    many of its steps are.
-    """
+    """A lease as the leader sees it. `peer` is None while nobody has listed it since the lead was taken; `sent_at` is
+    when the job was last sent, `moved_at` when it last got on, in seconds."""
 
     token: str
     job: Job
@@ -28,107 +83,23 @@ class Lease:
     peer: bytes | None = None
     sent_at: float = 0.0
     moved_at: float = 0.0
-    stepping: int = 0
-    ended: bool = False
+    state: LeaseState = LeaseState.HELD
+
+    def happened(self, event: LeaseEvent) -> LeaseAct:
+        """Go on to the next state; returns what is to be done."""
+        self.state, act = TABLE[self.state, event]
+        return act
+
+    @property
+    def ending(self) -> bool:
+        """Whether its end is on its way into the ledger."""
+        return self.state is LeaseState.ENDING
 
     def spend(self, spent: int) -> int:
         """So many requests are spent in all, as the worker says; how many more that is than was known."""
         more = max(0, min(spent, self.granted) - self.spent)
         self.spent += more
         return more
-
-
-@dataclass(slots=True)
-class Worker:
-    """A worker that said HELLO. `peer` is its routing id, fresh for each of its runs."""
-
-    peer: bytes
-    name: str
-    run: str
-    service: str
-    room: int
-    budgets: dict[Operation, list[str]]
-    heard_at: float
-    joined_at: float
-    tokens: set[str] = field(default_factory=set)
-    rotation: int = 0
-    completed: int = 0
-
-    @property
-    def free(self) -> int:
-        """Jobs that it can take now. Room is what it can hold in all, so a lost frame leaks nothing."""
-        return self.room - len(self.tokens)
-
-
-@dataclass(slots=True)
-class PendingWorker:
-    """A worker whose name another run has: that one was asked at `asked_at`."""
-
-    peer: bytes
-    hello: Hello
-    asked_at: float
-
-
-@dataclass(slots=True)
-class WorkerTable:
-    """Workers by peer and by name, and every lease by its token."""
-
-    workers: dict[bytes, Worker] = field(default_factory=dict)
-    by_name: dict[str, Worker] = field(default_factory=dict)
-    leases: dict[str, Lease] = field(default_factory=dict)
-    newcomers: dict[str, PendingWorker] = field(default_factory=dict)
-
-    def join(self, peer: bytes, hello: Hello, now: float) -> Worker:
-        """Register a worker, or the same run again."""
-        budgets: dict[Operation, list[str]] = {Operation(word): [] for word in hello.operations}
-        for caller in hello.callers:
-            operation = Operation(caller.operation)
-            if operation in budgets:
-                budgets[operation].append(budget_key(hello.service, caller.who, caller.endpoint))
-        worker = Worker(peer, hello.name, hello.run, hello.service, hello.room, budgets, now, now)
-        before = self.by_name.get(hello.name)
-        if before is not None:
-            worker.tokens = before.tokens
-            self.workers.pop(before.peer, None)
-            for token in worker.tokens:
-                self.leases[token].peer = peer
-        self.workers[peer] = self.by_name[hello.name] = worker
-        return worker
-
-    def leave(self, worker: Worker) -> list[Lease]:
-        """Forget a worker; its leases, to be disposed of, are nobody's."""
-        self.workers.pop(worker.peer, None)
-        if self.by_name.get(worker.name) is worker:
-            del self.by_name[worker.name]
-        leases = [self.leases[token] for token in sorted(worker.tokens)]
-        for lease in leases:
-            lease.peer = None
-        worker.tokens.clear()
-        return leases
-
-    def give(self, lease: Lease, worker: Worker) -> None:
-        """A lease is in a worker's hands."""
-        lease.peer, lease.worker = worker.peer, worker.name
-        worker.tokens.add(lease.token)
-
-    def drop(self, token: str) -> Lease | None:
-        """A lease is over."""
-        lease = self.leases.pop(token, None)
-        if lease is not None and lease.peer is not None and lease.peer in self.workers:
-            self.workers[lease.peer].tokens.discard(token)
-        return lease
-
-    def unspent_beyond(self, later: WorkerTable) -> Counter[str]:
-        """What was granted to leases that a later roster does not hold, by budget."""
-        unspent: Counter[str] = Counter()
-        for token, lease in self.leases.items():
-            if token not in later.leases:
-                unspent[lease.budget] += lease.granted - lease.spent
-        return unspent
-
-    def orphans(self) -> Iterator[Lease]:
-        """Leases that nobody has listed."""
-        return (lease for lease in self.leases.values() if lease.peer is None)
 
 
 def assignment(lease: Lease) -> Assignment:

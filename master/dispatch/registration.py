@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from master.dispatch.budgets import Budgets
-from master.dispatch.leases import Lease, PendingWorker, Worker, WorkerTable, assignment
+from master.dispatch.leases import Lease, assignment
+from master.dispatch.workers import PendingWorker, Worker, WorkerTable
 from master.policy import CrawlPolicy
 from protocol import messages as wire
 from storage.ledger.ledger import Lead
@@ -109,7 +110,7 @@ class Registration:
                 self._worker_table.give(lease, worker)
                 lease.sent_at = now
             self._spent(lease, item.spent)
-            if item.idle_ms > self._policy.progress_timeout * 1000 and not lease.ended:
+            if item.idle_ms > self._policy.progress_timeout * 1000 and not lease.ending:
                 unknown.append(item.token)
                 self._count("revoked", 1)
                 self._dispose([lease], "lapsed")
@@ -124,7 +125,7 @@ class Registration:
             lease = self._worker_table.leases[token]
             if now - lease.moved_at > self._policy.progress_timeout:
                 self._dispose([lease], "lapsed")
-            elif not lease.ended and now - lease.sent_at > 2 * self._policy.heartbeat:
+            elif not lease.ending and now - lease.sent_at > 2 * self._policy.heartbeat:
                 lease.sent_at = now
                 lost.append(assignment(lease))
         if lost:

@@ -158,9 +158,7 @@ class Transitions:
         return Pending(PutBack(lease.token, front_of(lease.job.operation), record, reason), 0, peer, lease)
 
     def lapsed(self, lease: Lease) -> Pending:
-        """Nobody works on the job any more. While a page of it is on its way into the ledger it goes back as held."""
-        if lease.stepping:
-            return self.back(None, lease, "lapsed")
+        """The lease lapsed while no page of it was being committed: that counts, up to `job_lapses` in a row."""
         after = lease.job.lapsed()
         if after.progress.lapses >= self.policy.job_lapses:
             return self.failed(None, lease, after, f"{after.progress.lapses} workers in a row vanished with it")

@@ -23,8 +23,8 @@ import uvloop
 
 from protocol.errors import TmaticError, UsageError
 from protocol.stopping import set_up
-from services.emulator.api.answers import ApiAnswer, CallRefused, Cut, Request
 from services.emulator.api.calls import Service
+from services.emulator.api.http_messages import ApiAnswer, CallRefused, Cut, Request
 from services.emulator.api.truth import TruthCalls
 
 MAX_HEAD_BYTES = 64 * 1024

@@ -6,10 +6,8 @@ handler of that kind unpacks them under the same names. Parts of a transition ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
-from operator import attrgetter
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 
 class LogEntry(NamedTuple):
@@ -58,25 +56,9 @@ class NewJob(NamedTuple):
     level: str
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """What the script is asked to do. Its status is OK unless a class says otherwise."""
-
-    kind: ClassVar[str]
-
-
-@dataclass(frozen=True, slots=True)
-class LeaseTransition(Transition):
-    """A transition of the lease with this token. STALE when it is not held."""
-
-    token: str
-
-
-@dataclass(frozen=True, slots=True)
-class HandOut(Transition):
+class HandOut(NamedTuple):
     """Hand out jobs, at most so many, from these queues in their order. Its status is [token, record, …]."""
 
-    kind = "give"
     queues: Sequence[str]
     most: int
     worker: str
@@ -84,12 +66,11 @@ class HandOut(Transition):
     granted: int
 
 
-@dataclass(frozen=True, slots=True)
-class StorePage(LeaseTransition):
+class StorePage(NamedTuple):
     """One more page is stored. `records` is the job's count with it. AGAIN for a step that was accepted before, GAP for
     one that skips a step."""
 
-    kind = "page"
+    token: str
     step: int
     records: int
     record: bytes
@@ -99,13 +80,12 @@ class StorePage(LeaseTransition):
     granted: int
 
 
-@dataclass(frozen=True, slots=True)
-class Finish(LeaseTransition):
+class Finish(NamedTuple):
     """The job is done, and its dataset is stored. `queue` and `record` are the job that follows, "" when none does;
     `level` has one account less to wait for. `analysis` is one that found no list, or that of a list without one.
     `receipt` is given for workers that store nothing, or may. AGAIN and GAP as for a page."""
 
-    kind = "done"
+    token: str
     step: int
     records: int
     outcome: str
@@ -119,43 +99,39 @@ class Finish(LeaseTransition):
     receipt: WithoutReceipt | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Discover(LeaseTransition):
+class Discover(NamedTuple):
     """Part of the discoveries of a step that is too large for one commit. AGAIN and GAP as for a page."""
 
-    kind = "found"
+    token: str
     step: int
     found: Discoveries | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PutBack(LeaseTransition):
+class PutBack(NamedTuple):
     """The job goes back to the head of a queue, as `record`, or as it is held when that is empty. To the tail after an
     outage, so that another one tries next, and if `last`."""
 
-    kind = "back"
+    token: str
     queue: str
     record: bytes
     reason: str
     last: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Rest(LeaseTransition):
+class Rest(NamedTuple):
     """The try failed; the job rests under `field`, "OP:account", until it is woken."""
 
-    kind = "rest"
+    token: str
     field: str
     record: bytes
     entry: LogEntry
 
 
-@dataclass(frozen=True, slots=True)
-class GiveUp(LeaseTransition):
+class GiveUp(NamedTuple):
     """The job is given up; the letter keeps all that it had. `queue` and `record` are the job that follows, "" when
     none does; `level` has one account less to wait for."""
 
-    kind = "dead"
+    token: str
     field: str
     letter: bytes
     queue: str
@@ -165,66 +141,53 @@ class GiveUp(LeaseTransition):
     entry: LogEntry
 
 
-@dataclass(frozen=True, slots=True)
-class Forget(LeaseTransition):
+class Forget(NamedTuple):
     """The lease of a job that is there twice is forgotten; no count changes."""
 
-    kind = "forget"
+    token: str
 
 
-@dataclass(frozen=True, slots=True)
-class Wake(Transition):
+class Wake(NamedTuple):
     """A resting job is due again. STALE when it does not rest."""
 
-    kind = "wake"
     field: str
     queue: str
 
 
-@dataclass(frozen=True, slots=True)
-class AddJobs(Transition):
+class AddJobs(NamedTuple):
     """Jobs for accounts that the set does not hold yet. Its status is how many were new."""
 
-    kind = "jobs"
     set_name: str
     front: bool
     jobs: Sequence[NewJob]
 
 
-@dataclass(frozen=True, slots=True)
-class AddAccounts(Transition):
+class AddAccounts(NamedTuple):
     """Accounts for a set: seeds, which are never discovered, or others that need no job. Its status is how many were
     new."""
 
-    kind = "known"
     accounts: Sequence[str]
     set_name: str = "seeds"
 
 
-@dataclass(frozen=True, slots=True)
-class Announce(Transition):
+class Announce(NamedTuple):
     """What is told of the crawl itself."""
 
-    kind = "tell"
     entry: LogEntry
 
 
-@dataclass(frozen=True, slots=True)
-class MoveReader(Transition):
+class MoveReader(NamedTuple):
     """How far a reader of the log has come; -1 when it will read no more."""
 
-    kind = "reader"
     name: str
     last_read: int
 
 
-@dataclass(frozen=True, slots=True)
-class SettleLetter(Transition):
+class SettleLetter(NamedTuple):
     """A dead letter is tried again in `queue`, or put away for good when that is "". STALE when it is not `letter`.
     Of a follower list, `account` is the one whose analysis may have ended for want of it: then `chained`, which has the
     analysis in its chain, takes the place of `record`. `level` is the analysis's."""
 
-    kind = "letter"
     field: str
     letter: bytes
     queue: str
@@ -235,56 +198,70 @@ class SettleLetter(Transition):
     chained: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Correct(Transition):
+class Correct(NamedTuple):
     """A count is set right: `by` is added to `name` in the hash `where`, "totals", "sets" or "levels"."""
 
-    kind = "correct"
     where: str
     name: str
     by: int
 
 
-@dataclass(frozen=True, slots=True)
-class TrimLog(Transition):
+class TrimLog(NamedTuple):
     """The first so many entries of the log are let go."""
 
-    kind = "trim"
     most: int
     entry: LogEntry
 
 
-@dataclass(frozen=True, slots=True)
-class Remember(Transition):
+class Remember(NamedTuple):
     """What the crawl remembers of itself."""
 
-    kind = "keep"
     name: str
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class EmptySet(Transition):
+class EmptySet(NamedTuple):
     """A set that has served is emptied from the bucket `first` on, some buckets a commit. AGAIN when there are more."""
 
-    kind = "empty"
     set_name: str
     first: int
     buckets: int
 
 
+LeaseTransition = StorePage | Finish | Discover | PutBack | Rest | GiveUp | Forget
+"""The transitions of the lease with this token. STALE when it is not held."""
 Announcing = StorePage | Finish | Rest | GiveUp | Announce | SettleLetter | TrimLog
 """The transitions that are announced in the log."""
-
-KINDS: tuple[type[Transition], ...] = (
-    *(HandOut, StorePage, Finish, Discover, PutBack, Rest, GiveUp, Forget, Wake, AddJobs, AddAccounts, Announce),
-    *(MoveReader, SettleLetter, Correct, TrimLog, Remember, EmptySet),
+Transition = (
+    LeaseTransition
+    | (HandOut | Wake | AddJobs | AddAccounts | Announce | MoveReader | SettleLetter)
+    | (Correct | TrimLog | Remember | EmptySet)
 )
-_VALUES: dict[type[Transition], Callable[[Any], tuple[Any, ...]]] = {
-    kind: attrgetter("kind", *(field.name for field in fields(kind))) for kind in KINDS
+"""What the script is asked to do. Its status is OK unless a class says otherwise."""
+
+KINDS: Final[dict[type[Transition], str]] = {
+    HandOut: "give",
+    StorePage: "page",
+    Finish: "done",
+    Discover: "found",
+    PutBack: "back",
+    Rest: "rest",
+    GiveUp: "dead",
+    Forget: "forget",
+    Wake: "wake",
+    AddJobs: "jobs",
+    AddAccounts: "known",
+    Announce: "tell",
+    MoveReader: "reader",
+    SettleLetter: "letter",
+    Correct: "correct",
+    TrimLog: "trim",
+    Remember: "keep",
+    EmptySet: "empty",
 }
+"""What each is called in the script."""
 
 
 def encoded(transition: Transition) -> tuple[Any, ...]:
     """A transition as the script takes it."""
-    return _VALUES[type(transition)](transition)
+    return (KINDS[type(transition)], *transition)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from master.dispatch import leases
 from master.leadership import election
 from tests.checkout import ROOT
 from worker import held_leases
@@ -58,12 +59,20 @@ DIAGRAMS = (
         election.Act.WAIT,
     ),
     Diagram(
+        "lease",
+        "master/dispatch/leases.py",
+        leases.TABLE,
+        leases.LeaseState.HELD,
+        leases.LeaseState.OVER,
+        leases.LeaseAct.IGNORE,
+    ),
+    Diagram(
         "held lease",
         "worker/held_leases.py",
         held_leases.TABLE,
-        held_leases.LeaseState.RUNNING,
-        held_leases.LeaseState.OVER,
-        held_leases.LeaseAct.NOTHING,
+        held_leases.HeldState.RUNNING,
+        held_leases.HeldState.OVER,
+        held_leases.HeldAct.NOTHING,
     ),
 )
 

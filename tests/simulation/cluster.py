@@ -26,7 +26,7 @@ from master.policy import CrawlPolicy
 from protocol import messages as wire
 from protocol.jobs import Operation
 from storage.ledger.ledger import Reply
-from storage.ledger.transitions import EmptySet, HandOut, LeaseTransition, Remember, Transition, Wake
+from storage.ledger.transitions import KINDS, EmptySet, HandOut, LeaseTransition, Remember, Transition, Wake
 from tests.simulation.faults import draw_faults
 from tests.simulation.recorder import Recorder
 from tests.simulation.service import Dataset, Graph, Service
@@ -206,7 +206,7 @@ class Simulation:
         for transition, status in zip(batch, reply.statuses, strict=True):
             counted = isinstance(transition, LeaseTransition | Wake | Remember | EmptySet)
             leases = isinstance(transition, HandOut)
-            self.coverage[f"{transition.kind} {'jobs' if leases else status if counted else ''}".strip()] += 1
+            self.coverage[f"{KINDS[type(transition)]} {'jobs' if leases else status if counted else ''}".strip()] += 1
             if leases:
                 for token in map(bytes.decode, status[::2]):
                     if token in self.tokens:

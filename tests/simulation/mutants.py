@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 from typing import Any
 
 from master.dispatch.dispatcher import Dispatch
@@ -45,7 +44,7 @@ class DiscoveriesAfterResult(Dispatch):
             if isinstance(said, StorePage | Finish) and pending.lease is not None:
                 if said.found is not None:
                     later.append(self._as_intake(said.found))
-                pending.transition = replace(said, found=None)
+                pending.transition = said._replace(found=None)
         self._later.append(later)
         return [pending.transition for pending in self._flying[-1]]
 

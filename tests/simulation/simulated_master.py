@@ -11,8 +11,8 @@ from master.dispatch.snapshot import InconsistentError, Snapshot
 from master.frontier.plan import Plan
 from master.frontier.seed_files import targets
 from master.leadership.election import Role
+from master.leadership.known_workers import Pair
 from master.leadership.ledger_calls import Commit, Ending, GiveBack, Leadership, Observe, Question, Take
-from master.leadership.standby import Pair
 from master.member import Member
 from protocol import messages as wire
 from protocol.errors import FencedError, LedgerError, TmaticError

@@ -19,7 +19,7 @@ from protocol.transport.sockets import router
 from tests.waiting import until
 from tests.worker.running import Crawl, Process
 from tests.worker.scripted import Reply, Scripted
-from worker.held_leases import LeaseState
+from worker.held_leases import HeldState
 from worker.session import ForgetJob, LeaveCrawl, Session, StartJob
 
 T = TypeVar("T", wire.Hello, wire.Heartbeat, wire.Result, wire.Bye)
@@ -202,7 +202,7 @@ def test_an_end_is_forgotten_only_when_its_commit_is_named() -> None:
     assert isinstance(decided.orders.pop(), StartJob)
     decided.ended(1.0, wire.End("t12", wire.DONE, 3, 0, "complete", [], 1, ""))
     decided.message(1.0, 0, wire.Committed(1, [wire.Verdict("t12", 2, wire.ACCEPTED, 4)]))
-    assert decided.leases["t12"].state is LeaseState.ENDING
+    assert decided.leases["t12"].state is HeldState.ENDING
     decided.message(1.0, 0, wire.Committed(1, [wire.Verdict("t12", 3, wire.ACCEPTED, 4)]))
     decided.message(2.0, 0, wire.Refused("full", "no room"))
     forget, leave = decided.orders

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from services.emulator.api.answers import CallRefused
+from services.emulator.api.http_messages import CallRefused
 from services.emulator.worlds.hashing import digest64
 
 _PREFIX = "AAAAAAAAAAAAAAAAAAAAA"

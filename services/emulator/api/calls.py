@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from email.utils import formatdate
 
 from protocol.numbers import MAX_INT64, whole_number
-from services.emulator.api.answers import ApiAnswer, CallRefused, Cut, NotAuthorized, Request
 from services.emulator.api.auth import ApiCaller, bearer_token, consumer_key, identify
 from services.emulator.api.cursors import BEGINNING, END, Cursors
 from services.emulator.api.faults import SOUND, FaultRates, Faults, Trial
+from services.emulator.api.http_messages import ApiAnswer, CallRefused, Cut, NotAuthorized, Request
 from services.emulator.api.limits import ENDPOINTS, LimitWindow, RateLimits, Windows
 from services.emulator.api.tally import REMEMBERED, Tally, identity_of
 from services.emulator.worlds.encoding import dumps

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from protocol.numbers import whole_number
-from services.emulator.api.answers import ApiAnswer, Request
 from services.emulator.api.calls import Service
+from services.emulator.api.http_messages import ApiAnswer, Request
 from services.emulator.worlds.encoding import dumps
 from services.emulator.worlds.world import Account, Style
 

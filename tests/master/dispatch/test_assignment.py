@@ -7,7 +7,8 @@ from hypothesis import given, settings, strategies as st
 from master.dispatch.assignment import GRANT, GRANT_UNMETERED, Assigner, JobDemand
 from master.dispatch.budgets import Budgets, budget_key
 from master.dispatch.circuit_breaker import CircuitBreakers
-from master.dispatch.leases import Lease, Worker, WorkerTable
+from master.dispatch.leases import Lease
+from master.dispatch.workers import Worker, WorkerTable
 from master.frontier.traversal import Traversal, Traversing
 from protocol.jobs import Job, Operation
 from protocol.messages import BudgetReport, Caller, Hello

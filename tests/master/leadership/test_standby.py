@@ -10,8 +10,8 @@ from master.dispatch.snapshot import Snapshot
 from master.frontier.plan import Plan
 from master.frontier.traversal import Traversing
 from master.leadership.election import Role
+from master.leadership.known_workers import Pair, StandbyState
 from master.leadership.ledger_calls import Commit, Ending, GiveBack, Leadership, Observe, Take
-from master.leadership.standby import Pair, StandbyState
 from master.member import Member
 from master.policy import CrawlPolicy
 from protocol import messages as wire

@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from services.emulator.api.answers import ApiAnswer, Request
 from services.emulator.api.calls import Rules, Service
 from services.emulator.api.faults import FaultRates, parse_faults
+from services.emulator.api.http_messages import ApiAnswer, Request
 from services.emulator.api.limits import parse_limits
 from services.emulator.worlds.synthetic import SyntheticWorld
 from services.emulator.worlds.world import AccountState, World

@@ -8,7 +8,7 @@ import json
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from services.emulator.api.answers import Request
+from services.emulator.api.http_messages import Request
 from services.emulator.worlds.authors import screen_name
 from services.emulator.worlds.world import AccountState
 from tests.services.emulator.asking import NOON, NOT_AUTHORIZED, WORLD, accounts, answer, body, first, refusal, service

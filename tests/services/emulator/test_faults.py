@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from protocol.errors import UsageError
-from services.emulator.api.answers import Cut
 from services.emulator.api.faults import KINDS, SLOW_S, Faults, parse_faults
+from services.emulator.api.http_messages import Cut
 from services.emulator.api.tally import Tally, identity_of
 from tests.services.emulator.asking import WORLD, answer, service
 

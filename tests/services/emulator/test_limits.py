@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from protocol.errors import UsageError
-from services.emulator.api.answers import Request
 from services.emulator.api.calls import Service
+from services.emulator.api.http_messages import Request
 from services.emulator.api.limits import UNLIMITED, Windows, parse_limits
 from services.emulator.worlds.world import AccountState
 from tests.services.emulator.asking import NOON, WORLD, answer, body, first, refusal, service

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from services.emulator.api.answers import Request
 from services.emulator.api.forms import in_style
+from services.emulator.api.http_messages import Request
 from services.emulator.api.truth import TruthCalls
 from services.emulator.worlds.dataset_world import DatasetWorld
 from services.emulator.worlds.shortening import counted

@@ -7,8 +7,8 @@ from typing import Any
 
 from hypothesis import given, settings, strategies as st
 
-from services.emulator.api.answers import Cut
 from services.emulator.api.calls import Service
+from services.emulator.api.http_messages import Cut
 from services.emulator.worlds.world import AccountState
 from tests.services.emulator.asking import WORLD, accounts, answer, body, pages_of_ids, pages_of_posts, refusal, service
 
