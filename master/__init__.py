@@ -1,1 +1,1 @@
-"""Who does what next: the lead, budgets, traversal, dispatch; `tmatic-master` and `tmatic-crawl`."""
+"""The decisions of a crawl: the lead, budgets, traversal, dispatch; `tmatic-master` and `tmatic-crawl`."""

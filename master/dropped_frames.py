@@ -1,6 +1,6 @@
-"""Frames that a master drops: counted by kind, told in the log once a peer, and shown where `status` is.
+"""Frames that a master drops: counted by kind, logged once per peer, and shown by `status`.
 
-A master counts them whether it leads or stands by. The kinds are a closed set, so that no stranger fills our memory.
+A master counts them whether it leads or stands by. The kinds are a closed set, so that no stranger fills the memory.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from protocol.logs import fields
 log = logging.getLogger(__name__)
 
 MAX_PEERS = 256
-"""Peers of whom it is told; those beyond are counted only."""
+"""Peers that are logged; frames of further ones are only counted."""
 
 SENT_BY_WORKERS = (wire.Hello, wire.ProgressMade, wire.Result, wire.Heartbeat, wire.Bye)
 SENT_TO_MASTERS = (*SENT_BY_WORKERS, wire.Passed, wire.Status, wire.Replay, wire.PeerWord)
-"""What somebody may say to a master; all else only a master says."""
+"""The messages that may be sent to a master; all others are sent only by masters."""
 
 
 class DroppedFrames:
-    """What one master dropped since it was started."""
+    """The frames that one master dropped since its start."""
 
     def __init__(self) -> None:
         self.counted: Counter[str] = Counter()
         self._told: set[bytes] = set()
 
     def malformed(self, peer: bytes, frames: Sequence[bytes], why: str) -> None:
-        """Frames that are no message."""
+        """Count frames that are not a message."""
         self._drop(peer, fault(frames), why)
 
     def unexpected(self, peer: bytes, message: wire.Message) -> bool:
-        """Whether a message is none that is said to a master; then it is counted, and to be dropped."""
+        """Whether a message must not be sent to a master; then it is counted, and the caller drops it."""
         if isinstance(message, SENT_TO_MASTERS):
             return False
         kind = wire.TYPES[type(message)].decode()
@@ -49,7 +49,7 @@ class DroppedFrames:
 
 
 def fault(frames: Sequence[bytes]) -> str:
-    """The kind of what is wrong with frames that are no message."""
+    """The kind of fault of frames that are not a message."""
     if len(frames) != 3:
         return "not three frames"
     version, kind, _ = frames

@@ -1,4 +1,4 @@
-"""What a crawl that is done leaves beside its data, written in a thread of its own: once in each leadership."""
+"""Writes what a finished crawl leaves beside its data, in a thread of its own: once in each leadership."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from protocol.errors import LedgerError
 
 
 class Finishing:
-    """Runs `write` when somebody looks, and knows for which leadership that was: in the next one there may be more."""
+    """Runs `write` at a look, and remembers for which leadership: the next one may have more to write."""
 
     def __init__(self, write: Callable[[], None]) -> None:
         self._write = write
@@ -18,8 +18,8 @@ class Finishing:
         self._leadership: object = None
 
     def look(self, leadership: object) -> bool:
-        """Whether all is written in this leadership; it is begun where nobody writes. Raises what `write` raised; after
-        a LedgerError the next look begins again."""
+        """Whether all is written in this leadership; starts writing if it is not running. Raises what `write` raised;
+        after a LedgerError the next look starts again."""
         if self._thread is None:
             self._leadership = leadership
             self._thread = threading.Thread(target=self._run, name="finish", daemon=True)
@@ -39,5 +39,5 @@ class Finishing:
     def _run(self) -> None:
         try:
             self._write()
-        except Exception as error:  # noqa: BLE001 - it is raised by whoever looks
+        except Exception as error:  # noqa: BLE001 - the next look raises it
             self._error = error

@@ -1,8 +1,8 @@
 """One thread that talks to the ledger, so that the loop never waits for it.
 
-Questions are asked one after the other; the next may be put before the answer to the last was taken, so that the ledger
-need not wait for the loop. Where one fails, those that were put before the loop heard of it are not asked any more:
-they fail as it did, each in its turn.
+Questions are asked in order; the next may be queued before the answer to the last was taken, so that the ledger need
+not wait for the loop. If one fails, those that were queued before the loop noticed are not sent: they fail with the
+same error, each in its turn.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Taken = Callable[[Any], None]
 
 
 class LedgerThread:
-    """Runs one question after the other. `fileno` becomes readable when an answer is there."""
+    """Runs questions in order. `fileno` becomes readable when an answer is ready."""
 
     def __init__(self) -> None:
         self._questions: queue.SimpleQueue[tuple[int, Question] | None] = queue.SimpleQueue()
@@ -33,7 +33,7 @@ class LedgerThread:
 
     @property
     def busy(self) -> bool:
-        """Whether an answer is still to come, or to be taken."""
+        """Whether an answer is pending, or not taken yet."""
         return bool(self._takers)
 
     def fileno(self) -> int:
@@ -41,12 +41,12 @@ class LedgerThread:
         return self._answers.fileno()
 
     def ask(self, question: Question, taken: Taken) -> None:
-        """Ask; `taken` is to get the answer, which comes by `answer`."""
+        """Queue a question; `taken` is returned with the answer by `answer`."""
         self._takers.append(taken)
         self._questions.put((self._failures, question))
 
     def answer(self) -> tuple[Taken, Any]:
-        """The next answer, and who wants it. Raises the TmaticError that it is."""
+        """The next answer, and its `taken`. Raises it if it is a TmaticError."""
         value, error = self._answers.take()
         taken = self._takers.popleft()
         if error is not None:
@@ -55,7 +55,7 @@ class LedgerThread:
         return taken, value
 
     def close(self, within_s: float) -> None:
-        """Let the questions under way end, for so long."""
+        """Wait that long for the questions in flight to end."""
         self._questions.put(None)
         self._thread.join(within_s)
 
@@ -77,7 +77,7 @@ class LedgerThread:
 
 
 class BugError(TmaticError):
-    """Something that no code of ours expected, carried to the loop, which raises what it was."""
+    """An unexpected exception, carried to the loop, which raises the original."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))

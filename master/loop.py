@@ -1,7 +1,7 @@
 """The master's loop: the sockets, the ledger's thread and the clock around the decisions of `master.member`.
 
-The ledger is asked one thing after the other, in its own thread; the loop waits for frames, answers and signals at
-once, and never for one of them. Beats go on until the lead is given back, also while the manifest is written.
+Questions to the ledger are asked in order, in its own thread; the loop waits for frames, answers and signals together,
+and never for one of them. Beats go on until the lead is released, also while the manifest is written.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ from storage.ledger.ledger import Reply
 log = logging.getLogger(__name__)
 
 FRAMES_A_TURN = 1000
-"""Frames that are read before the next commit: more would keep those who wait for an answer waiting."""
+"""Frames that are read before the next commit: more would delay the answers to the others."""
 SUMMARY_S = 5.0
 MAX_WAIT_S = 0.1
 MAX_WAIT_PAIRED_S = 0.02
 MORE, LAST = int(zmq.NOBLOCK | zmq.SNDMORE), int(zmq.NOBLOCK)
-"""Flags of frames as plain numbers: `send_multipart` joins enums for each frame, which takes longer than to send it."""
+"""Flags of frames as plain numbers: `send_multipart` joins enums for each frame, which is slower than sending it."""
 LAST_QUESTION_S = 0.5
 """How long a master that leaves waits for the answer to its last question."""
 FAREWELL_S = 2.0
 
 
 class MasterLoop:
-    """Runs one master until its crawl is done or it is told to stop.
+    """Runs one master until its crawl is done or it must stop.
 
-    `finish` writes what a crawl that is done leaves beside its data; it runs in a thread of its own.
+    `finish` writes what a finished crawl leaves beside its data; it runs in a thread of its own.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class MasterLoop:
         self._thread = LedgerThread()
         self.totals: dict[str, int] = {}
         self.events_at = ""
-        """Where events are published, for whoever asks by STATUS."""
+        """The address of the events, for the answer to STATUS."""
         self.rates = Rates()
         self._summary_at = time.monotonic() + SUMMARY_S
         self._dropped_frames = DroppedFrames()
@@ -86,7 +86,7 @@ class MasterLoop:
         self._finishing = Finishing(lambda: finish(self))
         self._stopping = self._waiting = False
         self.cut_by = 0
-        """The signal that told this master to stop before all was done."""
+        """The signal that stopped this master before all was done."""
         self._wakes, self._signals = socket.socketpair()
         for end in (self._wakes, self._signals):
             end.setblocking(False)
@@ -97,7 +97,7 @@ class MasterLoop:
         return self.member.dispatch
 
     def run(self) -> Ending:
-        """To the end. Raises LedgerError when another master keeps the lead, UsageError when the crawl is refused."""
+        """Run to the end. Raises LedgerError if another master keeps the lead, UsageError if the crawl is refused."""
         poller = zmq.Poller()
         poller.register(self._router, zmq.POLLIN)
         poller.register(self._thread.fileno(), zmq.POLLIN)
@@ -119,7 +119,7 @@ class MasterLoop:
                     return self.member.ending
 
     def close(self) -> None:
-        """Give the lead back if it is still held, and let the ledger's thread end."""
+        """Release the lead if it is still held, and let the ledger's thread end."""
         leadership = self.member.leadership
         if leadership is not None and self.member.election.role is Role.LEADING and not self._thread.busy:
             lead, beat = leadership.lead, leadership.beat
@@ -152,7 +152,7 @@ class MasterLoop:
             self._ask_next(now)
         elif (further := self.member.further(now)) is not None:
             self._put(now, further, None)
-        self._send()  # after the question: what the last commit has to say is sent while the ledger does the next
+        self._send()  # after the question: the last commit's messages are sent while the ledger does the next
         if self._publisher.watched:
             self._inquiries.look(now)
         self._publisher.turn(now, self.dispatch, self.state)
@@ -186,7 +186,7 @@ class MasterLoop:
     def _commit(
         self, question: Commit, read_ahead: Callable[[], None] | None, summary: bool
     ) -> tuple[Reply, dict[str, int] | None]:
-        """In the ledger's thread."""
+        """Runs in the ledger's thread."""
         ledger, most = self._leading.opened.ledger, self._leading.opened.settings.max_users
         reply = ledger.commit(
             question.incarnation,
@@ -225,7 +225,7 @@ class MasterLoop:
             log.info(f"all is done; {why}", extra=fields(readers=",".join(names)))
         return stay or bool(names)
 
-    # What the ledger answers.
+    # Answers of the ledger.
 
     def _take_answer(self) -> None:
         try:
@@ -251,7 +251,7 @@ class MasterLoop:
                 log.info(line(self.state()))
 
     def _tell_of_role(self) -> None:
-        """Say what changed: trouble with the ledger, and the role."""
+        """Log changes: trouble with the ledger, and the role."""
         now = time.monotonic()
         words = self._health_messages.look(now, self.member.health.trouble)
         if words == WELL_AGAIN:
@@ -267,7 +267,7 @@ class MasterLoop:
                 log.info("gives the lead away", extra=fields(why=self.member.election.why))
 
     def _complain(self, now: float, words: str) -> None:
-        """Warn of what comes again with each try, unless that was done a moment ago."""
+        """Warn of trouble that recurs with each try, unless that was done a moment ago."""
         if self._complaints.is_news(now, words):
             log.warning(words)
 
@@ -302,13 +302,13 @@ class MasterLoop:
                 self.member.receive(time.monotonic(), peer, message)
 
     def _malformed(self, peer: bytes, frames: list[bytes], error: MalformedError) -> None:
-        """Counted, told once a peer, dropped. A worker of another version is told so."""
+        """Malformed frames are counted, logged once per peer, and dropped. A worker of another version is notified."""
         self._dropped_frames.malformed(peer, frames, str(error))
         if len(frames) == 3 and frames[1] == wire.TYPES[wire.Hello] and frames[0] != wire.VERSION:
             self._transmit(peer, wire.Refused("version", f"this master speaks version {wire.VERSION[0]}"))
 
     def where(self) -> dict[str, Any]:
-        """Where to hear of this crawl, for subscribers."""
+        """The addresses of this crawl's events, for subscribers."""
         member = self.member
         return {"role": member.election.role.value, "events": self.events_at, "ledger": member.ledger_id}
 
@@ -344,8 +344,8 @@ class MasterLoop:
                     self.member.unreachable(time.monotonic(), peer)
 
     def _transmit(self, peer: bytes, message: wire.Message) -> bool:
-        """Send, or drop: whoever misses it asks again. False when nobody is connected under that routing id, or whoever
-        is may not hear it."""
+        """Send, or drop: a peer that misses it asks again. False when that routing id is not connected, or its key was
+        revoked."""
         if not self._gatekeeper.may_get(peer):
             return False
         try:
@@ -362,7 +362,7 @@ class MasterLoop:
         return True
 
     def farewell(self, reason: str) -> None:
-        """Tell every worker to leave, also one that only comes now; wait a moment until those that are known did."""
+        """Tell every worker to leave, also one that connects late; wait a moment until the known ones have left."""
         leave = wire.Quit(self.member.epoch, reason)
         staying = set(self.member.standby.workers)
         for peer in staying:

@@ -1,17 +1,17 @@
-"""One master of a crawl, alone or one of a pair: standby, leader, and the ways between. No socket, no clock, no Redis.
+"""One master of a crawl, alone or in a pair: standby, leader, and the changes between. No socket, no clock, no Redis.
 
-Messages, ticks and the ledger's answers go in; messages to send and questions to the ledger come out. The loop around
-it, real or simulated,
+Messages, ticks and the ledger's answers go in; messages to send and questions to the ledger come out. The loop, real
+or simulated, calls
 
-    receive(now, peer, message)     for each frame that waits
+    receive(now, peer, message)     for each waiting frame
     tick(now)
-    question = question(now)        when none is under way; put to the ledger
-    further(now)                    when one is: the next commit, to be put behind it
-    answered(now, answer)           or failed(now, error), for each question in its turn
+    question = question(now)        when none is in flight; sent to the ledger
+    further(now)                    when one is: the next commit, pipelined behind it
+    answered(now, answer)           or failed(now, error), for each question in order
     outbox, to_peer                 messages to send, emptied by the loop
     ending                          set when this master is to leave
 
-Who leads is for `master.leadership.election`, which worker gets a job for `dispatcher`; this file joins them.
+`master.leadership.election` decides who leads, `dispatcher` which worker gets a job; this file connects them.
 """
 
 from __future__ import annotations
@@ -39,23 +39,23 @@ LOOK_S = 0.05
 LOOK_ALONE_S = 0.1
 """How often a master without a peer does."""
 PEER_WORD_S = 0.05
-"""How often a master of a pair says how it stands."""
+"""How often a master of a pair reports its state."""
 LOOK_ROUND_S = 0.05
-"""How often every worker and every lease is looked at: a thousand of them at each turn would slow all turns."""
+"""How often all workers and leases are checked: a thousand of them at each turn would slow all turns."""
 ABLE_S = 1.0
-"""How fresh the ledger's last answer is of a master that could lead."""
+"""The maximum age of the ledger's last answer to a master that could lead."""
 WANTED_S = 5.0
-"""How long a person's wish for a hand-over waits for a leader that can grant it."""
+"""How long an operator's request for a hand-over waits for a leader that can grant it."""
 AGAIN_S = 0.1
-"""How long a master of a pair leaves a ledger alone that did not serve."""
+"""How long a master of a pair waits before it retries a ledger that did not serve."""
 AGAIN_ALONE_S = 0.5
 """How long a master without a peer does."""
 
 
 @dataclass(slots=True)
 class Member:
-    """One master. `lead` makes the dispatch of a leadership, `close` what is committed when nothing is left to do, and
-    `new_incarnation` a name that was never used."""
+    """One master. `lead` makes the dispatch of a leadership, `close` the transitions that are committed when nothing is
+    left to do, and `new_incarnation` an unused name."""
 
     policy: CrawlPolicy
     lead: Callable[[float, Leadership], Dispatch]
@@ -64,11 +64,11 @@ class Member:
     pair: Pair | None = None
     outbox: list[tuple[bytes, wire.Message]] = field(default_factory=list)
     to_peer: list[wire.PeerWord] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)  # which may come again and again
-    news: list[str] = field(default_factory=list)  # each comes once
+    complaints: list[str] = field(default_factory=list)  # which may repeat
+    news: list[str] = field(default_factory=list)  # each occurs once
     ending: Ending | None = None
     finished: bool = False
-    """Nothing is left to do, and the ledger says so: what follows is the loop's, which then says `leave`."""
+    """Nothing is left to do, and the ledger confirms it: the loop does the rest, and then calls `leave`."""
     health: Health = field(default_factory=Health)
     dispatch: Dispatch | None = None
     leadership: Leadership | None = None
@@ -100,10 +100,10 @@ class Member:
 
     @property
     def ledger_id(self) -> str:
-        """The id of the crawl's ledger, "" while it is not known."""
+        """The id of the crawl's ledger, "" while it is unknown."""
         return self._ledger_id
 
-    # What comes in.
+    # Input.
 
     def receive(self, now: float, peer: bytes, message: wire.Message) -> None:
         """One message from a worker or from the other master."""
@@ -118,18 +118,18 @@ class Member:
             self.outbox.append((peer, self._standby_word() if known else STRANGER))
 
     def unreachable(self, now: float, peer: bytes) -> None:
-        """A message could not be sent: nobody is connected under that routing id any more."""
+        """A message could not be sent: that routing id is not connected any more."""
         if self.dispatch is not None:
             self.dispatch.unreachable(now, peer)
 
     def cut(self, peer: bytes) -> None:
-        """Whoever has that routing id may not take part any more: what it holds goes to others."""
+        """The key of that routing id was revoked: its leases go to others."""
         self.standby.workers.pop(peer, None)
         if self.dispatch is not None:
             self.dispatch.cut(peer)
 
     def tick(self, now: float) -> None:
-        """Let time pass."""
+        """Handle the clock."""
         role, look = self.election.role, now - self._looked_at >= LOOK_ROUND_S
         if look:
             self._looked_at = now
@@ -150,17 +150,17 @@ class Member:
         self._empty_outbox()
 
     def leave(self, ending: Ending) -> None:
-        """This master is to leave: give the lead back first, if it has it."""
+        """Make this master leave: it releases the lead first, if it has it."""
         self._leave = ending
 
     @property
     def leaving(self) -> bool:
-        """Whether it is about to leave, or was told to."""
+        """Whether it is leaving, or was told to leave."""
         return self._leave is not None
 
     def promote(self, now: float) -> str:
-        """A person asks for a hand-over: a standby asks the leader for the lead, a leader gives it to its peer. Returns
-        why it cannot be done, or ""."""
+        """The operator requests a hand-over: a standby requests the lead from the leader, a leader gives it to its
+        peer. Returns why that is impossible, or ""."""
         if self.pair is None:
             return "this master has no peer: start both with --ha"
         if self.election.peer.silent(now):
@@ -177,7 +177,7 @@ class Member:
     # The ledger.
 
     def question(self, now: float) -> Question | None:
-        """What to ask the ledger next. None while there is nothing to ask, or an answer is still to come."""
+        """The next question to the ledger. None while there is none, or an answer is pending."""
         if self._under_way:
             return None
         asked = self._next(now)
@@ -188,8 +188,8 @@ class Member:
         return asked
 
     def further(self, now: float) -> Commit | None:
-        """A full commit to put behind the one that is under way, so that the ledger need not wait for this master. Its
-        beat is the one that the first writes, so it is refused where that one is. None while there is none to put."""
+        """A full commit to pipeline behind the one in flight, so that the ledger need not wait for this master. Its
+        beat is the one that the first writes, so it is refused if that one is. None while there is none."""
         match list(self._under_way):
             case [Commit(closing=False) as first] if self._is_mine(first) and self.election.role is Role.LEADING:
                 if self.dispatch is not None and self.dispatch.full and not (self._leave or self._give_way):
@@ -201,7 +201,7 @@ class Member:
 
     @property
     def eager(self) -> bool:
-        """Whether the next question waits for nothing."""
+        """Whether the next question can be sent at once."""
         if self._under_way:
             return False
         if self.election.role is Role.LEADING:
@@ -246,7 +246,7 @@ class Member:
         return Commit(leadership.lead.incarnation, beat, batch, self.dispatch.queues, newcomers, closing, passed)
 
     def answered(self, now: float, answer: Any) -> None:
-        """The ledger answered the first question under way."""
+        """The ledger answered the first question in flight."""
         asked = self._under_way.popleft() if self._under_way else None
         self.health.answered(now, answer if isinstance(asked, Observe) else None)
         match asked:
@@ -271,14 +271,14 @@ class Member:
         self._empty_outbox()
 
     def _closed(self, transition: Transition, status: int) -> None:
-        """A closing transition is done; a set that is large is emptied by several."""
+        """A closing transition is done; a large set is emptied by several."""
         assert self._closing is not None
         self._closing.popleft()
         if isinstance(transition, EmptySet) and status == AGAIN:
             self._closing.appendleft(transition._replace(first=transition.first + transition.buckets))
 
     def failed(self, now: float, error: TmaticError) -> None:
-        """The ledger did not do what was asked: it refused, or it did not serve."""
+        """A question failed: the ledger refused it, or did not serve."""
         asked = self._under_way.popleft() if self._under_way else None
         refused = isinstance(error, FencedError)
         if not refused:
@@ -301,7 +301,7 @@ class Member:
         self._empty_outbox()
 
     def _is_mine(self, asked: Commit | GiveBack) -> bool:
-        """Whether the leadership that asked is still the one: it may have ended while the question was under way."""
+        """Whether the leadership that asked is still the current one: it may have ended in the meantime."""
         return self.leadership is not None and self.leadership.lead.incarnation == asked.incarnation
 
     def _taken(self, now: float, leadership: Leadership) -> None:
@@ -332,7 +332,7 @@ class Member:
             self._ask_at = now
             self._do(now, self.election.step(now, ElectionEvent.REFUSED, str(error)))
 
-    # What is to be done.
+    # Actions.
 
     def _do(self, now: float, act: Act) -> None:
         match act:
@@ -341,7 +341,7 @@ class Member:
                 self._before, self.dispatch, self.leadership = self.dispatch, None, None
                 self._give_way, self.finished = "", False
                 if self._leave is not Ending.STOPPED:
-                    self._leave = None  # that it is done is not sure any more
+                    self._leave = None  # whether the crawl is done is uncertain
                 if self.pair is not None:
                     self._say_to_peer(now)
                     self.outbox += [(peer, self._standby_word()) for peer in self.standby.workers]
@@ -366,7 +366,7 @@ class Member:
         led = self.election.peer.leads
         self.election.peer = Peer(now, bool(word.leads), word.epoch, word.workers, bool(word.able), bool(word.draining))
         if led and not word.leads:
-            self._ask_at = now  # it gave the lead back, or lost it: look at once
+            self._ask_at = now  # the peer released or lost the lead: read it at once
         if word.wants and word.able and self.election.role is Role.LEADING:
             self._give_way = "a person asked for it"
 
@@ -397,7 +397,7 @@ class Member:
         return wire.StandbyNotice(self._epoch, leader, self.policy.crawl, heartbeat_ms, self._ledger_id)
 
     def _empty_outbox(self) -> None:
-        """What dispatch has to say, behind what this master has."""
+        """Append the messages of dispatch to those of this master."""
         if self.dispatch is not None:
             self.outbox += self.dispatch.outbox
             self.dispatch.outbox = []

@@ -1,4 +1,4 @@
-"""What a crawl asks of its workers, in numbers."""
+"""The parameters of a crawl for its workers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class CrawlPolicy:
-    """What a crawl asks of its workers. Seconds, unless said otherwise."""
+    """The parameters of a crawl for its workers, in seconds unless stated otherwise."""
 
     crawl: str = "main"
     service: str = "twitter"

@@ -1,4 +1,4 @@
-"""A `tmatic-master` process from its start to its end: what it opens, runs and leaves behind."""
+"""A `tmatic-master` process from start to end: what it opens, runs and leaves behind."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ log = logging.getLogger(__name__)
 
 LEADING = names_for("master")
 SPARE_DESCRIPTORS = 200
-"""Descriptors for what is not a worker's connection: files, the ledger, threads, tools."""
+"""Descriptors other than the workers' connections: files, the ledger, threads, tools."""
 EVENTS_ABOVE = 10
 LAST_PORT = 65_535
 
 
 @dataclass(slots=True)
 class Sockets:
-    """Where a master listens, who is let in there, and its line to the other one of a pair."""
+    """A master's sockets, their authentication, and its link to its peer."""
 
     router: zmq.Socket[bytes]
     port: int
@@ -67,8 +67,8 @@ class Sockets:
 
 
 def lead(settings: Settings, request: TakeoverRequest) -> int:
-    """Lead a crawl to its end, or until told to stop; or stand by while another does. Returns the exit code: that of
-    the signal where one ended it and the crawl was not over, else that of the verdict on the crawl."""
+    """Lead a crawl to its end, or until a stop; or stand by while another master leads. Returns the exit code: that of
+    the signal if one ended it before the crawl was over, else that of the verdict on the crawl."""
     check_beginning(
         settings, request.operations, request.stream, request.seeds, adopt=request.adopt, named_by="--stream"
     )
@@ -101,7 +101,7 @@ def lead(settings: Settings, request: TakeoverRequest) -> int:
             verdict = verdict_of(opened.ledger.totals(), opened.ledger.dead())
     if cut:
         return cut
-    # What could be read is in. The file is for the user to mend, so this is the code of a wrong input.
+    # The valid lines were taken. The user must correct the file, so this is the code of a wrong input.
     wrong = [file for file in (request.stream, request.seeds) if file is not None and file.wrong]
     for file in wrong:
         log.warning(file.damaged or f"{file.path} has lines that are no ids, named above; the rest is crawled")
@@ -110,7 +110,7 @@ def lead(settings: Settings, request: TakeoverRequest) -> int:
 
 
 def _pronounce(verdict: CrawlVerdict, settings: Settings) -> int:
-    """Say it, as the last line, where it is not that all went well. Returns the exit code."""
+    """Log the verdict, as the last line, unless all went well. Returns the exit code."""
     if verdict.letters:
         log.log(logging.WARNING if verdict.got else logging.ERROR, verdict.words(settings))
     return verdict.code
@@ -118,7 +118,7 @@ def _pronounce(verdict: CrawlVerdict, settings: Settings) -> int:
 
 @contextlib.contextmanager
 def _listening(settings: Settings) -> Iterator[Sockets]:
-    """The sockets of a master. Raises UsageError when they cannot be had, or keys are missing."""
+    """The sockets of a master. Raises UsageError when they cannot be bound, or keys are missing."""
     _allow_connections(settings.max_clients)
     keys = keys_for(settings)
     number = int(settings.ha) if settings.ha else 0
@@ -153,8 +153,8 @@ def _listening(settings: Settings) -> Iterator[Sockets]:
 def _publisher(
     context: zmq.Context[zmq.Socket[bytes]], settings: Settings, port: int, own: Certificate | None
 ) -> tuple[zmq.Socket[bytes], int]:
-    """The socket for events. Where nobody chose its port and the usual one is taken, any free one does: those who want
-    events ask a master where they are."""
+    """The socket for events. If its port is not set and the default one is taken, any free one is used: subscribers ask
+    a master for the address."""
     usual = events_port_of(settings, port)
     try:
         return publisher(context, settings.host, usual, certificate=own)
@@ -165,7 +165,7 @@ def _publisher(
 
 
 def _allow_connections(workers: int) -> None:
-    """A shell allows 1,024 descriptors as a rule, and beyond them a worker's call is never answered."""
+    """Raise the limit of descriptors: the usual 1,024 are too few, and beyond them no worker can connect."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = workers + SPARE_DESCRIPTORS
     if soft == resource.RLIM_INFINITY or soft >= wanted:
@@ -190,7 +190,7 @@ def _take_leave(loop: MasterLoop, ending: Ending) -> None:
 
 
 def events_port_of(settings: Settings, port: int) -> int:
-    """The port for events: as the settings say, or above the other one; 0 for any free one. Raises UsageError."""
+    """The port for events: from the settings, or the next one after `port`; 0 for any free one. Raises UsageError."""
     if settings.events_port:
         return settings.events_port + (int(settings.ha) if settings.ha else 0)
     if not settings.port:
@@ -214,7 +214,7 @@ def pair_of(settings: Settings, port: int) -> Pair | None:
 
 
 def terms_of(settings: Settings) -> CrawlPolicy:
-    """What the settings ask of workers."""
+    """The policy for workers, from the settings."""
     return CrawlPolicy(
         crawl=settings.crawl,
         max_clients=settings.max_clients,
@@ -229,7 +229,7 @@ def terms_of(settings: Settings) -> CrawlPolicy:
 
 @contextlib.contextmanager
 def _leaving(server: EmbeddedValkey | None) -> Iterator[tuple[EmbeddedValkey | None, contextlib.ExitStack]]:
-    """Whatever ends this master, what was called for is done at its end, and then its own server is stopped."""
+    """However this master ends, its exit callbacks run, and then the embedded server is stopped."""
 
     def leave_now(number: int, _frame: FrameType | None) -> None:
         if number != signal.SIGHUP:
@@ -238,7 +238,7 @@ def _leaving(server: EmbeddedValkey | None) -> Iterator[tuple[EmbeddedValkey | N
             os._exit(SIGNALLED + number)
 
     def hurry() -> None:
-        """A signal must not cut short any more what keeps the ledger whole. It may end this process at once."""
+        """A signal must not interrupt what keeps the ledger whole from here on. It may end this process at once."""
         set_up(signal.signal, leave_now)
 
     with contextlib.ExitStack() as kept:
@@ -251,15 +251,15 @@ def _leaving(server: EmbeddedValkey | None) -> Iterator[tuple[EmbeddedValkey | N
 
 
 def _finish(opened: OpenCrawl, loop: MasterLoop, request: TakeoverRequest) -> None:
-    """Everything is done: write the frontier and the manifest. In a thread of its own, since beats go on: of the loop
-    it touches the totals alone."""
+    """Everything is done: write the frontier and the manifest. Runs in a thread of its own, since beats go on: of the
+    loop it uses only the totals."""
     ledger, settings = opened.ledger, opened.settings
     _sweep(opened)
     frontier = write_frontier(ledger, opened.dataset, settings.frontier_name)
     loop.totals = ledger.totals()
     stream = request.stream
     counts = {name: value for name, value in loop.totals.items() if name != "tokens"}
-    # Only what a master reads: what its workers were told is not known here.
+    # Only what a master reads: the settings of its workers are unknown here.
     shown = {name: TABLE[name].shown(getattr(settings, name)) for name in LEADING}
     path = write_manifest(
         opened.dataset,
@@ -274,7 +274,7 @@ def _finish(opened: OpenCrawl, loop: MasterLoop, request: TakeoverRequest) -> No
 
 
 def _sweep(opened: OpenCrawl) -> None:
-    """Segments that no ledger ever accepted, of workers that were killed, go; those of dead letters stay."""
+    """Remove segments of killed workers that no ledger accepted; those of dead letters stay."""
     if len(opened.dataset.crawls()) > 1:
         return  # another crawl shares the directory, and may be using them
     kept = {segment.token for job, _ in opened.ledger.dead() for segment in job.progress.segments}

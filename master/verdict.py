@@ -1,15 +1,15 @@
-"""How a crawl ended: its exit code, and the last line, which says what failed, why, and what to do about it. No I/O.
+"""The result of a crawl: its exit code, and the last line, which says what failed, why, and what to do. No I/O.
 
 | what the ledger holds | exit code |
 |---|---|
 | no dead letter | 0 |
-| dead letters, and something was got | 3 |
-| dead letters, and nothing was got by any kind of job that has them | 4 |
+| dead letters, and some jobs succeeded | 3 |
+| dead letters, and no job of any kind that has them succeeded | 4 |
 
-A tombstone (protected, suspended, deleted) is something that was got: the service said so. That an account has no
-stored list to analyse is not. Updates are a kind of their own: that years of timelines are there says nothing of
-today's round. The verdict is read off the ledger alone, so that each master of a pair, and each later start, says the
-same until the letters are tried again or put away.
+A tombstone (protected, suspended, deleted) counts as success: the service reported it. An account without a stored
+list to analyse does not. Updates are a kind of their own: years of stored timelines say nothing about today's round.
+The verdict depends on the ledger alone, so that each master of a pair, and each later start, gives the same until the
+letters are requeued or dropped.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from protocol.settings.settings import TABLE, Settings
 from protocol.text import without_secrets
 
 MAX_REASON_LENGTH = 300
-"""Characters of the commonest reason that are shown."""
+"""Characters of the most common reason that are shown."""
 MAX_REASONS = 1000
-"""Reasons that are told apart; what comes after so many counts as a letter and for no reason."""
+"""Reasons that are distinguished; a letter with a further one counts, but for no reason."""
 KINDS = (frozenset({Operation.TIMELINE, Operation.FOLLOWER, Operation.ANALYSE}), frozenset({Operation.UPDATE}))
 """Jobs of one kind are part of the same download."""
 _NAMED_BY_TOOLS = ("output_directory", "crawl", "redis", "durability")
 _LONG_NUMBER = re.compile("[0-9]{5,}")
-"""An id or a time, by which the same reason would differ for each account."""
+"""An id or a time, which would make the same reason differ for each account."""
 
 
 @dataclass(frozen=True, slots=True)
 class CrawlVerdict:
-    """How many jobs are dead letters, the commonest reason and how many have it, whether anything was got, and whether
-    updates are among the letters."""
+    """How many jobs are dead letters, the most common reason and how many have it, whether any job succeeded, and
+    whether updates are among the letters."""
 
     letters: int
     reason: str
@@ -49,18 +49,18 @@ class CrawlVerdict:
 
     @property
     def code(self) -> int:
-        """The exit code of who led the crawl to this end."""
+        """The exit code of the master that led the crawl to this end."""
         if not self.letters:
             return 0
         return LETTERS if self.got else NOTHING_GOT
 
     def words(self, settings: Settings) -> str:
-        """The last line, with the commands that show the letters and try them again, to be copied as they are."""
+        """The last line, with the commands that show and requeue the letters, ready to be copied."""
         failed = f"{self.letters} job{'s' if self.letters != 1 else ''} failed for good"
         often = "the reason" if self.letters == 1 else "the commonest reason"
         often += "" if self.alike == self.letters else f" {self.alike} times"
         dead, requeue = command("dead", settings), command("requeue --all", settings)
-        # With -U it would be a new round, over all accounts; any start goes on with what waits.
+        # With -U it would be a new round, over all accounts; any start resumes the waiting jobs.
         start = "the same start again" + (", without -U and its targets," if self.updates else ",")
         return (
             f"{failed if self.got else f'nothing was got: {failed}'}; {often}: {self.reason}. "

@@ -1,1 +1,1 @@
-"""What every process agrees on: jobs, messages, settings, sockets, errors. Imports none of the other floors."""
+"""What all processes share: jobs, messages, settings, sockets, errors. Imports none of the other floors."""

@@ -1,4 +1,4 @@
-"""How a tool asks the masters that run: one STATUS to each, one REPORT from each that is there."""
+"""How a tool queries the running masters: one STATUS to each, one REPORT from each that answers."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ ANSWER_S = 1.0
 def ask_masters(
     addresses: Sequence[str], question: str, *, certificate: Certificate | None = None, within_s: float = ANSWER_S
 ) -> dict[str, dict[str, Any]]:
-    """What the masters at these HOST:PORTs answer, by address; nobody is waited for once one that leads has spoken.
+    """The answers of the masters at these HOST:PORTs, by address; it does not wait for others once a leader answered.
 
-    Raises LedgerError for an answer that is none, and for one that says no.
+    Raises LedgerError for an invalid answer, and for a refusal.
     """
     answers: dict[str, dict[str, Any]] = {}
     with zmq.Context() as context, contextlib.ExitStack() as opened:

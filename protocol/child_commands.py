@@ -1,7 +1,7 @@
-"""The Python processes that a process of ours starts: their command lines, and that they end with it.
+"""The Python processes that a process of this project starts: their command lines, and how they end with it.
 
-Not `python -m`: that looks first in the folder where somebody called, and whoever may write there has their `redis.py`
-run. `tmatic_starting` tells what is searched instead, and why.
+Not `python -m`: that searches the current folder first, and anyone who may write there could have their `redis.py`
+run. `tmatic_starting` documents what is searched instead, and why.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ _PR_SET_PDEATHSIG = 1
 
 
 def child(module: str, *words: str) -> list[str]:
-    """The command line that runs the `main` of a module of ours with these words. It keeps to itself as much as its
-    parent was told to: `-I`, `-E` and `-s` are passed on."""
+    """The command line that runs the `main` of one of our modules with these arguments. It is as isolated as its
+    parent: `-I`, `-E` and `-s` are passed on."""
     told = sys.flags
     isolation = {"-I": told.isolated, "-E": told.ignore_environment, "-s": told.no_user_site}
     return [sys.executable, "-P", *(flag for flag, said in isolation.items() if said), FRONT, module, *words]
 
 
 def end_with(parent: int) -> Callable[[], None]:
-    """What a child does first, so that it is told to end when its parent dies, and also when that has just died."""
+    """The first call of a child: a signal ends it when its parent dies, also if that has just died."""
 
     def told() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

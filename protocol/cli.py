@@ -1,14 +1,14 @@
-"""What every command line of ours does alike: errors as one sentence, exit codes, `-h`, `--version`.
+"""The common behaviour of every command line: errors as one sentence, exit codes, `-h`, `--version`.
 
 | exit code | when |
 |---|---|
-| 0 | it is done |
-| 1 | something failed, or its output could not be written, in one sentence on standard error; a traceback is a bug |
-| 2 | a flag, a setting or an input file is wrong, in one sentence on standard error |
-| 3 | a crawl is over, and jobs of it failed for good: dead letters |
-| 4 | a crawl is over, and it got nothing: only dead letters |
+| 0 | success |
+| 1 | a failure, or output that could not be written: one sentence on standard error; a traceback is a bug |
+| 2 | a flag, a setting or an input file is wrong: one sentence on standard error |
+| 3 | a crawl is over, and some jobs failed for good: dead letters |
+| 4 | a crawl is over with no result: only dead letters |
 | 129, 130, 143 | SIGHUP, Ctrl-C, SIGTERM |
-| 141 | who read the output went away, as with `| head` |
+| 141 | the reader of the output closed it, as with `| head` |
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MISUSED: Final = 2
 LETTERS: Final = 3
 NOTHING_GOT: Final = 4
 OVER: Final = frozenset({0, LETTERS, NOTHING_GOT})
-"""The exit codes of a master whose crawl is over: there is nothing to start again."""
+"""The exit codes of a master whose crawl is over: it is not restarted."""
 INTERRUPTED: Final = 130
 UNREAD: Final = 141
 
@@ -42,17 +42,17 @@ HELP: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
 def run(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line `name` and leave the process with its exit code.
+    """Run the command line `name` and exit the process with its exit code.
 
     `arguments` are those of the process by default. An int that the command returns is its exit code.
-    Completion for a shell: `eval "$(_TMATIC_MASTER_COMPLETE=bash_source tmatic-master)"`, and alike for the others.
+    Completion for a shell: `eval "$(_TMATIC_MASTER_COMPLETE=bash_source tmatic-master)"`, and likewise for others.
     """
     command.context_settings = {**HELP, **command.context_settings}
     if not any(isinstance(known, _VersionOption) for known in command.params):
         command.params.append(_VersionOption())
     if sys.flags.optimize > 1:
         _teach(command)
-    if arguments is None:  # so the streams are this process' own too
+    if arguments is None:  # so the streams belong to this process too
         prepare_streams()
     try:
         with cut_short():
@@ -63,7 +63,7 @@ def run(command: click.Command, name: str, arguments: Sequence[str] | None = Non
 
 
 def _outcome(command: click.Command, name: str, arguments: list[str]) -> int:
-    """What `click.Command.main` does, but without its own ways to end a process."""
+    """What `click.Command.main` does, without its own ways to exit the process."""
     variable = f"_{name}_COMPLETE".replace("-", "_").upper()
     try:
         if asked := os.environ.get(variable):
@@ -96,7 +96,7 @@ def _outcome(command: click.Command, name: str, arguments: list[str]) -> int:
 
 
 def _teach(command: click.Command) -> None:
-    """Python was told to leave docstrings out (-OO), and ours are what --help says: they are still in the sources."""
+    """With -OO Python drops the docstrings, from which --help is made: read them from the sources."""
     if command.help is None and command.callback is not None:
         source = inspect.getsource(inspect.unwrap(command.callback))
         function = ast.parse(textwrap.dedent(source)).body[0]
@@ -107,7 +107,7 @@ def _teach(command: click.Command) -> None:
 
 
 def _written(name: str, code: Any) -> Any:
-    """The exit code, once all output is written: what only seems to be would be a traceback at the very end."""
+    """The exit code, once all output is flushed: a later failure would be a traceback at interpreter exit."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -125,7 +125,7 @@ def _fail(name: str, words: str, code: int) -> int:
 
 
 class _VersionOption(click.Option):
-    """`--version`, which looks the version up only when it is asked for."""
+    """`--version`, which looks the version up only when it is used."""
 
     def __init__(self) -> None:
         super().__init__(

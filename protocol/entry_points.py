@@ -1,7 +1,7 @@
-"""How every command starts: what it needs takes a moment to come in, and Ctrl-C is no traceback meanwhile.
+"""How every command starts: its imports take a moment, and Ctrl-C must not print a traceback meanwhile.
 
-`tmatic_starting` calls this when it has seen to what is searched for modules. Of ours this one brings in only what
-opens the standard streams, since a command's module has brought everything in before its first line runs.
+`tmatic_starting` calls this after setting the module search path. Of this project, only the code that opens the
+standard streams is imported here, since the command's module imports everything before its first line runs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def start(module: str) -> None:
     heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # a shell may have it ignored
     if heard:
         signal.signal(signal.SIGINT, _leave)
-    open_streams()  # before a module that comes in opens something that would get their numbers
+    open_streams()  # before an imported module opens something that would get their numbers
     main = importlib.import_module(module).main
     try:
         if heard:
@@ -33,5 +33,5 @@ def start(module: str) -> None:
 
 
 def _leave(_number: int, _frame: object) -> NoReturn:
-    """Nothing was begun. An exception could end up in the middle of somebody's import, and be taken for its failure."""
+    """Nothing has begun. An exception could be raised in the middle of an import, and be taken for its failure."""
     os._exit(INTERRUPTED)

@@ -1,4 +1,4 @@
-"""The one exception tree. Every error speaks to the person who can act: what happened, to what, what to do now.
+"""The exception hierarchy. Every message is for the person who can act: what happened, to what, and what to do.
 
 A command line turns a `UsageError` into exit code 2 and every other `TmaticError` into exit code 1, each as one
 sentence on standard error. Anything else is a bug, and is shown with its traceback.
@@ -6,23 +6,23 @@ sentence on standard error. Anything else is a bug, and is shown with its traceb
 
 
 class TmaticError(Exception):
-    """The root: something that was expected to be able to go wrong."""
+    """The root: an anticipated failure."""
 
 
 class UsageError(TmaticError):
-    """A flag, a setting or an input file is wrong; the person at the keyboard can mend it."""
+    """A flag, a setting or an input file is wrong; the user can correct it."""
 
 
 class MalformedError(TmaticError):
-    """Bytes from outside (a frame, a record, a segment) do not have the shape that they must have."""
+    """Bytes from outside (a frame, a record, a segment) do not have the required format."""
 
 
 class OutputError(TmaticError):
-    """What a command says cannot be kept where it goes: a full disk, a terminal that is gone."""
+    """The output of a command cannot be written: a full disk, a terminal that is gone."""
 
 
 class LedgerError(TmaticError):
-    """The ledger cannot be used now: away, loading, read-only, out of memory, or not ours."""
+    """The ledger cannot be used at present: unreachable, loading, read-only, out of memory, or not ours."""
 
 
 class FencedError(LedgerError):
@@ -30,4 +30,4 @@ class FencedError(LedgerError):
 
 
 class DatasetError(TmaticError):
-    """The dataset refuses: a full disk, a missing segment, a file that is not what its receipt says."""
+    """The dataset fails: a full disk, a missing segment, a file that differs from its receipt."""

@@ -4,13 +4,13 @@
 |---|---|---|
 | `job.…`, `timeline.page`, `followers.page`, `user.page`, `master.leads` | the record: `docs/events.md` | yes |
 | `timeline.records`, `followers.records`, `user.records` | part of the payload of the event of that sequence | no |
-| `master.heads` | what was announced up to there: `Heads` | no |
+| `master.heads` | the last sequences so far: `Heads` | no |
 | `stats.gauges` | part of the document of STATUS, JSON | no |
 | `log.master` | [unix time, level, message, fields] | no |
 
-`previous` is the sequence of the topic's event before, so that who wants one topic knows its gaps. What is not in the
-log has the sequence to which it belongs, and `previous` 0. The parts of a page come before its event, `master.heads`
-after the events of each commit: who has come so far, and has the last of each of its topics, has missed nothing.
+`previous` is the sequence of the topic's previous event, so that a subscriber to one topic detects gaps. A message that
+is not in the log has the sequence to which it belongs, and `previous` 0. The parts of a page precede its event,
+`master.heads` follows the events of each commit: a subscriber with the last event of each of its topics missed none.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from protocol.jobs import OPERATIONS
 from protocol.numbers import MAX_INT64, whole_number
 
 PART_BYTES: Final = 32 * 1024
-"""Bytes of data in one message: with `QUEUED_EVENTS` of them the queue of a subscriber that is stuck stays small."""
+"""Bytes of data in one message: with `QUEUED_EVENTS` of them, the queue of a stuck subscriber stays small."""
 MAX_PARTS: Final = 4096
 MAX_EVENT_BYTES: Final = 1024 * 1024
 """Bytes of one message; the body of an event is far smaller."""
@@ -34,11 +34,11 @@ HEADS: Final = "master.heads"
 GAUGES: Final = "stats.gauges"
 LOG: Final = "log.master"
 RECORDS: Final = {operation: f"{words.topic}.records" for operation, words in OPERATIONS.items()}
-"""The topic of a page's payload, by the operation that brought it."""
+"""The topic of a page's payload, by its operation."""
 
 
 class Announcement(NamedTuple):
-    """What was committed under a sequence. `payload` rides along, under the topic `records`."""
+    """What was committed under a sequence. `payload` is sent with it, under the topic `records`."""
 
     sequence: int
     previous: int
@@ -59,7 +59,7 @@ class Received(NamedTuple):
 
 
 class Heads(NamedTuple):
-    """Up to `sequence`, the last of each topic that has one after `before`. With `before` 0 that is every topic."""
+    """Up to `sequence`, the last of each topic that has one after `before`. With `before` 0: every topic."""
 
     before: int
     sequence: int
@@ -67,7 +67,7 @@ class Heads(NamedTuple):
 
 
 class Part(NamedTuple):
-    """One part of something that is larger; `number` tells the parts of one thing from those of the next."""
+    """One part of a larger body; `number` distinguishes the parts of one body from those of the next."""
 
     number: int
     part: int
@@ -104,12 +104,12 @@ def announced(incarnation: str, event: Announcement) -> Iterator[list[bytes]]:
 
 
 def heads(incarnation: str, told: Heads) -> list[bytes]:
-    """The message that says how far its reader has come if it has all of these."""
+    """The message of the heads: a subscriber that has all of them has missed nothing."""
     return frames(HEADS, incarnation, told.sequence, 0, msgpack.packb([told.before, dict(told.last)]))
 
 
 def heads_of(event: Received) -> Heads:
-    """What a message under `master.heads` says. Raises MalformedError."""
+    """The heads in a message under `master.heads`. Raises MalformedError."""
     before, last = _unpacked(event.body, 2)
     if type(before) is not int or type(last) is not dict:
         raise MalformedError("heads are a number and a map")
@@ -120,7 +120,7 @@ def heads_of(event: Received) -> Heads:
 
 
 def parts(number: int, data: bytes) -> Iterator[bytes]:
-    """The bodies by which something large is sent."""
+    """The bodies in which large data are sent."""
     count = max(1, -(-len(data) // PART_BYTES))
     for part in range(count):
         packed: bytes = msgpack.packb([number, part, count, data[part * PART_BYTES : (part + 1) * PART_BYTES]])

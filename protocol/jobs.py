@@ -1,7 +1,7 @@
-"""A job: one operation on one account, and how far it has come.
+"""A job: one operation on one account, and its progress.
 
 At most one job is live per (operation, account). A job carries the operations that follow it on the same account
-(`chain`), so that no process needs to know which flags a crawl was started with to know what comes next.
+(`chain`), so that no process needs the flags of the crawl to know what comes next.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 
 class Operation(Enum):
-    """What is done to an account. The values are the letters of the original."""
+    """The operations on an account. The values are the letters of the original."""
 
     TIMELINE = "T"
     FOLLOWER = "F"
@@ -22,8 +22,8 @@ class Operation(Enum):
 
 @dataclass(frozen=True, slots=True)
 class OperationWords:
-    """What else an operation is called: `name` is the original's word for it, `topic` the first part of the topics of
-    its events, `ending` that of the file which it writes."""
+    """The names of an operation: `name` is the original's word for it, `topic` the first part of the topics of its
+    events, `ending` the extension of the file that it writes."""
 
     name: str
     topic: str
@@ -36,14 +36,14 @@ OPERATIONS: Final = {
     Operation.ANALYSE: OperationWords("analyzer", "user", ".inf"),
     Operation.UPDATE: OperationWords("update", "timeline", ".twt"),
 }
-"""All operations. Their order is that of their numbers in the ledger's records, and of what people are shown."""
+"""All operations, in the order of their numbers in the ledger's records, which is also the display order."""
 
 CHAIN_ORDER = (Operation.TIMELINE, Operation.FOLLOWER, Operation.ANALYSE)
-"""The order in which the operations of one account follow one another. `UPDATE` stands alone."""
+"""The order of the operations on one account. `UPDATE` stands alone."""
 
 
 class Outcome(Enum):
-    """How a job ended. All but `COMPLETE` leave a receipt that says why there is no more."""
+    """How a job ended. All but `COMPLETE` leave a receipt that says why there are no more records."""
 
     COMPLETE = "complete"
     PROTECTED = "protected"
@@ -57,7 +57,7 @@ class Outcome(Enum):
 class Segment:
     """The pages that one lease stored, as far as the ledger accepted them.
 
-    `token` names the lease; `length` is in bytes: whatever the file holds beyond it was never acknowledged.
+    `token` names the lease; `length` is in bytes: data beyond it were never acknowledged.
     """
 
     token: str
@@ -66,11 +66,11 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a job has come. All numbers are absolute since the job began, over all its leases.
+    """The progress of a job. All numbers are totals since the job began, over all its leases.
 
     `steps` counts the accepted steps (each page, and the end, is one); `count` the records received;
-    `tries` counts failures and `lapses` leases that nobody ended, both since the last accepted step;
-    `cursor` is the source's own word for where the next page starts, empty for the beginning.
+    `tries` counts failures and `lapses` lapsed leases, both since the last accepted step;
+    `cursor` is the source's cursor for the next page, empty for the beginning.
     """
 
     steps: int = 0
@@ -97,16 +97,16 @@ class Job:
         return replace(self, progress=Progress(self.progress.steps + 1, count, 0, 0, cursor, segments))
 
     def failed(self) -> Job:
-        """The job after one more failed try, from where it stood."""
+        """The job after one more failed try, at the same position."""
         return replace(self, progress=replace(self.progress, tries=self.progress.tries + 1))
 
     def lapsed(self) -> Job:
-        """The job after one more lease that nobody ended."""
+        """The job after one more lapsed lease."""
         return replace(self, progress=replace(self.progress, lapses=self.progress.lapses + 1))
 
     def restarted(self) -> Job:
-        """The job from its beginning again, when what it had stored is gone. Its steps go on, since the ledger takes
-        none twice; its count begins anew."""
+        """The job restarted from its beginning, when its stored pages are lost. Its steps continue, since the ledger
+        accepts none twice; its count restarts."""
         return replace(self, progress=replace(self.progress, count=0, cursor="", segments=()))
 
     def following(self) -> Job | None:

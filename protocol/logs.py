@@ -1,11 +1,11 @@
-"""How every command logs: one line for people or one JSON object, and never a secret.
+"""How every command logs: one line of text or one JSON object, and never a secret.
 
-A message says what happened in words; what it happened to travels beside it, so that both forms can show it:
+A message says what happened; the objects it concerns are separate fields, so that both forms can show them:
 
     log.info("adopted the embedded Valkey", extra=fields(pid=pid))
 
-Text from outside cannot forge a line: whatever is not printable is escaped, and a line has a longest length.
-A log that cannot be written ends nothing: that is told once, and the work goes on.
+Text from outside cannot forge a line: non-printable characters are escaped, and the length of a line is limited.
+A log that cannot be written does not end a process: that is reported once, and the work goes on.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from protocol.text import plain
 log = logging.getLogger(__name__)
 
 MAX_LINE_LENGTH: Final = 8_192
-"""Characters of a message with what it is about; a traceback may follow."""
+"""Characters of a message with its fields; a traceback may follow."""
 
 MAX_FILE_BYTES: Final = 16 << 20
-"""Bytes of a log file before it makes room for a new one."""
+"""Bytes of a log file before it is rotated."""
 
 OLD_FILES: Final = 5
 HIDDEN: Final = "***"
@@ -53,14 +53,14 @@ COLOURS: Final = {logging.DEBUG: "2", logging.WARNING: "33", logging.ERROR: "31"
 
 
 def fields(**about: object) -> dict[str, Any]:
-    """What a message is about, for the `extra` of a logging call."""
+    """The fields of a message, for the `extra` of a logging call."""
     return {"fields": about}
 
 
 def set_up(command: str, settings: Settings, stream: TextIO | None = None) -> None:
     """Log to `stream` (standard error by default), and to `COMMAND.log` in the log directory if there is one.
 
-    `command` names the process, and must be a name for a file. Called again it starts afresh.
+    `command` names the process, and must be a valid file name. A second call starts afresh.
     Raises UsageError when the log directory cannot be used.
     """
     stream = stream or sys.stderr
@@ -79,7 +79,7 @@ def set_up(command: str, settings: Settings, stream: TextIO | None = None) -> No
         handlers[1].setFormatter(JsonLines(secrets) if in_json else TextLines(secrets))
     logging.basicConfig(level=settings.log_level.upper(), handlers=handlers, force=True)
     logging.captureWarnings(True)
-    # It tells of every retry, which we tell better ourselves.
+    # It logs every retry, which our own messages describe better.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     if links := service_links(os.environ, PREFIX):
         log.debug(
@@ -88,18 +88,18 @@ def set_up(command: str, settings: Settings, stream: TextIO | None = None) -> No
 
 
 class _Lasting(logging.StreamHandler[TextIO]):
-    """A stream that may fail without a word: `protocol/streams.py` says why, of standard error."""
+    """A stream that may fail silently: `protocol/streams.py` says why, for standard error."""
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Who cannot write a line cannot tell of it there either. What is no failure to write is a bug, and shown."""
+        """A failed write cannot be reported to the same stream. Any other failure is a bug, and shown."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handleError(record)
 
 
 class _File(RotatingFileHandler):
-    """A log file that makes room for a new one. The first line that cannot be kept is told of in the `other` log; the
-    next one when a line was kept in between. Where no room can be made it grows, and that is tried again, and told,
-    when it has grown by as much once more."""
+    """A rotating log file. The first line that cannot be written is reported in the `other` log; the next one after a
+    line was written in between. Where rotation fails the file grows, and rotation is retried, and the failure reported
+    again, when it has grown by as much once more."""
 
     def __init__(self, path: Path, other: logging.Handler) -> None:
         self._other, self._fails, self._failed = other, False, False
@@ -110,13 +110,13 @@ class _File(RotatingFileHandler):
         return io.TextIOWrapper(io.BufferedWriter(file), encoding="utf-8", errors="backslashreplace")
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the line."""
+        """Write the line."""
         self._failed = False
         super().emit(record)
         self._fails = self._failed
 
     def doRollover(self) -> None:
-        """Make room, or go on with the old file."""
+        """Rotate, or continue with the old file."""
         try:
             super().doRollover()
             self.maxBytes = MAX_FILE_BYTES
@@ -125,7 +125,7 @@ class _File(RotatingFileHandler):
             self._say(f"the log {self.baseFilename} cannot be renamed: {error.strerror or error}; it grows instead")
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """What failed but for the writing: to open the file."""
+        """A failure other than a write: opening the file."""
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
             super().handleError(record)
@@ -145,7 +145,7 @@ class _File(RotatingFileHandler):
 
 
 class _Lines(logging.Formatter):
-    """What both forms share: the secrets that neither shows, and the escaping of what is not printable."""
+    """The common part of both forms: hiding secrets, and escaping non-printable characters."""
 
     def __init__(self, secrets: tuple[str, ...] = ()) -> None:
         super().__init__()
@@ -180,7 +180,7 @@ class TextLines(_Lines):
 
 
 class JsonLines(_Lines):
-    """One object a line: `time` (UTC), `level`, `logger`, `message`, `process`, what it is about, and `trace`."""
+    """One object per line: `time` (UTC), `level`, `logger`, `message`, `process`, its fields, and `trace`."""
 
     def format(self, record: logging.LogRecord) -> str:
         said: dict[str, object] = {key: self._plain(value) for key, value in _about(record).items()}
@@ -204,7 +204,7 @@ def _about(record: logging.LogRecord) -> dict[str, object]:
 
 
 def _value(value: object) -> str:
-    """A value as it stands after `key=`: quoted if it would not be read as one word."""
+    """A value as it follows `key=`: quoted if it would not be read as one word."""
     text = str(value)
     return text if text and not re.search(r"[\s\"=]", text) else json.dumps(text, ensure_ascii=False)
 

@@ -1,4 +1,4 @@
-"""What other threads tell a loop, with a descriptor that wakes the loop's poller."""
+"""A queue from other threads to a loop, with a descriptor that wakes the loop's poller."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _AT_ONCE: Final = 256
 
 
 class Mailbox(Generic[T]):
-    """A queue from any thread to one that polls. `fileno` is readable while there is something to take; it may become
-    so once more after `take_all` took what was just told.
+    """A queue from any thread to one that polls. `fileno` is readable while the queue is not empty; it may become
+    readable once more after `take_all` took an item that was just added.
 
-    `writing` is the other end: a byte that is written to it, as at a signal, wakes the poller too, until `take_all`.
+    `writing` is the other end: a byte written to it, as at a signal, also wakes the poller, until `take_all`.
     """
 
     def __init__(self) -> None:
@@ -28,22 +28,22 @@ class Mailbox(Generic[T]):
         self.writing.setblocking(False)
 
     def fileno(self) -> int:
-        """For a poller."""
+        """The descriptor to poll."""
         return self._reading.fileno()
 
     def tell(self, told: T) -> None:
-        """Leave word, from any thread."""
+        """Add an item, from any thread."""
         with self._lock:
             self._letters.append(told)
             is_first, self._rung = not self._rung, True
-        if is_first:  # without the lock, which whoever is woken takes at once
-            try:  # noqa: SIM105 - faster, and every commit comes by here
+        if is_first:  # without the lock, which the woken thread takes at once
+            try:  # noqa: SIM105 - faster, and on the path of every commit
                 self.writing.send(b"\0")
             except BlockingIOError:  # it is readable then
                 pass
 
     def take(self) -> T:
-        """The oldest word that was left; `fileno` must be readable. Raises IndexError when there is none."""
+        """The oldest item; `fileno` must be readable. Raises IndexError when there is none."""
         with self._lock:
             told = self._letters.popleft()
             if not self._letters:
@@ -51,7 +51,7 @@ class Mailbox(Generic[T]):
         return told
 
     def take_all(self) -> deque[T]:
-        """All words that were left, oldest first."""
+        """All items, oldest first."""
         with self._lock:
             self._hush()
             told, self._letters = self._letters, deque()

@@ -42,7 +42,7 @@ MAX_FOUND = 65_536
 MAX_SEGMENTS = 65_536
 """Leases of one job that stored something."""
 MAX_RECORDS = 1 << 48
-"""Records of one job; the ledger keeps their number in 48 bits."""
+"""The records of one job are fewer; the ledger keeps their number in 48 bits."""
 MAX_WORD = 256
 """Bytes of a name, a token, an endpoint."""
 MAX_ACCOUNT = 255
@@ -57,7 +57,8 @@ MAX_TOPICS = 32
 
 
 class Hello(NamedTuple):
-    """A worker presents itself, or again to a master that asked who it is."""
+    """A worker presents itself, or again to a master that asked who it is. Decoding skips the operations that are not
+    known, and their callers: the worker is of a later version."""
 
     name: str
     run: str

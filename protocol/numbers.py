@@ -11,7 +11,7 @@ MAX_PORT: Final = (1 << 16) - 1
 
 
 def whole_number(text: str | bytes, most: int) -> int | None:
-    """The number from 0 to `most` that the text is, None where it is none. It is of ASCII digits alone, at most as many
+    """The number from 0 to `most` in the text, None where it is none. Only ASCII digits are accepted, at most as many
     as `most` has, so that no text from outside takes long."""
     if not (text.isascii() and text.isdigit()) or len(text) > len(str(most)):
         return None

@@ -1,6 +1,6 @@
-"""What is told again only after a while: trouble comes up with each try, and nobody reads a log that repeats it.
+"""Rate limit for repeated warnings: the same trouble occurs with each try, and nobody reads a log that repeats it.
 
-No clock in here: `now` is seconds of the caller's monotonic one.
+No clock in here: `now` is the caller's monotonic time in seconds.
 """
 
 from __future__ import annotations
@@ -8,19 +8,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 AGAIN_S = 10.0
-"""How often the same words are told."""
+"""Seconds before the same message is logged again."""
 MAX_AT_ONCE = 10
-"""Different words that are told in such a while: some hold a number that is never the same."""
+"""Different messages logged in that time: some contain a number that always differs."""
 
 
 @dataclass(slots=True)
 class RepeatedWarnings:
-    """Which words were told lately."""
+    """The messages that were logged lately."""
 
     _told: dict[str, float] = field(default_factory=dict)
 
     def is_news(self, now: float, words: str) -> bool:
-        """Whether to tell this now: the same was not told for `AGAIN_S`. It counts as told then."""
+        """Whether to log this message: it was not logged for `AGAIN_S`. If so, it counts as logged."""
         self._told = {said: at for said, at in self._told.items() if now - at < AGAIN_S}
         if words in self._told or len(self._told) >= MAX_AT_ONCE:
             return False
@@ -28,5 +28,5 @@ class RepeatedWarnings:
         return True
 
     def over(self) -> None:
-        """All is well: if it comes again, that is news."""
+        """The trouble is over: its next occurrence is news."""
         self._told.clear()

@@ -1,18 +1,18 @@
-"""The signals that tell a process to stop, from its first line to its last.
+"""The signals that stop a process, from its first line to its last.
 
 | signal | from |
 |---|---|
 | SIGTERM | a supervisor, `kill` |
 | SIGINT | Ctrl-C |
-| SIGHUP | a terminal that closed; `nohup` has it ignored, and then it stays so |
+| SIGHUP | a terminal that closed; `nohup` has it ignored, and then it stays ignored |
 
-- Until a command listens to them in its own way, they end it by an exception, so that whatever it has begun is undone.
-- While a process is being started they wait: between its start and the note that it was started nothing may come.
+- Until a command installs its own handling, they end it by an exception, so that what it has begun is undone.
+- While a child process is started they are deferred: no signal may arrive between its start and the record of it.
 - A SIGHUP begins a stop and never hastens one: shells and systemd send one after another signal, or two at once. Of
-  signals that come at once Python hears the lowest number first, which is SIGHUP: the one after it hastens nothing
-  either.
+  simultaneous signals Python handles the lowest number first, which is SIGHUP: the one after it does not hasten the
+  stop either.
 
-SIGQUIT stays the kernel's. Like SIGKILL it is for who wants an end at once, with a core of what was going on.
+SIGQUIT keeps the kernel's default. Like SIGKILL it ends the process at once, but with a core dump.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ from typing import Any, NoReturn, TypeVar
 T = TypeVar("T")
 
 SIGNALLED = 128
-"""And the number of the signal: the exit code of who was cut short by one, as shells have it."""
+"""Plus the signal's number: the exit code of a process that a signal ended, by the convention of shells."""
 
 
 class _Waiting:
-    """How deep this process is in what must not be cut, and the signal that came meanwhile."""
+    """The nesting depth of uninterruptible blocks, and the signal that arrived meanwhile."""
 
     depth = 0
     number = 0
 
 
 def stop_signals() -> tuple[signal.Signals, ...]:
-    """Those that this process is to hear."""
+    """The stop signals that this process handles."""
     nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return (signal.SIGTERM, signal.SIGINT) if nohup else (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def set_up(register: Callable[[signal.Signals, Any], T], handler: Any) -> dict[signal.Signals, T]:
-    """Have `handler` called at each signal to stop. `register` is `signal.signal`, or what an event loop has in its
-    place; what it returned is told by signal."""
+    """Make each stop signal call `handler`. `register` is `signal.signal`, or an event loop's equivalent; its results
+    are returned by signal."""
     return {number: register(number, handler) for number in stop_signals()}
 
 
 @contextlib.contextmanager
 def listening(told: Callable[[int], object], *, wakes: int | None = None) -> Iterator[None]:
-    """Have `told` called with the number of each signal that begins a stop or hastens it. A byte is written to the
-    descriptor `wakes` at each signal, for who polls its other end."""
+    """Call `told` with the number of each signal that begins a stop or hastens it. A byte is written to the descriptor
+    `wakes` at each signal, for a poller of its other end."""
     came: list[int] = []
 
     def heard(number: int, _frame: FrameType | None) -> None:
@@ -76,9 +76,9 @@ def listening(told: Callable[[int], object], *, wakes: int | None = None) -> Ite
 
 @contextlib.contextmanager
 def cut_short() -> Iterator[None]:
-    """Let a signal to stop end what is in the block: by KeyboardInterrupt for Ctrl-C, else by SystemExit.
+    """Let a stop signal end the block: by KeyboardInterrupt for Ctrl-C, else by SystemExit.
 
-    Only the main thread hears signals; elsewhere this does nothing. Ctrl-C that a shell had ignored stays so.
+    Only the main thread handles signals; elsewhere this does nothing. Ctrl-C that a shell had ignored stays ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -92,8 +92,8 @@ def cut_short() -> Iterator[None]:
 
 @contextlib.contextmanager
 def uncut() -> Iterator[None]:
-    """What is in the block comes to its end before a signal ends the process; it must be short. In a thread other than
-    the main one, which no signal ends, this does nothing: who ends such a thread waits for it."""
+    """The block completes before a signal ends the process; it must be short. In a thread other than the main one,
+    which no signal ends, this does nothing: the code that ends such a thread waits for it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -115,7 +115,7 @@ def _come(number: int) -> None:
 
 
 def leave(number: int) -> NoReturn:
-    """End what is under way, as a signal does that nobody listens to in a way of their own."""
+    """End the current work, as a signal without a handler of its own does."""
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     raise SystemExit(SIGNALLED + number)

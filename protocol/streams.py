@@ -1,13 +1,13 @@
-"""The standard streams: what a command says is kept, or it ends in one sentence; what it complains of never ends it.
+"""The standard streams: a failed write to standard output ends a command with one sentence; to standard error, never.
 
 Rules:
 
-1. Descriptors 0 to 2 are open before anything else is: where one was closed, the next socket or file would get its
-   number, and be sent what was meant for a terminal.
-2. What standard output cannot show in its encoding is escaped (`\\xe9`, `\\u20ac`): no letter ends a command.
-3. What standard output cannot keep (a full disk, a terminal that is gone) is an OutputError. A reader that left is a
-   BrokenPipeError, which the command line knows.
-4. What standard error cannot keep is dropped: there is nobody left to tell, and the work is worth more than the words.
+1. Descriptors 0 to 2 are opened before anything else: otherwise the next socket or file would get the number of a
+   closed one, and receive what is written to the terminal.
+2. What standard output cannot encode is escaped (`\\xe9`, `\\u20ac`): no character ends a command.
+3. A failed write to standard output (a full disk, a terminal that is gone) is an OutputError. A closed pipe is a
+   BrokenPipeError, which the command line handles.
+4. A failed write to standard error is dropped: there is no other place to report it, and the work must go on.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ STANDARD: Final = (0, 1, 2)
 
 
 class GuardedStream(io.FileIO):
-    """A descriptor whose writes are waited for, and that says in words what became of one that failed."""
+    """A descriptor whose writes block, and that raises a readable error for a failed one."""
 
     def __init__(self, descriptor: int, called: str) -> None:
         super().__init__(descriptor, "wb", closefd=False)
         self._called = called
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Write some of it. Raises OutputError, and BrokenPipeError when its reader left."""
+        """Write some of the data. Raises OutputError, and BrokenPipeError when the reader closed the pipe."""
         try:
             return _written(self, super().write, data)
         except BrokenPipeError:
@@ -45,15 +45,15 @@ class GuardedStream(io.FileIO):
 
 
 class Dropping(io.FileIO):
-    """A file whose writes never fail. What it could not keep is gone, and `tell` hears why: the first time, and the
-    first time after a write that went well."""
+    """A file whose writes never fail. Data that it could not write are lost, and `tell` is called with the reason: the
+    first time, and the first time after a successful write."""
 
     def __init__(self, file: int | str, mode: str = "wb", tell: Callable[[OSError], None] | None = None) -> None:
         super().__init__(file, mode, closefd=not isinstance(file, int))
         self._tell, self._fails = tell, False
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Write some of it, or drop it all."""
+        """Write some of the data, or drop all of it."""
         try:
             count = _written(self, super().write, data)
         except OSError as error:
@@ -66,8 +66,8 @@ class Dropping(io.FileIO):
 
 
 def _written(file: io.FileIO, write: Callable[[ReadableBuffer], int | None], data: ReadableBuffer) -> int:
-    """How much was written. Others who share a terminal or a pipe may have made it non-blocking: then it is waited
-    for, as if it were not."""
+    """How much was written. Another process that shares the terminal or pipe may have made it non-blocking: then this
+    waits, as if it were blocking."""
     while (count := write(data)) is None:
         ready = select.poll()
         ready.register(file.fileno(), select.POLLOUT)
@@ -76,7 +76,7 @@ def _written(file: io.FileIO, write: Callable[[ReadableBuffer], int | None], dat
 
 
 def open_streams() -> None:
-    """Open what was closed of descriptors 0 to 2, on /dev/null. Must come before anything else is opened."""
+    """Open those of descriptors 0 to 2 that are closed, on /dev/null. Must run before anything else is opened."""
     for descriptor in STANDARD:
         try:
             os.fstat(descriptor)
@@ -89,14 +89,14 @@ def open_streams() -> None:
 
 
 def prepare_streams() -> None:
-    """Make the standard streams of this process keep the rules above. For a command line, once, at its start."""
+    """Make the standard streams of this process follow the rules above. Called once, at the start of a command."""
     open_streams()
     sys.stdout = _text(io.BufferedWriter(GuardedStream(1, "standard output")), sys.stdout)
     sys.stderr = _text(io.BufferedWriter(Dropping(2)), sys.stderr, at_once=True)
 
 
 def _text(buffer: io.BufferedWriter, before: TextIO | None, *, at_once: bool = False) -> TextIO:
-    """A stream of text in the encoding of the one that was there before, which escapes what that cannot hold."""
+    """A text stream in the encoding of the previous one, which escapes what that cannot encode."""
     if before is not None:
         before.flush()
     return io.TextIOWrapper(
@@ -109,12 +109,12 @@ def _text(buffer: io.BufferedWriter, before: TextIO | None, *, at_once: bool = F
 
 
 def is_screen(stream: TextIO) -> bool:
-    """Whether a line there can be written over, and coloured: a terminal, and not one that says it cannot."""
+    """Whether lines can be overwritten and coloured there: a terminal, unless it says that it cannot."""
     return stream.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb")
 
 
 def give_up_output() -> None:
-    """Send standard output nowhere: what is still in its buffer would fail once more when the interpreter ends."""
+    """Send standard output to nowhere: flushing its buffer would fail again at interpreter exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.close(nowhere)

@@ -1,7 +1,7 @@
-"""Names and addresses that others gave us, as text that may be told to anybody.
+"""Names and addresses from outside, as text that is safe to show and send.
 
-A file's name is bytes. Where they do not fit the locale's encoding, Python keeps each as half a surrogate, which no
-UTF-8 can hold: JSON, msgpack and a terminal refuse it, or worse, pass it on to somebody who does.
+A file's name is bytes. Where they do not fit the locale's encoding, Python keeps each as a lone surrogate, which UTF-8
+cannot represent: JSON, msgpack and terminals refuse it, or worse, pass it on to a program that does.
 """
 
 from __future__ import annotations
@@ -11,20 +11,19 @@ from typing import Final
 
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 _BYTES: Final = range(0xDC80, 0xDD00)
-"""The surrogates that stand for a byte from 0x80 to 0xff, as PEP 383 has it."""
+"""The surrogates that stand for a byte from 0x80 to 0xff (PEP 383)."""
 _IDENTITY: Final = re.compile(r"^([a-z][a-z0-9+.-]*://)?.*@", re.IGNORECASE | re.DOTALL)
 _QUERY: Final = re.compile(r"\?.*", re.DOTALL)
 _VALUE: Final = re.compile(r"([?&](?:[^=&]*=)?)[^&]*")
 
 
 def without_secrets(url: str) -> str:
-    """The same URL, or what was meant for one, with `…` for all that stands before the host and for every value of
-    its query."""
+    """The same URL, valid or not, with `…` in place of everything before the host and of every value of its query."""
     return _QUERY.sub(lambda query: _VALUE.sub(r"\1…", query.group()), _IDENTITY.sub(r"\1…@", url))
 
 
 def plain(text: str) -> str:
-    """The same text where any UTF-8 can hold it, else with what it cannot hold escaped: `caf\\xe9.txt`."""
+    """The same text if UTF-8 can represent it, else with the rest escaped: `caf\\xe9.txt`."""
     return text if text.isascii() else _SURROGATES.sub(_escaped, text)
 
 

@@ -1,15 +1,16 @@
 """`protocol/vectors.json`: the bytes of every message, for those who write a worker in another language.
 
 `python -m protocol.vectors` writes it anew. An example has the message's fields by name and, since order is what
-travels, its body as an array, with bytes as {"hex": …}; then its three frames in hex. A skipped one is of a later
-version, and shows what is read of it. A refused one has frames that nobody may accept, and why.
+travels, its body as an array, with bytes as {"hex": …}; then its three frames in hex. One of another version has the
+frames of an earlier or a later one, and the fields that are read from them. A refused one has frames that nobody may
+accept, and the rule that they break.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgpack
 
@@ -22,6 +23,7 @@ from protocol.messages import (
     KEPT,
     LIMITED,
     LOST,
+    MAX_RECORDS,
     STALE,
     TYPES,
     VERSION,
@@ -139,82 +141,115 @@ def _body(*fields: Any) -> bytes:
     return packed
 
 
-def _refused() -> dict[str, tuple[str, list[bytes]]]:
-    """By name: why it is refused, and its frames."""
-    bye, drain, beat, progress = TYPES[Bye], TYPES[Drain], TYPES[Heartbeat], TYPES[ProgressMade]
-    whole = _body("3f9c")
-    three, one, number = (
-        "a message is three frames",
-        "the version is the byte 01",
-        "a number is an int from 0 to 2^53 - 1",
-    )
+def _other_versions() -> dict[str, tuple[list[bytes], Message]]:
+    """Frames of an earlier or a later version, and what is read from them."""
+    hello, progress, result = TYPES[Hello], TYPES[ProgressMade], TYPES[Result]
+    f_caller, unknown = ["F", _WHO, "followers/ids"], ["X", _WHO, "likes/list"]
+    read = Hello("alpha", "3f9c", "twitter", ["F"], 2, [Caller(*f_caller)], [], [])
+    step: list[Any] = [_TOKEN, 1, 5000, "14675", 38_112, [], 1]
+    end: list[Any] = [_TOKEN, LIMITED, 0, 5000, "", [], 4, ""]
+    budget: list[Any] = [_WHO, "followers/ids", 15, 14, 1_700_000_900, 899_000]
     return {
-        "no frames": (three, []),
-        "two frames": (three, [VERSION, bye]),
-        "four frames": (three, [VERSION, bye, whole, b""]),
-        "another version": (one, [b"\x02", bye, whole]),
-        "an empty version": (one, [b"", bye, whole]),
-        "an unknown type": ("there is no such type", [VERSION, b"HOLA", whole]),
-        "a type in small letters": ("types are in capitals", [VERSION, b"bye", whole]),
-        "an empty body": ("the body is one msgpack array", [VERSION, bye, b""]),
-        "bytes that msgpack has no meaning for": ("c1 is no msgpack", [VERSION, bye, b"\xc1"]),
-        "a body that is cut": ("the array lacks its last byte", [VERSION, bye, whole[:-1]]),
-        "a body with more behind it": ("nothing may be behind the array", [VERSION, bye, whole + b"\x00"]),
-        "a body that is a map": ("fields go by their order", [VERSION, bye, msgpack.packb({"run": "3f9c"})]),
-        "a body that is no array": ("a single value is no array", [VERSION, bye, msgpack.packb("3f9c")]),
-        "too few fields": ("HEARTBEAT has four fields", [VERSION, beat, _body("3f9c", 2)]),
-        "bytes for a text": ("a word is str, not bin", [VERSION, bye, _body(b"3f9c")]),
-        "a text that is not UTF-8": ("a str is UTF-8", [VERSION, bye, b"\x91\xa2\xff\xfe"]),
-        "a text that is too long": ("a word has at most 256 bytes", [VERSION, bye, _body("x" * 257)]),
-        "a text that is too long in bytes": ("256 bytes, not characters", [VERSION, bye, _body("é" * 129)]),
-        "nil for a number": (number, [VERSION, drain, _body(None)]),
-        "true for a number": (number, [VERSION, drain, _body(True)]),
-        "a float for a number": (number, [VERSION, drain, _body(3.0)]),
-        "a negative number": (number, [VERSION, drain, _body(-1)]),
-        "a number beyond 2^53": (number, [VERSION, drain, _body(1 << 53)]),
-        "an account without a letter": (
-            "an account has 1 to 255 bytes",
-            [VERSION, progress, _body([["t:1", 1, 1, "", 0, [""], 1]], [])],
+        "hello of a later worker: operations that are not known are skipped, and their callers": (
+            [VERSION, hello, _body("alpha", "3f9c", "twitter", ["X", "F"], 2, [unknown, f_caller], [], [])],
+            read,
         ),
-        "a number of records beyond 2^48": (
-            "records are below 2^48",
-            [VERSION, progress, _body([["t:1", 1, 1 << 48, "", 0, [], 1]], [])],
+        "hello of a worker that has no operation that is known: it gets no jobs": (
+            [VERSION, hello, _body("alpha", "3f9c", "twitter", ["X"], 2, [unknown], [], [])],
+            read._replace(operations=[], callers=[]),
         ),
-        "an item that is too short": (
-            "only payload may be missing of a step",
-            [VERSION, progress, _body([["t:1", 1, 1]], [])],
+        "a message with a field more": ([VERSION, TYPES[Bye], _body("3f9c", 7)], Bye("3f9c")),
+        "an item with a field more": (
+            [VERSION, progress, _body([[*step, b"", "more"]], [])],
+            ProgressMade([Step(*step)], []),
         ),
-        "too many items": (
-            "a list has at most 4,096 items",
-            [VERSION, TYPES[Revoke], _body(3, [""] * (MAX_ITEMS + 1), "")],
-        ),
-        "an unknown way to end": (
-            "an end is done, limited, failed or lost",
-            [VERSION, TYPES[Result], _body([["t:1", "gone", 0, 0, "", [], 0, ""]], [])],
-        ),
-        "an unknown outcome": (
-            "outcomes are a closed set",
-            [VERSION, TYPES[Result], _body([["t:1", DONE, 1, 0, "rich", [], 0, ""]], [])],
-        ),
-        "a job of an unknown operation": (
-            "a worker gets only what it offered",
-            [VERSION, TYPES[JobGiven], _body(3, [["t:1", "X", "12", 0, 0, 0, "", [], "w", 1]])],
+        "a page without its optional field": ([VERSION, progress, _body([step], [])], ProgressMade([Step(*step)], [])),
+        "an end without its optional fields": ([VERSION, result, _body([end], [])], Result([End(*end)], [])),
+        "a budget without its optional fields": (
+            [VERSION, result, _body([end], [budget])],
+            Result([End(*end)], [BudgetReport(*budget)]),
         ),
     }
 
 
-SKIPPED: Final[dict[str, tuple[list[bytes], Message]]] = {
-    "an operation of a later version, and its caller": (
-        [
-            VERSION,
-            TYPES[Hello],
-            _body("a", "r", "twitter", ["X", "F"], 1, [["X", "w", "later"], ["F", "w", "followers/ids"]], [], []),
-        ],
-        Hello("a", "r", "twitter", ["F"], 1, [Caller("F", "w", "followers/ids")], [], []),
-    ),
-    "a field of a later version": ([VERSION, TYPES[Bye], _body("3f9c", {"a": ["later", "field"]})], Bye("3f9c")),
-}
-"""Frames of a later version, and what this one reads of them."""
+OTHER_VERSIONS: Final = _other_versions()
+
+
+class Broken(NamedTuple):
+    """Frames that nobody may accept, and the rule that they break."""
+
+    why: str
+    frames: list[bytes]
+
+
+_NOT_THREE: Final = "a message has exactly three frames"
+_ONE_VERSION: Final = "the version is the one byte 01; only HELLO of another version is answered, by ERROR version"
+_TYPES_LISTED: Final = "the type is one of those listed, in capitals"
+_ONE_ARRAY: Final = "the body is one msgpack array, and nothing behind it"
+_ALL_FIELDS: Final = "fewer fields than listed, but for optional ones, are an error, of a body and of an item"
+_WORD_RULE: Final = "a word is msgpack str, in UTF-8, of at most 256 bytes"
+_NUMBER_RULE: Final = "a number is msgpack int, from 0 to 2^53 - 1; never nil, a bool or a float"
+_CLOSED: Final = "the word is not of its closed set"
+_FEW_RECORDS: Final = "the records of a job are fewer than 2^48"
+
+
+def _refused() -> dict[str, Broken]:
+    bye, drain, beat, progress = TYPES[Bye], TYPES[Drain], TYPES[Heartbeat], TYPES[ProgressMade]
+    job = TYPES[JobGiven]
+    whole = _body("3f9c")
+    return {
+        "no frames": Broken(_NOT_THREE, []),
+        "two frames": Broken(_NOT_THREE, [VERSION, bye]),
+        "four frames": Broken(_NOT_THREE, [VERSION, bye, whole, b""]),
+        "another version": Broken(_ONE_VERSION, [b"\x02", bye, whole]),
+        "an empty version": Broken(_ONE_VERSION, [b"", bye, whole]),
+        "an unknown type": Broken(_TYPES_LISTED, [VERSION, b"HOLA", whole]),
+        "a type in small letters": Broken(_TYPES_LISTED, [VERSION, b"bye", whole]),
+        "an empty body": Broken(_ONE_ARRAY, [VERSION, bye, b""]),
+        "bytes that msgpack has no meaning for": Broken(_ONE_ARRAY, [VERSION, bye, b"\xc1"]),
+        "a body that is cut": Broken(_ONE_ARRAY, [VERSION, bye, whole[:-1]]),
+        "a body with more behind it": Broken(_ONE_ARRAY, [VERSION, bye, whole + b"\x00"]),
+        "a body that is a map": Broken(_ONE_ARRAY, [VERSION, bye, msgpack.packb({"run": "3f9c"})]),
+        "a body that is no array": Broken(_ONE_ARRAY, [VERSION, bye, msgpack.packb("3f9c")]),
+        "too few fields": Broken(_ALL_FIELDS, [VERSION, beat, _body("3f9c", 2)]),
+        "bytes for a text": Broken(_WORD_RULE, [VERSION, bye, _body(b"3f9c")]),
+        "a text that is not UTF-8": Broken(_WORD_RULE, [VERSION, bye, b"\x91\xa2\xff\xfe"]),
+        "a text that is too long": Broken(_WORD_RULE, [VERSION, bye, _body("x" * 257)]),
+        "a text that is too long in bytes": Broken(_WORD_RULE, [VERSION, bye, _body("é" * 129)]),
+        "nil for a number": Broken(_NUMBER_RULE, [VERSION, drain, _body(None)]),
+        "true for a number": Broken(_NUMBER_RULE, [VERSION, drain, _body(True)]),
+        "a float for a number": Broken(_NUMBER_RULE, [VERSION, drain, _body(3.0)]),
+        "a negative number": Broken(_NUMBER_RULE, [VERSION, drain, _body(-1)]),
+        "a number beyond 2^53": Broken(_NUMBER_RULE, [VERSION, drain, _body(1 << 53)]),
+        "an account without a letter": Broken(
+            "an account has 1 to 255 bytes", [VERSION, progress, _body([["t:1", 1, 1, "", 0, [""], 1]], [])]
+        ),
+        "a number of records that is 2^48": Broken(
+            _FEW_RECORDS, [VERSION, progress, _body([["t:1", 1, MAX_RECORDS, "", 0, [], 1]], [])]
+        ),
+        "an end with a number of records that is 2^48": Broken(
+            _FEW_RECORDS, [VERSION, TYPES[Result], _body([["t:1", LIMITED, 0, MAX_RECORDS, "", [], 0, ""]], [])]
+        ),
+        "a job with a number of records that is 2^48": Broken(
+            _FEW_RECORDS, [VERSION, job, _body(3, [["t:1", "F", "1", 0, 0, MAX_RECORDS, "", [], _WHO, 4]])]
+        ),
+        "an item that is too short": Broken(_ALL_FIELDS, [VERSION, progress, _body([["t:1", 1, 1]], [])]),
+        "too many items": Broken(
+            "a list has at most 4,096 items, unless said otherwise",
+            [VERSION, TYPES[Revoke], _body(3, [""] * (MAX_ITEMS + 1), "")],
+        ),
+        "an unknown way to end": Broken(
+            _CLOSED, [VERSION, TYPES[Result], _body([["t:1", "gone", 0, 0, "", [], 0, ""]], [])]
+        ),
+        "an unknown outcome": Broken(
+            _CLOSED, [VERSION, TYPES[Result], _body([["t:1", DONE, 1, 0, "rich", [], 0, ""]], [])]
+        ),
+        "an unknown operation of a job": Broken(
+            f"{_CLOSED}: a master gives only operations that the worker's HELLO offers",
+            [VERSION, job, _body(3, [["t:1", "X", "1", 0, 0, 0, "", [], _WHO, 4]])],
+        ),
+    }
+
 
 REFUSED: Final = _refused()
 
@@ -245,15 +280,20 @@ def document() -> str:
         }
         for name, message in EXAMPLES.items()
     ]
-    skipped = [
-        {"name": name, "frames": [frame.hex() for frame in frames], "read": _named(message)}
-        for name, (frames, message) in SKIPPED.items()
+    others = [
+        {
+            "name": name,
+            "type": TYPES[type(message)].decode(),
+            "fields": _named(message),
+            "frames": [frame.hex() for frame in frames],
+        }
+        for name, (frames, message) in OTHER_VERSIONS.items()
     ]
     refused = [
-        {"name": name, "why": why, "frames": [frame.hex() for frame in frames]}
-        for name, (why, frames) in REFUSED.items()
+        {"name": name, "why": broken.why, "frames": [frame.hex() for frame in broken.frames]}
+        for name, broken in REFUSED.items()
     ]
-    whole = {"version": VERSION[0], "examples": examples, "skipped": skipped, "refused": refused}
+    whole = {"version": VERSION[0], "examples": examples, "other_versions": others, "refused": refused}
     return json.dumps(whole, indent=1) + "\n"
 
 

@@ -1,7 +1,7 @@
-"""Where a service is asked: the address on which it listens, and what a reverse proxy before it makes of that.
+"""Where clients reach a service: the address it listens on, and the host name and path of a reverse proxy before it.
 
-A proxy has a name of its own, and may hand on what it is asked for under a path, with the path or without it. Both must
-be said here: a service is let into a browser only under names that somebody named (`services.http.names`).
+A proxy has its own host name, and may forward requests under a base path, with that path or stripped of it. Both must
+be configured here: beyond its own addresses, a service accepts only names that were configured (`services.http.names`).
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ MAX_BASE_LENGTH: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """`names` are further hosts under which it may be asked, without brackets; `base_path` is "" or begins with a slash
-    and ends with none."""
+    """`names` are further host names that requests may use, without brackets; `base_path` is "", or begins with a slash
+    and does not end with one."""
 
     address: str
     names: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class Listening:
 
 
 def base_path(text: str) -> str:
-    """A path as it stands before ours: `/crawl` for `/crawl/`, "" for `/`. Raises UsageError."""
+    """A base path, normalised: `/crawl` for `/crawl/`, "" for `/`. Raises UsageError."""
     if len(text) > MAX_BASE_LENGTH or not _BASE.fullmatch(text):
         raise UsageError(
             f"--base-path must be a path such as /crawl, of letters, digits, dots, dashes, tildes and underscores, "
@@ -47,7 +47,7 @@ def base_path(text: str) -> str:
 
 
 def host_name(text: str) -> str:
-    """A host as browsers send it: in small letters, its others in ASCII (IDNA), without brackets. Raises UsageError."""
+    """A host as browsers send it: lower case, non-ASCII characters IDNA-encoded, no brackets. Raises UsageError."""
     wrong = f"--name must be a host such as crawl.example.org or 192.0.2.7, without scheme and port, not {text[:80]!r}"
     if not is_host(text):
         raise UsageError(wrong)
@@ -58,8 +58,8 @@ def host_name(text: str) -> str:
 
 
 def listening_options(beyond: str) -> Callable[[Command], Command]:
-    """Gives a click command `--listen`, `--name` and `--base-path`; it gets them as one argument, `listening`. `beyond`
-    says what comes with an address beyond this machine."""
+    """Adds `--listen`, `--name` and `--base-path` to a click command, which gets them as one argument, `listening`.
+    `beyond` says what an address that other machines can reach entails."""
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)

@@ -29,8 +29,8 @@ def commands() -> None:
 
 @contextlib.contextmanager
 def _receipted(output: Path) -> Iterator[FileDataset]:
-    """A dataset with its receipts. Raises DatasetError where there is none, and for what cannot be read in it: who
-    would count nothing, and find nothing wrong with it, would take a volume that is not mounted for a good one."""
+    """A dataset with its receipts. Raises DatasetError where there is none, and for what cannot be read in it: a check
+    that counted nothing and found no fault would pass a volume that is not mounted."""
     dataset = FileDataset(output)
     if not dataset.is_there and (next(dataset.files(), None) or (output / MANIFEST).exists()):
         raise DatasetError(

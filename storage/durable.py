@@ -1,4 +1,4 @@
-"""The few acts on a file system that must survive a power cut, and the words for when they fail."""
+"""File system operations that must survive a power cut, and their error messages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ StrPath = str | os.PathLike[str]
 PRIVATE = ".tmatic"
 """The directory in an output directory that makes it a dataset: receipts, segments, and whatever is not finished."""
 _begun: set[Path] = set()
-"""Such directories that this process has found or made."""
+"""Directories of that name that this process has found or made."""
 
 _WORDS = {
     errno.ENOSPC: "the disk is full; make room, and the crawl goes on",
@@ -34,7 +34,7 @@ _WORDS = {
 
 @contextlib.contextmanager
 def in_words(doing: str) -> Iterator[None]:
-    """Turn an OSError inside into a DatasetError that says what could not be done and why."""
+    """Turn an OSError in the block into a DatasetError that says what failed and why."""
     try:
         yield
     except OSError as error:
@@ -48,7 +48,7 @@ def sync_directory(path: StrPath) -> None:
     try:
         os.fsync(handle)
     except OSError as error:
-        # Some network file systems keep names durable by themselves and refuse to be asked.
+        # Some network file systems make names durable by themselves and refuse the call.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
     finally:
@@ -56,10 +56,10 @@ def sync_directory(path: StrPath) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Create a directory and what is missing above it, durably. One that is there already is fine.
+    """Create a directory and its missing parents, durably. An existing one is fine.
 
-    Raises DatasetError where a dataset's own would be made a second time: whoever put a new one in the place of one
-    that is gone would take the rest of a crawl for the whole.
+    Raises DatasetError where a dataset's own directory would be made a second time: a new one in place of one that
+    disappeared would make the rest of a crawl look like all of it.
     """
     if path.name == PRIVATE:
         if path in _begun and not path.is_dir():
@@ -77,7 +77,7 @@ def make_directory(path: Path) -> None:
 
 
 def write_all(handle: int, data: bytes, offset: int | None = None) -> None:
-    """Write every byte, at an offset or where the file stands; the system may take several calls for it."""
+    """Write every byte, at an offset or at the current position; this may need several system calls."""
     view = memoryview(data)
     while view:
         if offset is None:
@@ -89,7 +89,7 @@ def write_all(handle: int, data: bytes, offset: int | None = None) -> None:
 
 
 def create(path: StrPath) -> int:
-    """Open a file that must not exist yet, and make its directory when that is missing."""
+    """Create and open a file that must not exist yet, and its directory when that is missing."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
         return os.open(path, flags, 0o666)
@@ -99,7 +99,7 @@ def create(path: StrPath) -> int:
 
 
 def write_new(path: StrPath, data: bytes) -> None:
-    """Create a file with this content and make the content durable; its name is, once the directory is synced."""
+    """Create a file with durable content; its name is durable once the directory is synced."""
     handle = create(path)
     try:
         write_all(handle, data)
@@ -110,8 +110,8 @@ def write_new(path: StrPath, data: bytes) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file for a whole new content, which takes the place of the one at `path` at the end, durably: a reader sees the
-    old or the new, never a mixture. When anything is raised, the old one stays."""
+    """A file for the new content, which replaces the one at `path` at the end, durably: a reader sees the old or the
+    new, never a mixture. When anything is raised, the old one stays."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
     try:
         with temporary.open("xb") as file:
@@ -126,7 +126,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Put these bytes in place of a file, as `replacing` does, and make its directory when that is missing."""
+    """Replace a file by these bytes, as `replacing` does, and make its directory when that is missing."""
     if not path.parent.is_dir():
         make_directory(path.parent)
     with replacing(path) as file:

@@ -1,4 +1,4 @@
-"""Locks on files: held as long as the file, or a copy of it that a child inherited, stays open; a crash lets go."""
+"""File locks: held as long as the file, or a copy of it that a child inherited, stays open; a crash releases them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from storage.durable import in_words
 def locked(
     path: Path, whose: str, *, shared: bool = False, failure: Callable[[str], TmaticError] = DatasetError
 ) -> BinaryIO | None:
-    """The file, made if it is missing, and locked for as long as it or an inherited copy of it stays open; None if
-    another holds it. Those who lock it `shared` hold it together.
+    """The file, created if missing, and locked for as long as it or an inherited copy of it stays open; None if
+    another process holds the lock. With `shared`, several processes hold it together.
 
     Raises a `failure` that says what is locked (`whose`: "the ledger") where the file cannot be opened or locked.
     """
@@ -38,7 +38,7 @@ def locked(
 
 
 def take(handle: int, *, shared: bool = False) -> bool:
-    """Lock an open file, or turn its lock into one of this kind. False if another holds it; an upgrade that fails may
+    """Lock an open file, or convert its lock to this kind. False if another holds it; an upgrade that fails may
     have lost the shared lock. Raises OSError where the file system has no locks."""
     try:
         fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)

@@ -1,6 +1,6 @@
-"""The fields of posts and profiles, as the networks name them; of several names the first one present counts.
+"""The fields of posts and profiles, as the networks name them; of several names, the first one present is used.
 
-Twitter's v1.1 form comes first, then v2, Mastodon and Bluesky. Which form a value must have is its reader's to say.
+Twitter's v1.1 form comes first, then v2, Mastodon and Bluesky. The reader of a value checks its form.
 """
 
 from __future__ import annotations
@@ -8,31 +8,31 @@ from __future__ import annotations
 from typing import Final
 
 AUTHOR: Final = ("user", "account", "author")
-"""The object of who wrote a post."""
+"""The object that describes the author of a post."""
 AUTHOR_NAME: Final = ("screen_name", "username", "acct", "handle")
-"""In that object, the name without a host where there are both."""
+"""In that object: the name without a host, where there are both."""
 AUTHOR_ID: Final = ("id_str", "id", "did")
 """In that object."""
 POST_AUTHOR_ID: Final = ("author_id",)
-"""In a post whose author is no object."""
+"""In a post whose author is not an object."""
 
 CREATED: Final = "created_at"
-"""When a post, or an account, was made."""
+"""When a post, or an account, was created."""
 CREATED_IN_RECORD: Final = "createdAt"
 """The same, in Bluesky."""
 TEXT: Final = ("full_text", "text", "content")
 EXTENDED: Final = "extended_tweet"
-"""The object around the whole text of a post that is cut."""
+"""The object around the full text of a truncated post."""
 RECORD: Final = "record"
 """The object around a post's own fields, in Bluesky."""
 VALUE: Final = "value"
-"""The same of a post that is quoted."""
+"""The same, for a quoted post."""
 LANGUAGE: Final = ("lang", "language")
 LANGUAGES: Final = "langs"
 """A list of them."""
 
 REPOSTED: Final = ("retweeted_status", "reblog")
-"""The post that another one repeats."""
+"""The original post of a repost."""
 QUOTED: Final = "quoted_status"
 QUOTE: Final = "quote"
 """The quoted post; or an object with it under `QUOTED`."""
@@ -43,11 +43,11 @@ HASHTAGS: Final = "hashtags"
 """A list below `ENTITIES`."""
 TAGS: Final = "tags"
 FACETS: Final = "facets"
-"""Lists of features, of which those with a `TAG` are hashtags."""
+"""Lists of features; those with a `TAG` are hashtags."""
 FEATURES: Final = "features"
 TAG: Final = "tag"
 HASHTAG: Final = ("text", "tag", "name")
-"""In one entry of any of these lists."""
+"""In an entry of any of these lists."""
 
 COORDINATES: Final = "coordinates"
 """GeoJSON, the longitude first."""
@@ -55,7 +55,7 @@ GEO: Final = "geo"
 """The older form, the latitude first; in v2 an object around GeoJSON."""
 
 PROFILE_NAME: Final = ("screen_name", "acct", "handle", "username")
-"""The name under which an account is called, with its host where there are both."""
+"""The name of an account, with its host where there are both."""
 PROFILE_LANGUAGE: Final = ("lang",)
 LAST_POST: Final = "status"
 """The newest post of an account, in its profile."""

@@ -1,4 +1,4 @@
-"""The one way to open a SQLite file, and the one sentence that says what is wrong with it and what to do."""
+"""The one way to open a SQLite file, and the error messages: what is wrong with it and what to do."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _WORDS: Final = {
     "FULL": "the disk is full; make room, and try again",
     "IOERR": "the disk reports an input/output error; see the system's log",
 }
-"""By what SQLite calls the error. `CORRUPT` and `NOTADB` are told with what the file's owner loses."""
+"""By SQLite's name of the error. The messages for `CORRUPT` and `NOTADB` add what the file's owner loses."""
 
 
 @dataclass(frozen=True, slots=True)
 class SqliteFile:
     """A database at `path`, or in memory where that is None.
 
-    `whose` names it in a sentence ("the monitor's file"); `loss` says what follows from moving it away, when it is
-    damaged. All methods raise DatasetError where SQLite refuses.
+    `whose` names it in messages ("the monitor's file"); `loss` says what is lost by moving it away, when it is
+    damaged. All methods raise DatasetError when SQLite fails.
     """
 
     path: Path | None
@@ -51,9 +51,9 @@ class SqliteFile:
     ) -> sqlite3.Connection:
         """The file, open for writing by any thread, one at a time; statements outside `transaction` commit themselves.
 
-        `is_made` says whether the schema is there; before it returns nothing is written, and it may refuse the file by
-        an error of its own. `synchronous` FULL: a commit is on the disk when it returns; NORMAL: the file is never torn
-        by a power cut, which may undo the last commits.
+        `is_made` returns whether the schema exists; nothing is written before it returns, and it may raise an error of
+        its own to refuse the file. `synchronous` FULL: a commit is on the disk when it returns; NORMAL: a power cut
+        never tears the file, but may undo the last commits.
         """
         with self.in_words():
             connection = sqlite3.connect(
@@ -74,7 +74,7 @@ class SqliteFile:
         return connection
 
     def opened_to_read(self) -> sqlite3.Connection:
-        """The file, which must be there, open for reading by this thread."""
+        """The file, which must exist, open for reading by this thread."""
         assert self.path is not None
         with self.in_words():
             address = f"file:{quote(str(self.path.absolute()))}?mode=ro"
@@ -84,7 +84,7 @@ class SqliteFile:
 
     @contextlib.contextmanager
     def transaction(self, connection: sqlite3.Connection) -> Iterator[None]:
-        """What is done inside is committed at its end, all of it, or none when anything is raised."""
+        """The statements inside are committed at the end, all of them, or none when anything is raised."""
         with self.in_words():
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -97,7 +97,7 @@ class SqliteFile:
 
     @contextlib.contextmanager
     def in_words(self) -> Iterator[None]:
-        """Turn an error of SQLite inside into a DatasetError that says what is wrong with which file, and what to
+        """Turn an SQLite error in the block into a DatasetError that says what is wrong with which file, and what to
         do."""
         try:
             yield

@@ -1,1 +1,1 @@
-"""How one job is done: modules, sources, HTTP; `tmatic-worker`."""
+"""The execution of one job: modules, sources, HTTP; `tmatic-worker`."""

@@ -1,7 +1,7 @@
-"""The life of a lease in a worker: what happened to it, and what is done about it. No clock, no I/O.
+"""The states of a lease in a worker: the events, and the action for each. No clock, no I/O.
 
-`TABLE` is the whole of it: state and event give the next state and an act. The diagram in `docs/architecture.md` is
-drawn from it, and the property tests walk it.
+`TABLE` is the whole state machine: state and event give the next state and an act. The diagram in
+`docs/architecture.md` is drawn from it, and the property tests walk it.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ TABLE: dict[tuple[HeldState, HeldEvent], tuple[HeldState, HeldAct]] = {
     (HeldState.ENDING, HeldEvent.STALE): (HeldState.OVER, HeldAct.STOP),
     (HeldState.ENDING, HeldEvent.REVOKED): (HeldState.OVER, HeldAct.STOP),
 }
-"""Every pair that can come up: a verdict on what is not awaited is passed over before, and a lease that is over is not
-held any more."""
+"""Every possible pair: a verdict that is not awaited is ignored before, and a lease that is over is not held any
+more."""
 
 
 @dataclass(slots=True)
 class HeldLease:
-    """A lease in this worker. `unsure` is what was sent and not committed. Times are seconds of the monotonic clock."""
+    """A lease in this worker. `unsure` was sent and is not committed. Times are seconds of the monotonic clock."""
 
     job: wire.Assignment
     granted: int
@@ -80,7 +80,7 @@ class HeldLease:
         return act
 
     def awaits(self, verdict: wire.Verdict) -> bool:
-        """Whether a verdict is the one on what was sent last."""
+        """Whether a verdict is the one for the last message sent."""
         match self.unsure:
             case wire.Step(step=step):
                 return step == verdict.step

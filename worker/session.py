@@ -3,11 +3,11 @@
 No socket, no thread, no clock in here: `now` is the caller's monotonic time in seconds. Events go in; messages
 (`outbox`) and orders to the working threads (`orders`) come out, both emptied by the loop.
 
-What becomes of a lease is a table of its own: `worker/held_leases.py`. Rules it keeps:
-  * A page or an end is kept, and sent again to whoever leads, until a verdict names its token and step.
-  * The next page is asked for only after the last one is committed.
-  * It obeys the highest epoch that it has seen, and nobody below it.
-  * A job that is known, or was, is not begun again when its frame comes twice.
+The state machine of a lease is in `worker/held_leases.py`. Rules it keeps:
+  * A page or an end is kept, and sent again to the leader, until a verdict names its token and step.
+  * The next page is requested only after the last one is committed.
+  * It obeys the highest epoch that it has seen, and ignores lower ones.
+  * A job that is known, or was, is not started again when its frame is duplicated.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What people and tools ask of a running crawl."""
+"""Requests of users and tools to a running crawl."""

@@ -1,8 +1,8 @@
-"""Dead letters: jobs that were given up, kept with all they had, and what a person may do with one.
+"""Dead letters: jobs that were given up, kept with all their state, and the operator's actions on them.
 
-A letter that is requeued goes on from where it stood, with its tries forgotten. What followed it on its account went on
-without it when it was given up, and is not begun twice; but an analysis that ended since the follower list was missing
-comes again after the list. One that is dropped is kept aside, and counts as dealt with.
+A requeued letter continues from where it stood, with its tries reset. The jobs that follow it on its account went on
+when it was given up, and are not started twice; but an analysis that ended because the follower list was missing is
+requeued after the list. A dropped letter is kept apart, and counts as settled.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ AT_ONCE = 200
 
 
 def requeued(traversal: Traversal, name: str, letter: bytes) -> SettleLetter:
-    """The transition by which the letter `name`, "OP:account", becomes a job again."""
+    """The transition that turns the letter `name`, "OP:account", into a job again."""
     job = unpack_job(msgpack.unpackb(letter, raw=True)[0])
     done = job.progress
     fresh = Progress(done.steps, done.count, 0, 0, done.cursor, done.segments)
@@ -44,7 +44,7 @@ def requeued(traversal: Traversal, name: str, letter: bytes) -> SettleLetter:
 
 
 def dropped(name: str, letter: bytes) -> SettleLetter:
-    """The transition by which it is put away for good."""
+    """The transition that drops it for good."""
     operation, _, user = name.partition(":")
     entry = LogEntry("job.dropped", msgpack.packb([operation, user]))
     return SettleLetter(name, letter, queue="", record=b"", level="", entry=entry)
@@ -57,8 +57,8 @@ def is_name(name: str) -> bool:
 
 
 def settle_at_rest(opened: OpenCrawl, names: Iterable[str], *, drop: bool) -> int:
-    """Requeue or drop letters of a crawl that nobody leads; how many there were. Raises LedgerError when somebody
-    does, UsageError for a letter that is not there."""
+    """Requeue or drop letters of a crawl that no master leads; returns their number. Raises LedgerError when a master
+    leads, UsageError for a letter that does not exist."""
     ledger = opened.ledger
     plan = recall(ledger.remembered())
     letters: list[Transition] = []

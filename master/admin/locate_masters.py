@@ -1,7 +1,7 @@
-"""Which masters of a crawl run, and where: on the ports that the settings name, or where the ledger says who leads.
+"""Which masters of a crawl run, and where: on the ports of the settings, or at the leader's address in the ledger.
 
-A second crawl on a machine has another port than the usual one. Its ledger knows who leads it, and whether that one is
-alive: the beat moves. So a tool that asks at the wrong port does not take a crawl that runs for one that rests.
+A second crawl on a machine does not have the default port. Its ledger knows its leader, and whether it is alive: the
+beat moves. So a tool that queries the wrong port does not mistake a running crawl for one at rest.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from storage.dataset.open import open_dataset
 from storage.ledger.ledger import Lead, Ledger
 
 BEAT_WATCHED_S = 1.0
-"""A beat that stands still so long is that of a master that is gone, for whoever may take the lead too."""
+"""A master whose beat stands still for that long is gone; candidates for the lead judge it in the same way."""
 BEAT_LOOK_S = 0.05
 
 States = dict[str, dict[str, Any]]
 
 
 def beating(ledger: Ledger) -> Lead | None:
-    """Who leads, as the ledger says, if that one is alive; None when nobody does. Raises LedgerError."""
+    """The lead in the ledger, if the leader is alive; None when nobody leads. Raises LedgerError."""
     seen = ledger.observe()
     deadline = time.monotonic() + BEAT_WATCHED_S
     while seen.incarnation and time.monotonic() < deadline:
@@ -44,28 +44,28 @@ def beating(ledger: Ledger) -> Lead | None:
 
 
 def leader_of(states: States) -> str | None:
-    """The address of the one that leads, else of any."""
+    """The address of the leader, else of any master."""
     return min(states, key=lambda address: states[address].get("role") != "leading", default=None)
 
 
 class Masters:
-    """The masters of the crawl that the settings name, for one tool. Where they were found they are asked again."""
+    """The masters of the crawl of the settings, for one tool. They are queried again where they were found."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._places = list(local_pair(settings.host, settings.port))
         self._others: dict[str, Any] = {}
         self.unreached: Lead | None = None
-        """Who leads this crawl, as the ledger says, and does not answer."""
+        """The leader of this crawl in the ledger that does not answer."""
 
     def ask(self, addresses: list[str], question: str) -> States:
-        """What those at these addresses answer."""
+        """The answers of the masters at these addresses."""
         keys = keys_for(self._settings)
         return ask_masters(addresses, question, certificate=keys.master() if keys is not None else None)
 
     def answering(self, places: list[str] | None = None) -> States:
-        """The masters of this crawl that answer, by address: where the settings say, and the other one of a pair where
-        these say, unless one leads already. Another crawl's are left alone."""
+        """The masters of this crawl that answer, by address: those in the settings, and the other one of a pair where
+        these report it, unless one leads already. Masters of other crawls are ignored."""
         states = self.ask(places or self._places, "status")
         if all(state.get("role") != "leading" for state in states.values()):
             peers = {state["pair"]["peer"] for state in states.values() if "pair" in state} - states.keys()
@@ -83,7 +83,7 @@ class Masters:
         return found
 
     def with_standby(self, states: States) -> States:
-        """These, and the standby that the leader among them hears: nobody waits for that one where a leader answers."""
+        """These, and the standby that their leader hears: it is not awaited where a leader answers."""
         leader = leader_of(states)
         pair = states[leader].get("pair") if leader is not None else None
         if pair is None or pair["peer_silent"] or pair["peer"] in states:
@@ -91,8 +91,8 @@ class Masters:
         return states | self.ask([pair["peer"]], "status")
 
     def found(self, ledger: Ledger) -> States:
-        """The masters of this crawl that answer; where none does, the one that leads by the ledger is asked where its
-        name says that it is, if that is this machine. One that does not answer there is `unreached`."""
+        """The masters of this crawl that answer; where none does, the leader in the ledger is queried at the address in
+        its name, if that is on this machine. A leader that does not answer there is `unreached`."""
         if states := self.answering():
             return states
         lead = beating(ledger)
@@ -109,8 +109,8 @@ class Masters:
         return {}
 
     def leader(self, what_for: str) -> tuple[str, States]:
-        """The address of the one that leads, else of any that answers, and all that do. Raises LedgerError with
-        `what_for` when nobody runs, and with who leads when that one is not reached."""
+        """The address of the leader, else of any master that answers, and all that do. Raises LedgerError with
+        `what_for` when no master runs, and with the leader's name when it is not reached."""
         states = self.answering()
         if not states:
             try:
@@ -125,12 +125,12 @@ class Masters:
 
     @property
     def asked_at(self) -> str:
-        """Where masters were asked, for people."""
+        """The addresses that were queried, for messages."""
         return " and ".join(self._places)
 
     @property
     def unreached_words(self) -> str:
-        """That somebody leads who is not reached, and what to do; "" when nobody does."""
+        """The message that the leader is not reached, and what to do; "" when there is none."""
         if self.unreached is None:
             return ""
         name = self.unreached.name

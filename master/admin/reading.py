@@ -1,4 +1,4 @@
-"""A crawl opened by a tool, for which what the ledger holds must make sense: what does not is told in one sentence."""
+"""A crawl opened by a tool, which needs a valid ledger: invalid contents are reported in one sentence."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ KEYS = {
     (plan.__file__, "recall"): "crawl",
     (dead_letters.__file__, "requeued"): "dead",
 }
-"""Which key of the ledger is read by which function."""
+"""The key of the ledger that each function reads."""
 
 
 @contextlib.contextmanager
 def reading(settings: Settings) -> Iterator[OpenCrawl]:
-    """What `resting` opens. Raises LedgerError for what is in a key and no crawl ever wrote there; a mistake anywhere
-    else keeps its traceback."""
+    """What `resting` opens. Raises LedgerError for a key with contents that no crawl wrote; an error anywhere else
+    keeps its traceback."""
     try:
         with resting(settings) as opened:
             yield opened

@@ -1,15 +1,15 @@
-"""What tools and subscribers ask a master: how it stands, what of the log they missed, what to do with dead letters.
+"""Requests of tools and subscribers to a master: its state, missed entries of the log, actions on dead letters.
 
-Questions of one word or a word with its object, as STATUS carries them:
+A question is a word, or a word with its object, in a STATUS message:
 
 | question | answer |
 |---|---|
-| `status` | the document, with totals that are read for it |
+| `status` | the document, with totals read for it |
 | `where` | a small one: whether this master leads, and where it publishes events |
 | `drain`, `promote` | the document, or why not |
-| `dead FIRST COUNT` | so many dead letters, in a stable order |
-| `requeue OP:ACCOUNT`, `drop OP:ACCOUNT` | the document; the letter is a job again, or put away for good |
-| `forget NAME` | the document; that reader of the log is not waited for any more |
+| `dead FIRST COUNT` | COUNT dead letters, in a stable order |
+| `requeue OP:ACCOUNT`, `drop OP:ACCOUNT` | the document; the letter is a job again, or dropped for good |
+| `forget NAME` | the document; the master does not wait for that reader of the log any more |
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ log = logging.getLogger(__name__)
 
 TOTALS = "totals"
 FRESH_WITHIN_S = 0.2
-"""How long a document waits for fresh totals: a ledger that is stuck keeps nobody from an answer."""
+"""How long a document waits for fresh totals: a stuck ledger does not prevent an answer."""
 ASKED_AGAIN_S = 2.0
-"""Totals that have not come for so long are asked for anew."""
+"""Totals that have not arrived after that time are requested again."""
 IN_LINE_S = 1.0
-"""How often it is looked what waits next, while somebody watches."""
+"""How often the next waiting jobs are read, while a client watches them."""
 NOT_LEADING = "this master does not lead: ask the one that does"
 
 
 class AdminRequests:
-    """Answers for one master. `state` makes the document, with the totals that it is given if it is given some, and
+    """Answers requests for one master. `state` makes the document, with the given totals if there are any, and
     `where` the small one."""
 
     def __init__(
@@ -56,20 +56,20 @@ class AdminRequests:
         self._totals_come = True
         self._waiting: list[bytes] = []
         self.in_line: dict[str, list[list[Any]]] = {}
-        """The next jobs of each operation, as they were lately."""
+        """The next jobs of each operation, as last read."""
 
     def replay(self, peer: bytes, asked: wire.Replay) -> None:
-        """Let the log be read for somebody; the answer comes by `answers`."""
+        """Read the log for a client; the answer is returned by `answers`."""
         self._reader.ask(peer, lambda ledger: replay(ledger, asked))
 
     def look(self, now: float) -> None:
-        """Let it be looked what waits next, if that was not done lately."""
+        """Request the next waiting jobs, unless that was done lately."""
         if now - self._looked_at >= IN_LINE_S:
             self._looked_at = now
             self._reader.ask(None, lambda ledger: wire.Report(json.dumps(in_line(ledger))))
 
     def answers(self, some: bool) -> Iterator[tuple[bytes, wire.Message]]:
-        """What was read (`some`: there is something), and for whom it is; and what waited for it long enough."""
+        """The answers that were read (`some`: there are any) with their clients, and those that waited long enough."""
         for whom, answer in self._reader.answers() if some else ():
             if isinstance(whom, bytes):
                 yield whom, answer
@@ -84,7 +84,7 @@ class AdminRequests:
             yield from self._told(None)
 
     def _told(self, totals: dict[str, int] | None) -> Iterator[tuple[bytes, wire.Message]]:
-        """The document, for all who wait for it."""
+        """The document, for all clients that wait for it."""
         waiting, self._waiting = self._waiting, []
         if waiting:
             report = self._document(totals)
@@ -111,7 +111,7 @@ class AdminRequests:
         return self._report(f"there is no question {question[:40]!r}")
 
     def _status(self, peer: bytes) -> wire.Message | None:
-        """The document, with totals that are no older than the question if the ledger tells them soon."""
+        """The document, with totals no older than the question if the ledger returns them soon."""
         since = time.monotonic() - self._totals_at
         late = not self._totals_come and FRESH_WITHIN_S <= since < ASKED_AGAIN_S
         if self._member.dispatch is None or late:
@@ -123,7 +123,7 @@ class AdminRequests:
         return None
 
     def _report(self, refusal: str) -> wire.Message:
-        """The answer to who gave an order: at once, since the master may be about to leave."""
+        """The answer to an order: at once, since the master may be about to leave."""
         return wire.Refused("command", refusal) if refusal else self._document(None)
 
     def _document(self, totals: dict[str, int] | None) -> wire.Message:
@@ -174,7 +174,7 @@ class AdminRequests:
         return None
 
     def _settled(self, word: str, answer: wire.Message) -> wire.Message:
-        """The letter was read: now the ledger is asked to take it from there, if it is still the same."""
+        """The letter was read: request its removal from the ledger, if it is still the same."""
         dispatch = self._member.dispatch
         if not isinstance(answer, wire.Events) or dispatch is None:
             return wire.Refused("command", NOT_LEADING)

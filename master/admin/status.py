@@ -1,4 +1,4 @@
-"""What people are told of a crawl: the lines of every few seconds, and the document that STATUS answers."""
+"""The status of a crawl: the line that is logged every few seconds, and the document that answers STATUS."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from master.member import Member
 from protocol.jobs import OPERATIONS, Operation
 
 ENDINGS = {"pages": ".pages", "records": ".records", "jobs": ".done"}
-"""The totals of which each rate is made."""
+"""The totals from which each rate is computed."""
 
 
 @dataclass(slots=True)
 class Rates:
-    """Pages, records and jobs a second, between two looks at the totals."""
+    """Pages, records and jobs per second, between two readings of the totals."""
 
     _at: float = 0.0
     _totals: Mapping[str, int] = field(default_factory=dict)
     by_name: dict[str, float] = field(default_factory=dict)
 
     def look(self, totals: Mapping[str, int]) -> None:
-        """Take in the totals as they are now."""
+        """Record the current totals."""
         now = time.monotonic()
         seconds = now - self._at
         if self._at and seconds > 0:
@@ -38,7 +38,7 @@ class Rates:
 
 
 def letters_of(totals: Mapping[str, int], letter: str) -> int:
-    """Dead letters of an operation: those that were neither taken up again nor dropped."""
+    """Dead letters of an operation that were neither requeued nor dropped."""
     return totals.get(f"{letter}.dead", 0) - totals.get(f"{letter}.revived", 0) - totals.get(f"{letter}.dropped", 0)
 
 
@@ -121,7 +121,7 @@ def _in_hand(lease: Lease, now: float) -> dict[str, Any]:
 
 
 def place(member: Member, now: float, *, staying: bool) -> dict[str, Any]:
-    """A master's place in the election, for tools: its role, whom it watches, its peer, and how it came to lead."""
+    """A master's place in the election, for tools: its role, the leader it watches, its peer, and its takeovers."""
     election = member.election
     seen, leadership = election.seen, member.leadership
     taken = [{"ago_s": round(now - at, 3), "epoch": epoch, "why": why} for at, epoch, why in member.takeovers[-10:]]

@@ -1,1 +1,1 @@
-"""Whether the ledger and the dataset agree, and what is done where they do not."""
+"""The audit, which compares the ledger with the dataset, and the repair of differences."""

@@ -1,11 +1,11 @@
-"""The audit: what was assigned, stored and announced, reconciled; the difference is zero, or it is named.
+"""The audit: reconciles what was assigned, stored and announced; the difference is zero, or it is named.
 
 Read from the ledger and the dataset, not from any process's memory. Every account that the crawl knows owes each
 operation of the plan exactly one of: a live job, a place later in a live job's chain, a dead letter, or a receipt.
-What differs has its repair beside it, by which both sides agree: so an audit after it finds nothing.
-Nothing of these is a loss; more than one live job, or a record that stands twice in a file, is a doubling. What a
-worker ended that stores nothing owes no receipt, which the ledger knows of each account: so a crawl may have workers of
-both kinds, and what the storing ones lose is named all the same.
+Each difference has a repair that makes both sides agree, so that an audit after it finds nothing.
+None of these is a loss; more than one live job, or a record that is twice in a file, is a doubling. A job that ended
+at a worker that stores nothing owes no receipt, which the ledger records for each account: so a crawl may have workers
+of both kinds, and losses of the storing ones are still named.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Audit:
     dead: int = 0
     receipts: int = 0
     stored: int = 0
-    """What accounts owe and a receipt tells of; `receipts` counts those of other crawls in the directory as well."""
+    """What accounts owe and a receipt proves; `receipts` counts those of other crawls in the directory as well."""
     files: int = 0
     records: int = 0
     lost_count: int = 0
@@ -52,71 +52,71 @@ class Audit:
     doubled: list[str] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
     missing: list[Key] = field(default_factory=list)
-    """What is to be done again: an operation that an account owes, without job, dead letter or receipt, or whose file
-    is damaged."""
+    """What must be done again: an operation that an account owes, without job, dead letter or receipt, or with a
+    damaged file."""
     damaged: list[FileRecord] = field(default_factory=list)
-    """Files with fewer or other records than they should have, which missing jobs or open ones make anew."""
+    """Files with fewer or other records than expected, which missing or open jobs fetch again."""
     twins: Counter[Key] = field(default_factory=Counter)
-    """Jobs that are live more than once, and how often too often."""
+    """Jobs that are live more than once, and their number of surplus copies."""
     spared: dict[Key, Job] = field(default_factory=dict)
-    """The copy of each of them that is to stay."""
+    """The copy of each of them that is kept."""
     corrections: list[Correct] = field(default_factory=list)
-    """What sets counts right."""
+    """The corrections of counts."""
     included: dict[str, int] = field(default_factory=dict)
     """Records of jobs that are done and stay so, by operation, where a sum can be made."""
     log_gap: int = 0
-    """So many entries of the log stand before its last gap, or before its end where that is lost."""
+    """The number of entries of the log before its last gap, or before its end where that is lost."""
     unstored: int = 0
     """Jobs that ended at a worker that stores nothing: they owe no receipt, and there is nothing to repair."""
     stranded: int = 0
-    """Jobs that are open though the crawl ended: nobody will come for them."""
+    """Jobs that are open though the crawl ended: no master will assign them."""
 
     @property
     def stores_nothing(self) -> bool:
-        """Whether no job of this crawl left a receipt, since no worker of it stores anything."""
+        """Whether no job of this crawl left a receipt, because none of its workers stores anything."""
         return self.unstored > 0 and self.stored == 0
 
     @property
     def clean(self) -> bool:
-        """Whether nothing is lost, nothing doubled, and every sum agrees."""
+        """Whether nothing is lost or doubled, and every sum agrees."""
         return not (self.lost_count or self.doubled_count or self.differences)
 
     def document(self) -> dict[str, Any]:
-        """For machines."""
+        """The result as a JSON object."""
         shown = {name: value for name, value in asdict(self).items() if name not in _FOR_THE_REPAIR}
         return {**shown, "stores_nothing": self.stores_nothing, "clean": self.clean}
 
     def lose(self, what: str) -> None:
-        """Something is nowhere."""
+        """Record a loss."""
         self.lost_count += 1
         if len(self.lost) < NAMED:
             self.lost.append(what)
 
     def double(self, what: str) -> None:
-        """Something is there twice."""
+        """Record a doubling."""
         self.doubled_count += 1
         if len(self.doubled) < NAMED:
             self.doubled.append(what)
 
     def agree(self, what: str, one: int, other: int) -> None:
-        """Two sums that must be equal."""
+        """Compare two sums that must be equal."""
         if one != other:
             self.differences.append(f"{what}: {one} and {other}, a difference of {one - other}")
 
     def correct(self, where: str, name: str, by: int) -> None:
-        """How much a count of the ledger must change, when all that is missing has got its job."""
+        """Record the change of a count of the ledger, given that all that is missing has got its job."""
         if by:
             self.corrections.append(Correct(where, name, by))
 
 
 _FOR_THE_REPAIR = {"missing", "damaged", "twins", "spared", "corrections", "included", "log_gap"}
-"""What is no finding of its own: `lost`, `doubled` and `differences` name and count it."""
+"""Fields that are not findings themselves: `lost`, `doubled` and `differences` name and count them."""
 
 
 @dataclass(slots=True)
 class _Receipts:
-    """Who has a receipt for what. `received` sums what those of this crawl say that came, of accounts that owe it;
-    `others` counts accounts whose receipt a later crawl in the same directory replaced: no sum can be made then."""
+    """The receipts by account and operation. `received` sums the records in those of this crawl, for accounts that owe
+    it; `others` counts accounts whose receipt a later crawl in the same directory replaced: then no sum is possible."""
 
     crawl: str
     counted: int = 0
@@ -130,8 +130,8 @@ class _Receipts:
         self._by_key[receipt.operation, receipt.user] = receipt.crawl == self.crawl, receipt.received
 
     def count(self, key: Key, *, unstored: bool) -> bool:
-        """Whether there is one; it is counted. Of what the ledger knows as `unstored` only one of this crawl is, and
-        adds to no sum: the ledger's leaves these records out."""
+        """Whether there is a receipt; it is counted. For what the ledger knows as `unstored`, only one of this crawl
+        counts, and adds to no sum: the ledger's excludes these records."""
         found = self._by_key.get(key)
         if found is None or (unstored and not found[0]):
             return False
@@ -146,7 +146,7 @@ class _Receipts:
 def audit(
     ledger: Ledger, dataset: Dataset, *, files: bool = True, progress: Callable[[str, int], None] | None = None
 ) -> Audit:
-    """Reconcile a crawl that rests. `files` also counts every record of every file; `progress(what, how many)` is told
+    """Reconcile a crawl at rest. `files` also counts every record of every file; `progress(what, how many)` is called
     every thousand. Raises LedgerError or DatasetError when something cannot be read."""
     told = progress or (lambda _what, _count: None)
     result = Audit()
@@ -187,7 +187,7 @@ def audit(
 
 
 def _is_over(ledger: Ledger) -> bool:
-    """Whether the crawl ended since all was done, and nobody has begun it again."""
+    """Whether the crawl ended because all was done, and was not started again."""
     lead = ledger.observe()
     return not lead.incarnation and lead.ended == Ending.DONE.value
 
@@ -214,8 +214,8 @@ def _owed(
 
 
 def _made_anew(result: Audit, live: LiveJobs, suspect: Mapping[Key, FileRecord]) -> None:
-    """What a damaged or missing file needs: an owed job, or an open one, that makes it anew. Where only a dead letter
-    would, it is to be tried again, which is for a person to say. One that was put away gets a job instead."""
+    """What a damaged or missing file needs: an owed or open job that fetches it again. Where only a dead letter would,
+    it must be requeued, which is the operator's decision. A dropped letter gets a job instead."""
     owed = set(result.missing)
     for record in {id(record): record for record in suspect.values()}.values():
         keys = [(operation, record.user) for operation in record.receipts]
@@ -241,7 +241,7 @@ def _sums(
     told_by: _Receipts,
     operations: tuple[Operation, ...],
 ) -> None:
-    """Assigned and stored: jobs and records as the ledger counted them, and as they can be counted now."""
+    """Assigned and stored: jobs and records as the ledger counted them, and as the audit counts them."""
     known = ledger.sizes().get(SEEN, (0, 0))[0]
     result.agree("accounts counted and listed", known, result.accounts)
     result.correct("sets", SEEN, result.accounts - known)
@@ -252,7 +252,7 @@ def _sums(
         ended = _ended(totals, letter)
         if operation not in _widening(ledger):
             result.agree(f"{letter} jobs owed by accounts, and ended or open", known, ended + open_jobs)
-            # What ended before and is done again has come again.
+            # An ended job that is done again counts as started again.
             result.correct("totals", f"{letter}.again", ended + open_jobs + missing[operation] - result.accounts)
         in_hand = sum(
             job.progress.count
@@ -264,7 +264,7 @@ def _sums(
             counted = totals.get(f"{letter}.records", 0) - totals.get(f"{letter}.unstored", 0) - in_hand
             received = told_by.received[operation]
             result.agree(f"{letter} records counted by the ledger, and told by receipts", counted, received)
-            # A letter that was put away goes when its job comes again, and its count with it.
+            # A dropped letter is removed when its job is added again, and its count with it.
             away = sum(
                 live.dropped[key].progress.count
                 for key in result.missing
@@ -280,8 +280,8 @@ def _sums(
 
 
 def _levels(result: Audit, ledger: Ledger, live: LiveJobs, walk: Traversal) -> None:
-    """Breadth first with a depth: a level counts the accounts that are still to be analysed. One that counts too few is
-    over too early, one that counts too many never."""
+    """Breadth first with a depth: a level counts the accounts that still await analysis. With too low a count it ends
+    too early, with too high a count never."""
     counted = ledger.levels()
     waiting = Counter(int(level) for level in map(walk.level, live.jobs.values()) if level)
     for level in sorted({*counted, *waiting}):
@@ -291,7 +291,7 @@ def _levels(result: Audit, ledger: Ledger, live: LiveJobs, walk: Traversal) -> N
 
 
 def _stranded(result: Audit, ledger: Ledger, live: LiveJobs, walk: Traversal, over: bool) -> None:
-    """Jobs for which nobody will come: in a crawl that ended, or in a queue that no master looks into."""
+    """Jobs that no master will assign: in a crawl that ended, or in a queue that no master reads."""
     if result.live and over and _is_over(ledger):
         result.stranded = result.live
         result.differences.append(f"{result.live} jobs are open in a crawl that ended: say audit --repair")
@@ -305,7 +305,7 @@ def _stranded(result: Audit, ledger: Ledger, live: LiveJobs, walk: Traversal, ov
 
 
 def _ended(totals: dict[str, int], letter: str) -> int:
-    """Jobs that were done, or given up, and did not come again."""
+    """Jobs that were done, or given up, and were not started again."""
     came_again = totals.get(f"{letter}.revived", 0) + totals.get(f"{letter}.again", 0)
     return totals.get(f"{letter}.done", 0) + totals.get(f"{letter}.dead", 0) - came_again
 
@@ -316,7 +316,7 @@ def _widening(ledger: Ledger) -> tuple[Operation, ...]:
 
 
 def _log(result: Audit, ledger: Ledger, totals: dict[str, int]) -> None:
-    """Announced: as often as it was committed, without a gap."""
+    """Announced: as many as were committed, without a gap."""
     for what, counter, topics in (
         ("jobs ended, and announced", "done", ("job.done",)),
         ("dead letters, and announced", "dead", ("job.dead",)),
@@ -340,7 +340,7 @@ def _log(result: Audit, ledger: Ledger, totals: dict[str, int]) -> None:
 
 
 def _sequences(ledger: Ledger) -> Iterator[int]:
-    """The sequence of each announcement that is kept, some thousand read at a time."""
+    """The sequence of each announcement that is kept, read some thousand at a time."""
     first = 0
     while entries := ledger.log(first, first + LOG_AT_ONCE - 1):
         yield from (entry[0] for entry in entries)
@@ -348,8 +348,8 @@ def _sequences(ledger: Ledger) -> Iterator[int]:
 
 
 def _files(result: Audit, dataset: Dataset, live: LiveJobs, told: Callable[[str, int], None]) -> dict[Key, FileRecord]:
-    """Stored: every record of every file once, and as many as its receipt says. Returns what has to be done again, with
-    its file; one that is gone and has a job that will make all of it anew is no finding."""
+    """Stored: every record of every file once, and as many as its receipt says. Returns what must be done again, with
+    its file; a missing one with a job that will fetch all of it again is no finding."""
     suspect: dict[Key, FileRecord] = {}
     for record in _counted("files", dataset.records(), told):
         if record.file is None:

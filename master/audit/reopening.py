@@ -1,7 +1,7 @@
-"""Jobs that are open in a crawl that ended: no master saw that they wait. They are brought back to where one looks.
+"""Jobs that are open in a crawl that ended, because no master saw them. They are moved to queues that a master reads.
 
-In a walk by levels a master looks into the queue of a level while the level counts accounts that are still to come. A
-level that counts too few is over too early, and what waits there is forgotten; one that counts too many is never over.
+In a traversal by levels a master reads the queue of a level while the level counts pending accounts. A level with too
+low a count ends too early, and the jobs that wait there are forgotten; one with too high a count never ends.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ AT_ONCE = 200
 
 
 def reopen(opened: OpenCrawl) -> int:
-    """Bring back the open jobs of a crawl that ended; how many there are. What is in somebody's hands or rests is seen
-    by the master that leads next. Raises LedgerError, also when a master leads."""
+    """Move the open jobs of a crawl that ended back; returns how many. Leased and resting jobs are handled by the next
+    leader. Raises LedgerError, also when a master leads."""
     ledger = opened.ledger
     plan = recall(ledger.remembered())
     if plan is None:
         return 0
     walk = plan.traversal
-    with lead_at_rest(opened, WHO) as commit:  # which also says that the crawl has not ended
+    with lead_at_rest(opened, WHO) as commit:  # which also marks the crawl as not ended
         jobs, wanted = _open(ledger, walk)
         counted = commit([]).levels
         levels = {*wanted, *counted}
@@ -47,7 +47,7 @@ def reopen(opened: OpenCrawl) -> int:
 
 
 def _open(ledger: Ledger, walk: Traversal) -> tuple[int, Counter[int]]:
-    """How many jobs are open, and how many accounts each level must count."""
+    """The number of open jobs, and the count that each level must have."""
     levels = Counter(walk.level(job) for job in open_jobs(ledger))
     return levels.total(), Counter({int(level): jobs for level, jobs in levels.items() if level})
 

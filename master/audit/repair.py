@@ -1,13 +1,13 @@
-"""Repairing a crawl that rests: what the audit found nowhere gets a job again, and what differs is made to agree.
+"""Repair of a crawl at rest: what the audit found missing gets a new job, and differing counts are corrected.
 
-What a ledger that was rolled back forgot needs no repair: its jobs wait there still, workers find the receipt that this
-crawl left for them, and end them without a request; the accounts that the stored profiles lead to come back with that.
-Here is what is left: an account that is known and has neither job nor dead letter nor receipt for an operation, a file
-that is damaged, a job that is live twice, a count that something else than a commit has changed, a log with a gap.
+The losses of a rolled-back ledger need no repair: its jobs still wait there, workers find the receipts that this crawl
+left for them, and end them without a request, which also restores the accounts that the stored profiles lead to.
+The repair handles the rest: a known account with neither job nor dead letter nor receipt for an operation, a damaged
+file, a job that is live twice, a count that was changed by something other than a commit, a log with a gap.
 
-Every step leaves a crawl that can be audited and repaired again, so that it may be killed between any two: files go
-aside before their jobs are given, counts are set right by what is there, in one commit with the jobs that they count.
-The same commit announces the records that are done and stay so, since what is done again is announced again.
+Every step leaves a crawl that can be audited and repaired again, so that it may be killed between any two: files are
+set aside before their jobs are added, and counts are corrected in one commit with the jobs that they count. The same
+commit announces the records that are done and stay so, since what is done again is announced again.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ log = logging.getLogger(__name__)
 LOOK_S = 0.1
 CHUNK = 1000
 TURNED_AT_ONCE = 200
-"""Jobs of a queue that are gone through in one commit."""
+"""Jobs of a queue that are processed in one commit."""
 WHO = "audit --repair"
 FAMILY = "repaired"
-"""The set of what has got a job in a repair."""
+"""The set of what got a job in a repair."""
 COUNT_WORDS = "jobs may be done again, and the records of those that are done were counted"
 GAP_WORDS = "the log had a gap, or had lost its end"
 
@@ -64,8 +64,8 @@ Commit = Callable[[list[Transition]], Reply]
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """What was done: jobs given again, files set aside for them, second copies of jobs dropped, counts set right, and
-    entries of the log let go since one behind them is missing."""
+    """The result: jobs added again, files set aside for them, duplicate jobs dropped, counts corrected, and entries
+    of the log removed because a later one is missing."""
 
     jobs: int = 0
     files: int = 0
@@ -78,8 +78,8 @@ class Repaired:
 
 
 def repair(opened: OpenCrawl, found: Audit) -> Repaired:
-    """Mend what an audit of this crawl found just now; what was done. Raises LedgerError, also when a master leads, and
-    DatasetError."""
+    """Repair what an audit of this crawl has just found; returns what was done. Raises LedgerError, also when a master
+    leads, and DatasetError."""
     ledger = opened.ledger
     plan = recall(ledger.remembered())
     if plan is None or not (found.missing or found.damaged or found.twins or found.corrections or found.log_gap):
@@ -89,7 +89,7 @@ def repair(opened: OpenCrawl, found: Audit) -> Repaired:
         for record in found.damaged:
             files += opened.dataset.set_aside(record) is not None
         twins = _drop_twins(ledger, commit, Counter(found.twins), dict(found.spared))
-        _empty(ledger, commit)  # what a repair that was killed left
+        _empty(ledger, commit)  # the remains of a repair that was killed
         told = Announce(LogEntry("master.repaired", msgpack.packb([COUNT_WORDS, found.included])))
         rest = iter(found.missing)
         first: list[Transition] = [*found.corrections, told]
@@ -105,8 +105,8 @@ def repair(opened: OpenCrawl, found: Audit) -> Repaired:
 
 
 def _drop_twins(ledger: Ledger, commit: Commit, too_often: Counter[Key], spared: dict[Key, Job]) -> int:
-    """Drop jobs that are live so often too often; how many. The first copy that is worth as much as the one to be
-    spared stays. Queues are gone through once, and keep their order."""
+    """Drop the surplus copies of live jobs; returns how many. The first copy that is worth as much as the one to be
+    spared stays. Queues are processed once, and keep their order."""
     dropped = 0
 
     def twin(job: Job) -> bool:
@@ -138,15 +138,15 @@ def _drop_twins(ledger: Ledger, commit: Commit, too_often: Counter[Key], spared:
 
 
 def _empty(ledger: Ledger, commit: Commit) -> None:
-    """The set of what has got a job in this repair has served."""
+    """Empty the set of what got a job in a repair, which is not needed any more."""
     for bucket in range(0, ledger.sizes().get(FAMILY, (0, 0))[1], CHUNK):
         commit([EmptySet(FAMILY, bucket, CHUNK)])
 
 
 @contextlib.contextmanager
 def lead_at_rest(opened: OpenCrawl, name: str) -> Iterator[Commit]:
-    """Lead a crawl that nobody leads, for as long as a tool needs; yields its way to commit. Raises LedgerError when
-    a master leads."""
+    """Lead a crawl that no master leads, for as long as a tool needs; yields its commit function. Raises LedgerError
+    when a master leads."""
     ledger, lead = opened.ledger, _take(opened, name)
     beat = lead.beat
 
@@ -163,7 +163,7 @@ def lead_at_rest(opened: OpenCrawl, name: str) -> Iterator[Commit]:
 
 
 def _take(opened: OpenCrawl, name: str) -> Lead:
-    """Take the lead of a crawl that rests, as a master would."""
+    """Take the lead of a crawl at rest, as a master would."""
     ledger, election = opened.ledger, Election()
     while True:
         asked = time.monotonic()
@@ -182,8 +182,8 @@ def _take(opened: OpenCrawl, name: str) -> Lead:
 
 
 def _jobs(plan: Plan, chunk: list[tuple[Operation, str]]) -> AddJobs:
-    """The transition that makes jobs for these. How far an account is from a target is not known any more: where that
-    counts, it is taken for one at the edge, so that the crawl does not go beyond its depth."""
+    """The transition that adds jobs for these. The distance of an account from a target is lost: where it matters, the
+    account is placed at the maximum depth, so that the crawl does not exceed it."""
     walk = plan.traversal
     depth = max(0, plan.depth - 1) if walk.levelled else 0
     jobs = [

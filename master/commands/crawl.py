@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 OFFERED = tuple(
     name
     for name in dict.fromkeys((*names_for("master"), *names_for("worker")))
-    if name not in ("master", "ha", "peer")  # who is where is this command's own affair
+    if name not in ("master", "ha", "peer")  # this command sets the addresses itself
 )
 
 
@@ -97,14 +97,14 @@ def tmatic_crawl(
 
 
 def for_emulator(settings: Settings) -> Settings:
-    """The same settings for a service of our own making: it gets no token that is meant for another, and no proxy leads
-    to it."""
+    """The same settings for the emulator: it gets no token that is meant for another service, and is reached without a
+    proxy."""
     no_token = replace(settings, bearer_token="", bearer_token_file=None)
     return replace(no_token, base_url=TABLE["base_url"].default, proxy=(), ca_file=())
 
 
 def split_options(text: str) -> list[str]:
-    """The words of `--emulator-options`. Raises UsageError."""
+    """The arguments in `--emulator-options`. Raises UsageError."""
     try:
         return shlex.split(text)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""`tmatic-master dead`, `requeue`, `drop`: what was given up, and what is to become of it."""
+"""`tmatic-master dead`, `requeue`, `drop`: jobs that were given up, and the actions on them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _settle(letters: tuple[str, ...], everything: bool, settings: Settings, word
     if everything == bool(letters):
         raise UsageError(f"say which letters to {word}, as T:22013880, or --all; `tmatic-master dead` lists them")
     for name in letters:
-        if not is_name(name) or not name.isprintable():  # an account of bytes that are no text is nobody's
+        if not is_name(name) or not name.isprintable():  # bytes that are not text are no account
             raise UsageError(f"a letter is OPERATION:ACCOUNT, as T:22013880, not {name[:80]!r}")
     masters = Masters(settings)
     with reading(settings) as opened:
@@ -71,7 +71,7 @@ def _settle(letters: tuple[str, ...], everything: bool, settings: Settings, word
         if leader is None or states[leader].get("role") != "leading":
             return settle_at_rest(opened, letters, drop=word == "drop")
     for name in letters:
-        # The lead may change hands between two letters.
+        # The lead may change between two letters.
         if name != letters[0]:
             leader = leader_of(masters.answering())
         if leader is None or leader not in masters.ask([leader], f"{word} {name}"):

@@ -1,4 +1,4 @@
-"""`tmatic-master keys`: who may connect to the masters of a crawl."""
+"""`tmatic-master keys`: the keys of processes that may connect to the masters of a crawl."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from protocol.transport.exposure import FOLDER
 from protocol.transport.keys import GIVEN, KeyRole, Keys
 
 SHOWN: Final = 8
-"""Characters of a public key, enough to tell it from others."""
+"""Characters of a public key, enough to distinguish it from others."""
 
 
 @click.group()

@@ -1,4 +1,4 @@
-"""`tmatic-master`: leads a crawl, and answers for it."""
+"""`tmatic-master`: leads a crawl, and shows its state."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def status(as_json: bool, settings: Settings) -> None:
 
 
 def _at_rest(opened: OpenCrawl, masters: Masters) -> dict[str, Any]:
-    """The state of a crawl by its ledger: of one that rests, or of one whose master is not reached."""
+    """The state of a crawl from its ledger: of one at rest, or of one whose master is not reached."""
     ledger, led = opened.ledger, masters.unreached is not None
     totals, plan = ledger.totals(), recall(ledger.remembered())
     lengths = {name: ledger.length(name) for name in ledger.queue_names()}
@@ -182,7 +182,7 @@ def _status_text(state: dict[str, Any]) -> str:
 
 
 def _pair_rows(state: dict[str, Any]) -> list[str]:
-    """Who leads, how the other one is, and how it came to that."""
+    """The rows about a pair: the leader, the state of its peer, and the takeovers."""
     pair = state.get("pair")
     if pair is None:
         return []

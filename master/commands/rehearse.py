@@ -1,4 +1,4 @@
-"""`tmatic-rehearse`: a fire drill on the user's own set-up."""
+"""`tmatic-rehearse`: a fire drill on the user's own setup."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def tmatic_rehearse(
     folder = output if output is not None else Path(f"rehearsal-{stamp}")
     if scheme_of(folder) is not None:
         raise UsageError(f"--output: a rehearsal is kept in a directory, and {url_of(folder)} is no form of one")
-    TABLE["output_directory"].parse(str(folder), "--output")  # as the processes of the drill will be told it
+    TABLE["output_directory"].parse(str(folder), "--output")  # as the processes of the drill will get it
     _begin(folder, targets)
     settings = replace(
         for_emulator(settings),
@@ -226,7 +226,7 @@ def tmatic_rehearse(
 
 
 def _check_targets(file: SeedLines) -> None:
-    """Raises UsageError for a file that a crawl would not take as it is."""
+    """Raises UsageError for a file that a crawl would not accept as it is."""
     file.check()
     if why := file.none():
         raise UsageError(f"{file.path} names no account: {why}")
@@ -239,7 +239,7 @@ def _check_targets(file: SeedLines) -> None:
 
 
 def _begin(folder: Path, targets: str | None) -> None:
-    """The folder of a drill: a new one, or an empty one. Raises UsageError."""
+    """Prepare the folder of a drill, which must be new or empty. Raises UsageError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
@@ -255,7 +255,7 @@ def _begin(folder: Path, targets: str | None) -> None:
 def _drill(
     settings: Settings, asked: CrawlRequest, plan: list[Fault], length_s: float, there: SetUp, seed: int | None
 ) -> RehearsalReport | int:
-    """The drill, and what came of it; the exit code when a signal cut it short."""
+    """The drill and its result; the exit code when a signal cut it short."""
     folder = settings.output_directory
     screen = _Screen(plan, length_s)
     with _server(settings) as (server, url), (folder / SAID).open("ab") as words:
@@ -287,7 +287,7 @@ def _drill(
 
 
 def _failed(code: int, said: Path) -> TmaticError:
-    """A crawl that gave up, with its last words. It is a usage error when a setting is to blame."""
+    """The error of a crawl that gave up, with its last message. It is a usage error when a setting is the cause."""
     rows = said.read_text(encoding="utf-8", errors="replace").splitlines()
     words = f"the crawl gave up with exit code {code}; the end of {said}: {rows[-1] if rows else 'empty'}"
     return UsageError(words) if code == MISUSED else TmaticError(words)
@@ -295,7 +295,7 @@ def _failed(code: int, said: Path) -> TmaticError:
 
 @contextlib.contextmanager
 def _server(settings: Settings) -> Iterator[tuple[EmbeddedValkey | None, str]]:
-    """The ledger's server: the user's own, or one that the drill keeps alive, since links to it are the drill's."""
+    """The ledger's server: the user's own, or one that the drill keeps alive, since it controls the links to it."""
     if settings.redis:
         yield None, settings.redis
         return
@@ -304,7 +304,7 @@ def _server(settings: Settings) -> Iterator[tuple[EmbeddedValkey | None, str]]:
 
 
 def _forget(url: str, prefix: str) -> None:
-    """What a drill left on the user's own server goes; nobody else's crawl begins like it."""
+    """Delete a drill's keys from the user's own server; no other crawl has their prefix."""
     pattern = prefix.replace("{", "\\{").replace("}", "\\}") + "*"
     with client_at(url) as client:
         for key in client.scan_iter(match=pattern, count=1000):
@@ -318,7 +318,7 @@ def _told(report: RehearsalReport, folder: Path) -> str:
 
 
 class _Screen:
-    """How far a drill is, on standard error: one line that changes, on a terminal; each mishap as it comes."""
+    """The progress of a drill, on standard error: one changing line on a terminal, and each fault as it is injected."""
 
     def __init__(self, plan: list[Fault], length_s: float) -> None:
         self._plan, self._length_s = plan, length_s
@@ -326,13 +326,13 @@ class _Screen:
         self._shown_s = float("-inf")
 
     def told(self, injected: InjectedFault) -> None:
-        """A mishap came."""
+        """A fault was injected."""
         self.clear()
         lasts = f", for {injected.fault.lasts_s:g} s" if injected.fault.lasts_s else ""
         click.echo(f"{injected.at_s:6.1f} s  {injected.fault.name}: {injected.whom}{lasts}", err=True)
 
     def show(self, drill: Rehearsal, at_s: float) -> None:
-        """One look."""
+        """Show the current state."""
         if not self._live or at_s - self._shown_s < SHOWN_S or drill.watch is None or drill.faults is None:
             return
         self._shown_s = at_s
@@ -343,7 +343,7 @@ class _Screen:
         click.echo(f"\r\x1b[K{at_s:6.1f} s of {self._length_s:g}: {leads}, {jobs}; {then}", nl=False, err=True)
 
     def clear(self) -> None:
-        """Make room for a line."""
+        """Clear the changing line for other output."""
         if self._live:
             click.echo("\r\x1b[K", nl=False, err=True)
 

@@ -1,1 +1,1 @@
-"""The processes of a crawl on one machine: started, watched, started again."""
+"""The processes of a crawl on one machine: started, watched, restarted."""

@@ -1,4 +1,4 @@
-"""A whole crawl on one machine: its processes from their start to their end, and its ports."""
+"""A whole crawl on one machine: its processes from start to end, and its ports."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ log = logging.getLogger(__name__)
 LOOK_S = 0.05
 STOP_S = 15.0
 NEVER_LED_S = 10.0
-"""A master that ends in words so soon after the first start has said what the user is to mend."""
+"""A master that ends with a message so soon after its first start has named what the user must correct."""
 FOLLOWS_S = 5.0
-"""When a crawl is over, how long the second master of a pair may take to leave behind the first."""
+"""When a crawl is over, how long the second master of a pair may take to leave after the first."""
 LEAVE_S = 1.0
-"""How long workers have to leave by themselves when their master did; one that it never met is told to."""
+"""How long workers may take to leave by themselves after their master; one that it never met gets a signal."""
 EMULATOR_START_S = 60.0
 LOOPBACK = "127.0.0.1"
 AS_IT_IS = ("--config", os.devnull)
-"""A process that is told all its settings reads no file of them beside."""
+"""A process that gets all its settings does not read a settings file as well."""
 
 
 @dataclass(slots=True)
 class CrawlRequest:
-    """What the command line asks for, beside the settings."""
+    """The options of the command line besides the settings."""
 
     targets: str | None
     letters: tuple[str, ...]
@@ -50,7 +50,7 @@ class CrawlRequest:
     adopt: bool
     workers: int
     emulator: list[str] | None
-    """What the emulator is told; None without one."""
+    """The arguments of the emulator; None without one."""
     pair: bool
 
 
@@ -64,18 +64,18 @@ class Crawl:
     base_url: str = ""
     stopping: bool = False
     signalled: int = 0
-    """The first signal that told this process to stop."""
+    """The first signal that stopped this process."""
     verdict: int = 0
     """The exit code of a master whose crawl was over."""
     emulator_ports: Ports | None = None
     moves: int = 0
-    """How often somebody else listened first on a port of this crawl's."""
+    """How often another process listened first on a port of this crawl."""
     emulators: list[SupervisedProcess] = field(default_factory=list)
     masters: list[SupervisedProcess] = field(default_factory=list)
     workers: list[SupervisedProcess] = field(default_factory=list)
 
     def run(self) -> int:
-        """To the end of the crawl. Returns the exit code. Raises DatasetError for a directory that will not do."""
+        """Run to the end of the crawl. Returns the exit code. Raises DatasetError for an unusable directory."""
         settings = self.settings
         self._take_ports(settings.port)
         self.base_url = self.settings.base_url
@@ -92,7 +92,7 @@ class Crawl:
             ]
             code = 1
             try:
-                if self.emulators:  # before anything is made, since it may refuse what it is told
+                if self.emulators:  # before anything is created, since it may refuse its arguments
                     self._start_emulator(self.emulators[0])
                 open_dataset(settings).check()
                 code = self._watch(self.emulators, self.masters, self.workers)
@@ -102,25 +102,25 @@ class Crawl:
 
     @property
     def port(self) -> int:
-        """That of the first master; 0 before it has one."""
+        """The port of the first master; 0 before it has one."""
         return self.ports.first if self.ports is not None else 0
 
-    # What a rehearsal does in its own way.
+    # Overridden by a rehearsal.
 
     def kept(self, name: str, command: Callable[[], list[str]], settings: Callable[[], Settings]) -> SupervisedProcess:
-        """One process of this crawl. It reads its settings from its environment, which others cannot read."""
+        """One process of this crawl. It reads its settings from its environment, which other users cannot read."""
         return SupervisedProcess(name, command, lambda: as_environment(settings(), os.environ))
 
     def turn(self, now: float) -> None:
-        """One look at the processes is due."""
+        """Check the processes once."""
 
     def own(self) -> list[int]:
-        """The processes that this one started itself, and waits for."""
+        """The processes that this one started and waits for."""
         kept = (*self.emulators, *self.masters, *self.workers)
         return [one.process.pid for one in kept if one.process is not None]
 
     def stop(self) -> None:
-        """Stop everything, and who needs others before them."""
+        """Stop everything, each process before those that it needs."""
         for some in (self.workers, self.masters, self.emulators):
             stop_all(some, STOP_S)
 
@@ -145,14 +145,14 @@ class Crawl:
             if all(master.over for master in masters):
                 self._let_leave(workers)
                 return self.verdict
-            # The other one of a pair goes on: this one was told to leave, and the crawl is not over.
+            # The other master of the pair goes on: this one was stopped, and the crawl is not over.
             for master in masters:
                 if master.over and now - master.over_at > FOLLOWS_S:
                     log.info(f"{master.name} left, and is started again to stand by")
                     master.over = False
             for number, kept in enumerate((*emulator, *workers)):
                 code = kept.look(now)
-                if code == 0 and number >= len(emulator):  # an emulator is told to leave by nobody but us
+                if code == 0 and number >= len(emulator):  # only this process stops an emulator
                     kept.over = True
                 elif code == 1 and number < len(emulator) and self._is_lost(LOOPBACK, self._emulator_port):
                     self._start_emulator(kept)
@@ -170,21 +170,21 @@ class Crawl:
         return SIGNALLED + self.signalled
 
     def _let_leave(self, workers: list[SupervisedProcess]) -> None:
-        """The master said that all is done: its workers leave by themselves."""
+        """The master reported that all is done: its workers leave by themselves."""
         deadline = time.monotonic() + LEAVE_S
         for worker in workers:
             if worker.process is not None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     worker.process.wait(max(0.0, deadline - time.monotonic()))
 
-    # What each process is told.
+    # The settings of each process.
 
     def master_settings(self, number: int) -> Settings:
-        """Those of a master."""
+        """The settings of a master."""
         return replace(self.settings, port=self.port, ha=str(number) if self.asked.pair else "", peer="")
 
     def worker_settings(self, number: int) -> Settings:
-        """Those of a worker: its share of the addresses, and a quieter log."""
+        """The settings of a worker: its share of the addresses, and a quieter log."""
         places = local_pair(self.settings.host, self.port)[: 2 if self.asked.pair else 1]
         addresses = self.settings.bind_ip
         mine = addresses[number - 1 :: self.asked.workers] or addresses[(number - 1) % max(1, len(addresses)) :][:1]
@@ -216,7 +216,7 @@ class Crawl:
         return self.emulator_ports.first
 
     def _start_emulator(self, kept: SupervisedProcess) -> None:
-        """Start it on a port that it keeps when it is started again, and wait until it listens."""
+        """Start it on a port that it keeps over restarts, and wait until it listens."""
         while not self.stopping:
             self._let_go(self.emulator_ports)
             self.emulator_ports = take(LOOPBACK, 0, 1)
@@ -225,7 +225,7 @@ class Crawl:
                 return
 
     def _comes_up(self, kept: SupervisedProcess) -> bool:
-        """Start the emulator. False when its port was somebody else's before it listened there."""
+        """Start the emulator. False when another process took its port before it listened there."""
         kept.start(time.monotonic())
         assert kept.process is not None
         deadline = time.monotonic() + EMULATOR_START_S
@@ -245,7 +245,7 @@ class Crawl:
         self._let_go(self.ports)
         self.ports = take(self.settings.host, wanted, 2 if self.asked.pair else 1)
         if wanted not in (0, self.port):
-            told = log.info if wanted == TABLE["port"].default else log.warning  # it is missed where it was chosen
+            told = log.info if wanted == TABLE["port"].default else log.warning  # a chosen port matters to the user
             about = fields(port=wanted, taken=self.port)
             told("another program listens there; the master takes another port", extra=about)
 
@@ -254,7 +254,7 @@ class Crawl:
             ports.release()
 
     def _is_lost(self, host: str, port: int) -> bool:
-        """Whether a process that could not start has lost its port to somebody else, and is to have another."""
+        """Whether a process that could not start has lost its port to another process, and needs a new one."""
         if self.moves >= PORTS_TRIED or not is_taken(host, port):
             return False
         self.moves += 1
@@ -262,7 +262,7 @@ class Crawl:
         return True
 
     def _move_masters(self) -> None:
-        """Begin anew on other ports. The workers too: where they look there may be the master of somebody else."""
+        """Restart on other ports. The workers too: the old address may belong to a master of another crawl."""
         for some in (self.workers, self.masters):
             self._begin_anew(some)
         self._take_ports(0)

@@ -1,4 +1,4 @@
-"""Keeping processes alive: started, watched, started again with back-off, and stopped in order."""
+"""Supervision of processes: started, watched, restarted with back-off, and stopped in order."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ log = logging.getLogger(__name__)
 FIRST_REST_S = 0.2
 MAX_REST_S = 10.0
 WELL_AFTER_S = 30.0
-"""A process that lived so long is well again: its next death is its first."""
+"""A process that ran for so long has recovered: its next death counts as its first."""
 HOPELESS = 8
-"""Deaths in a row, none after a longer life, with which a process is given up."""
+"""Deaths in a row, none after a longer run, after which a process is given up."""
 _PR_GET_CHILD_SUBREAPER = 37
 
 
 @dataclass(slots=True)
 class SupervisedProcess:
-    """One process that is to live. `command` makes its command line anew for each start, and `environment` that."""
+    """One supervised process. `command` makes its command line for each start, and `environment` its environment."""
 
     name: str
     command: Callable[[], list[str]]
     environment: Callable[[], dict[str, str]]
     words: BinaryIO | None = None
-    """Where it writes; None: its log where its supervisor has it, and the rest nowhere."""
+    """Where its output goes; None: its log to the supervisor's standard error, and the rest nowhere."""
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     start_at: float = 0.0
@@ -46,15 +46,15 @@ class SupervisedProcess:
     over_at: float = 0.0
 
     def start(self, now: float) -> None:
-        """Start it. It gets a group of its own, so that Ctrl-C in a terminal reaches only its supervisor, and a
-        SIGTERM when that one dies without a word."""
+        """Start it. It gets its own process group, so that Ctrl-C in a terminal reaches only its supervisor, and a
+        SIGTERM when the supervisor dies without stopping it."""
         self.started_at = now
         command, environment = self.command(), self.environment()
         with uncut():
             self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=self.words or subprocess.DEVNULL,  # what it prints is not what its supervisor was asked to print
+                stdout=self.words or subprocess.DEVNULL,  # its output is not the output of its supervisor
                 stderr=self.words,
                 env=environment,
                 start_new_session=True,
@@ -62,7 +62,7 @@ class SupervisedProcess:
             )
 
     def look(self, now: float) -> int | None:
-        """Start it if it is due. Returns its exit code once, when it ended; what then is the caller's to say."""
+        """Start it if it is due. Returns its exit code once, when it ended; the caller decides what follows."""
         if self.over:
             return None
         if self.process is None:
@@ -76,7 +76,7 @@ class SupervisedProcess:
         return code
 
     def again(self, now: float, code: int) -> bool:
-        """Have it started again after a rest. False when it is hopeless."""
+        """Schedule a restart after a delay. False when it is hopeless."""
         self.deaths = 1 if now - self.started_at > WELL_AFTER_S else self.deaths + 1
         if self.deaths >= HOPELESS and code >= 0:
             return False
@@ -89,7 +89,7 @@ class SupervisedProcess:
 
 
 def stop_all(kept: list[SupervisedProcess], within_s: float) -> None:
-    """SIGTERM to all of them together, and SIGKILL to what is still there after so long."""
+    """SIGTERM to all of them together, and SIGKILL to those that still run after so long."""
     for one in kept:
         one.over = True
         if one.process is not None:
@@ -107,8 +107,8 @@ def stop_all(kept: list[SupervisedProcess], within_s: float) -> None:
 
 
 def reap_orphans(own: Collection[int]) -> None:
-    """Take the exit codes of processes that were left to this one, as the first of a container has them: a server whose
-    master was killed, for example. `own` are those that somebody else here waits for."""
+    """Reap processes that this one inherited, as the first process of a container does: a server whose master was
+    killed, for example. `own` are those that other code here waits for."""
     if os.getpid() != 1 and not _adopts():
         return
     with contextlib.suppress(ChildProcessError):  # there are none
@@ -117,7 +117,7 @@ def reap_orphans(own: Collection[int]) -> None:
 
 
 def _adopts() -> bool:
-    """Whether the kernel gives this process what its descendants leave behind."""
+    """Whether this process inherits the orphans of its descendants."""
     said = ctypes.c_int()
     ctypes.CDLL(None).prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(said))
     return bool(said.value)

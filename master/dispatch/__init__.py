@@ -1,1 +1,1 @@
-"""Which job goes to which worker, what becomes of its lease, and how many requests it may send."""
+"""Which job goes to which worker, the state of its lease, and how many requests it may send."""

@@ -1,7 +1,7 @@
-"""What a commit announced: from the batch and the ledger's answer, what is to be published. No clock, no I/O.
+"""The announcements of a commit, made from the batch and the ledger's answer for publishing. No clock, no I/O.
 
-The sequence is given inside the commit. Nothing is published that was not committed; what was committed and is not
-published, since the master died before, is found by whoever listens in the log.
+The sequence is assigned inside the commit. Nothing uncommitted is published; what was committed and is not published,
+because the master died before, subscribers find in the log.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from storage.ledger.transitions import Announcing, Transition
 
 
 def announcement(transition: Transition, told: Announced) -> Announcement:
-    """What was announced with a transition."""
+    """The announcement of a transition."""
     assert isinstance(transition, Announcing) and transition.entry is not None
     return Announcement(told.sequence, told.previous, *transition.entry)
 
 
 def announcements(batch: Sequence[Pending], announced: Sequence[Announced]) -> Iterator[Announcement]:
-    """What was announced with a batch, with the pages that came along."""
+    """The announcements of a batch, with the pages of its messages."""
     for told in announced:
         pending = batch[told.transition]
         event = announcement(pending.transition, told)

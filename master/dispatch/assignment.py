@@ -2,11 +2,11 @@
 
 Rules it keeps:
   * A worker never gets more than it has room for, nor a job whose budget cannot pay for one request.
-  * Every operation that has both work and budget gets its turn, so that no budget idles behind another's queue.
-  * A service that fails for everybody is asked by one job at a time (`master.dispatch.circuit_breaker`).
+  * Every operation with both work and budget gets its turn, so that no budget idles behind another's queue.
+  * A service that fails for all accounts is tried by one job at a time (`master.dispatch.circuit_breaker`).
   * Work is spread over the workers that have room, so that no caller idles behind another's.
-  * After a takeover nothing is granted from a budget until all who call on it were heard, for a while: what they were
-    told by the service is more than the new leader knows.
+  * After a takeover nothing is granted from a budget, for a while, until all workers that use it were heard: they know
+    reports of the service that the new leader does not.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from storage.ledger.ledger import Reply
 from storage.ledger.transitions import HandOut
 
 GRANT = 4
-"""Requests that a job may have in hand: a page with its retries."""
+"""Requests that a job may hold: a page with its retries."""
 GRANT_UNMETERED = 16
 IDLE_S = 0.05
-"""How long to leave it when nothing could be handed out and nothing stirs: a look at a thousand workers costs 6 ms."""
+"""The pause after nothing could be assigned and nothing changed: checking a thousand workers costs 6 ms."""
 
 
 @dataclass(slots=True)
 class JobDemand:
-    """Jobs wanted for a worker: the transition that takes them, and what was granted for each."""
+    """Jobs wanted for a worker: the transition that takes them, and the requests granted for each."""
 
     transition: HandOut
     peer: bytes
@@ -44,7 +44,7 @@ class JobDemand:
 
 
 class Assigner:
-    """Turns room, waiting jobs and budgets into wishes, and the ledger's answers back into grants."""
+    """Turns room, waiting jobs and budgets into demands, and the ledger's answers into grants."""
 
     def __init__(self, budgets: Budgets, traversal: Traversal, breakers: CircuitBreakers) -> None:
         self._budgets, self._breakers = budgets, breakers
@@ -56,7 +56,7 @@ class Assigner:
         self._word_until = float("-inf")
 
     def await_word(self, until: float, worker_table: WorkerTable) -> None:
-        """Until then, leave the budgets alone on which workers call that are still to be heard."""
+        """Until then, grant nothing from budgets of workers that have not been heard yet."""
         self._word_until = until
         for peer, worker in worker_table.workers.items():
             for keys in worker.budgets.values():
@@ -74,7 +74,7 @@ class Assigner:
     def demands(
         self, now: float, worker_table: WorkerTable, reply: Reply, most: int, transitions: int, intake: bool
     ) -> list[JobDemand]:
-        """At most `most` jobs in so many transitions, over all workers. `intake`: targets are still being read."""
+        """At most `most` jobs in at most `transitions`, over all workers. `intake`: targets are still being read."""
         if most <= 0 or now < self._idle_until:
             return []
         demands = self._demands(now, worker_table, reply, most, transitions, intake)
@@ -82,7 +82,7 @@ class Assigner:
         return demands
 
     def stir(self) -> None:
-        """Something came that may be work, room or budget: look again at once."""
+        """New work, room or budget may have arrived: check again at once."""
         self._idle_until = float("-inf")
 
     def _demands(
@@ -90,7 +90,7 @@ class Assigner:
     ) -> list[JobDemand]:
         levels = dict(reply.levels)
         if intake:
-            levels[0] = levels.get(0, 0) + 1  # a target that is not read yet belongs to the first level
+            levels[0] = levels.get(0, 0) + 1  # an unread target belongs to the first level
         sources = {operation: self._traversal.sources(operation, levels) for operation in Operation}
         waiting = {op: sum(reply.lengths.get(queue, 0) for queue in queues) for op, queues in sources.items()}
         if not any(waiting.values()):
@@ -155,14 +155,14 @@ class Assigner:
         return self._budgets.available(key, now) if room is None else min(room, self._budgets.available(key, now))
 
     def leased(self, demand: JobDemand, jobs: int) -> None:
-        """The ledger gave so many: what was granted for the others comes back."""
+        """The ledger assigned so many: the grants of the others are returned."""
         self._promised[demand.peer] -= demand.wanted
         if not self._promised[demand.peer]:
             del self._promised[demand.peer]
         self._budgets.settle(demand.budget, (demand.wanted - jobs) * demand.granted)
 
     def top_up(self, now: float, lease: Lease) -> int:
-        """Requests to grant with the next verdict, so that the job can go on."""
+        """Requests to grant with the next verdict, so that the job can continue."""
         available = self._budgets.available(lease.budget, now)
         most = GRANT_UNMETERED if available >= UNMETERED // 2 else GRANT
         more = max(0, min(most - (lease.granted - lease.spent), available))

@@ -1,22 +1,22 @@
 """The budgets of the crawled services: who may send how many requests, and until when. No clock, no I/O.
 
 Rules it keeps:
-  * No request is granted that the budget does not hold: what may still be spent (granted and not yet known to be spent)
-    and what is left by the lowest word of the service in this window never exceed what the service allows.
-  * Nothing is known before the first answer: one request is granted then, and no more at once where the service says
-    nothing of a limit and has refused for its rate.
-  * No word of the service is without effect, though its clock is set, or what it says is wrong now and then: what is
-    left falls, or everything rests until the window of that word is over (`protocol.rate_window`).
+  * No request is granted beyond the budget: outstanding requests (granted and not yet known to be spent) and what is
+    left by the lowest report of the service in this window never exceed what the service allows.
+  * Nothing is known before the first answer: one request is granted then, and no more at once where the service
+    reports no limit and has refused for the request rate.
+  * Every report of the service has an effect, even if its clock is set, or a report is wrong now and then: what is
+    left falls, or the budget rests until the window of that report is over (`protocol.rate_window`).
   * A grant whose holder vanished counts as spent until the window resets. If it vanished between two windows, it may
-    have begun one that nobody told of, and which lasts no longer than the longest that was seen.
-  * After a refusal for the rate nothing is granted until the rest is over that the service, or else the worker, names.
-    So it is where the service says when to come back for another reason; that says nothing of its limits.
-  * When a window is over the whole limit is there again, less what may still be spent.
-  * A request that was sent and not answered is in doubt as long as its worker says so, or until every window is over in
-    which it can have been counted. What a worker that vanished was in doubt of counts as a grant that vanished.
+    have begun an unreported one, which lasts no longer than the longest that was seen.
+  * After a refusal for the request rate nothing is granted until the rest named by the service, or else by the worker,
+    is over. The same holds for a Retry-After with another reason, which says nothing about limits.
+  * When a window is over the whole limit is available again, less what may still be spent.
+  * A request that was sent and not answered is in doubt as long as its worker reports so, or until every window is over
+    in which it can have been counted. The doubts of a worker that vanished count as a grant that vanished.
 
-`remaining` comes only from the service. A request that was answered leaves `outstanding` when its holder says so, and
-the service's own count, in the same message, has it by then; nothing is counted twice, and doubt is on the safe side.
+`remaining` comes only from the service. An answered request leaves `outstanding` when its holder reports it, and the
+service's own count, in the same message, includes it by then; nothing is counted twice, and doubt is on the safe side.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ from protocol.rate_window import MAX_WINDOW_MS, SAME_S, Window
 from protocol.records import RESTS_FOR_RATE
 
 UNMETERED = 1 << 30
-"""What is available where the service counts nothing that we can see."""
+"""What is available where the service reports no count."""
 MAX_BUDGETS = 50_000
-"""When more are spoken of, those of which nothing is granted are forgotten: a worker's HELLO names what it likes."""
+"""Beyond it, budgets without a grant are forgotten: a worker's HELLO may name any number."""
 LATE_S = 15.0
-"""How late a service that stands still may count a request that was given up. Where it answers nothing, a budget that
-is all in doubt rests as long, and then for the longest window."""
+"""How late a stalled service may count a request that was given up. Where it answers nothing, a budget that is all in
+doubt rests that long, and then for the longest window."""
 MAX_HEARD = 1000
-"""Times at which a worker told of new doubts; what is not kept ages with the next one."""
+"""Times at which a worker reported new doubts; those that are not kept age with the next one."""
 
 
 @dataclass(slots=True)
 class Doubts:
-    """Requests of one run of a worker that got no answer, in all, and those of them that `remaining` has by now.
+    """Unanswered requests of one run of a worker, in total, and those of them that `remaining` includes by now.
 
-    `heard` are the totals and when they were heard; what was heard of long ago is `aged`, and in no doubt any more.
+    `heard` are the totals and when they were reported; old ones are `aged`, and not in doubt any more.
     """
 
     unanswered: int = 0
@@ -54,14 +54,14 @@ class Doubts:
     heard: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=MAX_HEARD))
 
     def hear(self, now: float, unanswered: int, counted: int) -> None:
-        """Take in the worker's totals. They only grow: what comes late changes nothing."""
+        """Record the worker's totals. They only grow: a late report changes nothing."""
         if unanswered > self.unanswered:
             self.unanswered = unanswered
             self.heard.append((now, unanswered))
         self.counted = max(self.counted, counted)
 
     def requests(self, before: float) -> int:
-        """Those that the service may count or not, when what was heard of before that is counted or never will be."""
+        """Requests that the service may count or not, given that those reported before that time are settled."""
         while self.heard and self.heard[0][0] < before:
             self.aged = self.heard.popleft()[1]
         return max(0, self.unanswered - max(self.counted, self.aged))
@@ -71,9 +71,8 @@ class Doubts:
 class Budget(Window):
     """One budget. Times are seconds of the caller's monotonic clock.
 
-    `longest` is the longest time to a reset that was seen; what is `forfeited` counts at least until `kept_until`, None
-    when that is still to be settled. `doubts` are the requests, by the peer that sent them, that the service may count
-    or not.
+    `longest` is the longest time to a reset that was seen; `forfeited` requests count at least until `kept_until`, None
+    while that is undecided. `doubts` are the requests, by the peer that sent them, that the service may count or not.
     """
 
     outstanding: int = 0
@@ -96,7 +95,7 @@ class Budget(Window):
         return max(0, self.remaining - self.outstanding - self.in_doubt(now))
 
     def in_doubt(self, now: float) -> int:
-        """Requests of which nobody knows whether the service counts them."""
+        """Requests of which it is unknown whether the service counts them."""
         if not self.doubts:
             return self.forfeited
         before = now - LATE_S - self.longest
@@ -104,11 +103,11 @@ class Budget(Window):
 
     @property
     def in_use(self) -> bool:
-        """Whether something of it is granted, or may be spent."""
+        """Whether some of it is granted, or may be spent."""
         return bool(self.outstanding or self.forfeited or self.doubts)
 
     def pass_time(self, now: float) -> None:
-        """A window that is over leaves the whole limit, less what was forfeited since the one before."""
+        """After a window the whole limit is available, less what was forfeited since the previous one."""
         Window.pass_time(self, now)
         if self.ends_at is None and self.forfeited:
             if self.kept_until is None:
@@ -117,21 +116,21 @@ class Budget(Window):
                 self.forfeited = 0
 
     def forfeit(self, now: float, requests: int) -> None:
-        """Whoever held so many vanished."""
+        """The holder of so many requests vanished."""
         self.pass_time(now)
         self.forfeited += requests
         if self.ends_at is None and requests:
             self.kept_until = now + self.longest
 
     def doubt(self, now: float, peer: bytes, said: BudgetReport) -> None:
-        """Take in what a worker has no answer to."""
+        """Record a worker's unanswered requests."""
         doubts = self.doubts.setdefault(peer, Doubts())
         doubts.hear(now, said.unanswered, said.counted)
         if doubts.counted >= doubts.unanswered:
             del self.doubts[peer]
 
     def report(self, now: float, said: BudgetReport) -> None:
-        """Take in what the service said, however late or out of order it comes."""
+        """Record a report of the service, however late or out of order it arrives."""
         if said.limit < 0:
             self.unmetered = self.unmetered or (self.limit is None and not self.refused)
         elif 0 < said.reset_in_ms <= MAX_WINDOW_MS:
@@ -145,7 +144,7 @@ class Budget(Window):
             self.pass_time(now)
             before = self.ends_at
             if self.hear(now, said) and before is not None and before - now <= SAME_S:
-                self.forfeited = 0  # it belonged to the window before
+                self.forfeited = 0  # it belonged to the previous window
 
 
 @dataclass(slots=True)
@@ -156,7 +155,7 @@ class Budgets:
     _doubtful: set[str] = field(default_factory=set)
 
     def of(self, key: str) -> Budget:
-        """The budget of a key, made when it is first spoken of."""
+        """The budget of a key, created at its first use."""
         budget = self.by_key.get(key)
         if budget is None:
             if len(self.by_key) >= MAX_BUDGETS:
@@ -169,11 +168,11 @@ class Budgets:
         return self.of(key).available(now)
 
     def grant(self, key: str, requests: int) -> None:
-        """So many may be spent from now on."""
+        """Grant so many requests."""
         self.of(key).outstanding += requests
 
     def settle(self, key: str, requests: int) -> None:
-        """So many can no longer be spent: they were, and their holder said so, or they came back."""
+        """So many cannot be spent any more: their holder reported them as spent, or returned them."""
         budget = self.of(key)
         budget.outstanding -= requests
         assert budget.outstanding >= 0, f"more was given back than granted: {key}"
@@ -184,8 +183,8 @@ class Budgets:
         self.of(key).forfeit(now, requests)
 
     def inherit(self, before: Budgets, vanished: Mapping[str, int]) -> None:
-        """Know what an earlier leadership of this process knew. `vanished` are the requests, by key, that it had
-        granted under leases that are held no more: nobody will say what became of them in this window."""
+        """Take over the budgets of an earlier leadership of this process. `vanished` are the requests, by key, that it
+        granted under leases that are not held any more: their use in this window stays unknown."""
         for key, old in before.by_key.items():
             kept = self.of(key)
             new = self.by_key[key] = replace(old, outstanding=kept.outstanding, doubts=deepcopy(old.doubts))
@@ -196,7 +195,7 @@ class Budgets:
                 self._doubtful.add(key)
 
     def report(self, service: str, now: float, said: list[BudgetReport], peer: bytes) -> None:
-        """Take in what the worker `peer` heard from the service, of the budgets that some worker calls on."""
+        """Record the service's reports to the worker `peer`, for the budgets that some worker uses."""
         for one in said:
             key = budget_key(service, one.who, one.endpoint)
             budget = self.by_key.get(key)
@@ -208,7 +207,7 @@ class Budgets:
                 self._doubtful.add(key)
 
     def none_but(self, peers: Container[bytes], now: float) -> None:
-        """Only these workers are there: nobody will say any more what became of others' requests."""
+        """Only these workers exist: the use of other workers' requests stays unknown."""
         for key in list(self._doubtful):
             budget = self.of(key)
             for peer in [peer for peer in budget.doubts if peer not in peers]:
@@ -223,5 +222,5 @@ class Budgets:
 
 
 def budget_key(service: str, who: str, endpoint: str) -> str:
-    """The key of a budget. None of its parts holds a blank: a HELLO with one is refused."""
+    """The key of a budget. None of its parts contains a blank: a HELLO with one is refused."""
     return f"{service} {who} {endpoint}"

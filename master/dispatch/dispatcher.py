@@ -1,20 +1,20 @@
 """Dispatch: the leader's decisions. Messages and ticks go in; a batch for the ledger and messages to send come out.
 
-No socket, no clock, no Redis in here: `now` is the caller's monotonic time in seconds. The loop around it
+No socket, no clock, no Redis in here: `now` is the caller's monotonic time in seconds. The loop calls
 
-    receive(now, peer, message)     for each frame that waits
+    receive(now, peer, message)     for each waiting frame
     tick(now)
-    batch = next_batch(now)         when no commit is under way, or one and this is `full`; committed by the ledger
-    committed(now, reply)           the answer to the first that is under way
+    batch = next_batch(now)         when no commit is in flight, or one and this is `full`; committed by the ledger
+    committed(now, reply)           the answer to the first in flight
     outbox                          messages to send, emptied by the loop
     events                          what was announced, to publish, emptied by the loop
 
 Rules it keeps:
   * Nothing is answered or announced before it is committed: verdicts, jobs and grants leave only in `committed`.
-  * What is in memory is what the ledger said last, and can be rebuilt from it; where the two differ the ledger
+  * The memory holds the ledger's last known state, and can be rebuilt from it; where the two differ the ledger
     is right, and `InconsistentError` ends this object: the lead is taken again.
-  * A lease is judged by its token, never by the connection over which it is spoken of.
-  * After a commit whose fate is unknown this object is thrown away, and another is made from the ledger.
+  * A lease is identified by its token, never by the connection of a message about it.
+  * After a commit with an unknown result this object is discarded, and another is made from the ledger.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ from storage.ledger.ledger import AGAIN, GAP, MAX_DISCOVERIES, MAX_TRANSITIONS, 
 from storage.ledger.transitions import Discover, Finish, LeaseTransition, Rest, StorePage, Transition, Wake
 
 MAX_LEASES = 512
-"""Jobs handed out in one commit."""
+"""Jobs assigned in one commit."""
 RESERVED = 64
-"""Transitions of a batch that are kept for handing out, so that a flood of results does not idle the workers."""
+"""Transitions of a batch reserved for assignments, so that a flood of results does not idle the workers."""
 ORPHANS_S = 1.0
-"""How often orphans are looked for: thousands of leases are gone through."""
+"""How often orphans are searched for: this scans thousands of leases."""
 MAX_PENDING = 20_000
-"""Transitions that wait before words on leases that are over are not taken any more."""
+"""Waiting transitions beyond which messages about leases that are over are dropped."""
 
 
 class Dispatch:
@@ -95,10 +95,10 @@ class Dispatch:
             )
             self.budgets.grant(lease.budget, lease.granted)
 
-    # What comes in.
+    # Input.
 
     def receive(self, now: float, peer: bytes, message: wire.Message) -> None:
-        """One message from a worker. What is not a worker's to say is counted and dropped."""
+        """One message from a worker. A message that a worker must not send is counted and dropped."""
         worker = self.worker_table.workers.get(peer)
         if worker is not None:
             worker.heard_at = now
@@ -137,25 +137,25 @@ class Dispatch:
             self._send(peer, STRANGER)
 
     def also(self, transition: Transition, *, peer: bytes | None = None, lease: Lease | None = None) -> None:
-        """One more transition, which is no result: what tools and readers ask for, and questions about leases that are
-        over, or steps that are not the next. A flood of these is dropped: whoever means it says it again."""
+        """One more transition that is not a result: requests of tools and readers, and questions about leases that are
+        over, or steps that are not the next. A flood of these is dropped: the sender repeats a real one."""
         if len(self._pending) < MAX_PENDING:
             self._pending.append(Pending(transition, peer=peer, lease=lease))
         else:
             self._count("words dropped")
 
     def unreachable(self, now: float, peer: bytes) -> None:
-        """A message could not be sent: nobody is connected under that routing id any more."""
+        """A message could not be sent: that routing id is not connected any more."""
         if (worker := self.worker_table.workers.get(peer)) is not None and worker.name in self.worker_table.newcomers:
             self._admission.replace(now, worker.name)
 
     def cut(self, peer: bytes) -> None:
-        """This worker does not take part any more."""
+        """Remove a worker whose key was revoked."""
         if (worker := self.worker_table.workers.get(peer)) is not None:
             self._dispose(self.worker_table.leave(worker), "lapsed")
 
     def tick(self, now: float) -> None:
-        """Let time pass: silent workers, orphans after the grace period, resting jobs that are due."""
+        """Handle the clock: silent workers, orphans after the grace period, resting jobs that are due."""
         for worker in [w for w in self.worker_table.workers.values() if now - w.heard_at > self.policy.worker_timeout]:
             self._count("workers lost")
             self.cut(worker.peer)
@@ -168,20 +168,20 @@ class Dispatch:
         self._pending += [Pending(Wake(name, front_of(operation))) for name, operation in self._resting.awake(now)]
 
     def drain(self) -> None:
-        """Hand out nothing more; workers finish what they hold."""
+        """Assign no more jobs; workers finish those that they hold."""
         self.draining = self._admission.draining = True
         self.outbox += [(peer, wire.Drain(self.lead.epoch)) for peer in self.worker_table.workers]
 
     def expect(self, now: float, workers: Sequence[tuple[bytes, wire.Hello]]) -> None:
-        """Welcome workers that are known from before this leadership. None gets a job until it has said how it stands,
-        and until all that call on the same budget have, for a while: what the service told them is news to this one."""
+        """Welcome workers that are known from before this leadership. None gets a job until it has reported its state,
+        and, for a while, until all that use the same budget have: they may know newer reports of the service."""
         for peer, hello in workers:
             self._admission.hello(now, peer, hello)
         self._assigner.await_word(now + 2 * self.policy.heartbeat, self.worker_table)
 
     def inherit(self, budgets: Budgets, before: Dispatch | None) -> None:
-        """Know what is known of the budgets. `before` is the leadership before this one, if it was this process' own:
-        what was granted under its leases that are held no more counts as spent."""
+        """Take over known budgets. `before` is the previous leadership, if it was this process' own: the grants of its
+        leases that are not held any more count as spent."""
         vanished = Counter[str]() if before is None else before.worker_table.unspent_beyond(self.worker_table)
         if before is not None:
             self.counted = before.counted
@@ -191,13 +191,13 @@ class Dispatch:
 
     @property
     def queues(self) -> list[str]:
-        """The queues whose lengths each commit tells."""
+        """The queues whose lengths each commit returns."""
         return self.traversal.queues(self.reply.levels)
 
     @property
     def full(self) -> bool:
-        """Whether the next commit is full already, and need not wait for the answer to the one that is under way. Never
-        while targets are read: the ledger's thread reads ahead then."""
+        """Whether the next commit is full already, and need not wait for the answer to the one in flight. Never while
+        targets are read: the ledger's thread reads ahead then."""
         return len(self._pending) >= self.filled_by and self.intake is None
 
     @property
@@ -220,10 +220,10 @@ class Dispatch:
         unleveled = any(accounts > 0 for accounts in self.reply.levels.values())
         return not (self.intake or waiting or unleveled or self.reply.held or self.reply.retry)
 
-    # What goes out.
+    # Output.
 
     def next_batch(self, now: float) -> list[Transition] | None:
-        """The next commit: what waits, then what is to be handed out. None when there is nothing and no beat is due."""
+        """The next commit: pending transitions, then assignments. None when there are none and no beat is due."""
         assert len(self._flying) < 2, "one commit is under way, and at most one is put behind it"
         batch: list[Pending] = []
         weight = 0
@@ -251,7 +251,7 @@ class Dispatch:
         return [pending.transition for pending in batch]
 
     def committed(self, now: float, reply: Reply) -> None:
-        """The ledger has the batch: take over what it says, and tell those whom it concerns."""
+        """The ledger committed the batch: record the result, and answer those whom it concerns."""
         batch = self._flying.popleft()
         self.reply, self._committed_at = reply, now
         self._confirmed = not batch
@@ -266,12 +266,12 @@ class Dispatch:
                 self._settled(now, pending, status, verdicts)
         self.outbox += [(peer, wire.Committed(self.lead.epoch, items)) for peer, items in verdicts.items()]
 
-    # The handlers, one a message.
+    # The handlers, one per message.
 
     def _heard(
         self, now: float, peer: bytes, budgets: list[wire.BudgetReport], said: Sequence[wire.Step | wire.End]
     ) -> None:
-        """Budgets are believed of who is known, or speaks of a lease that is held."""
+        """Budget reports are accepted from a known worker, or with a lease that is held."""
         if peer in self.worker_table.workers or any(one.token in self.worker_table.leases for one in said):
             self.budgets.report(self.policy.service, now, budgets, peer)
 
@@ -321,7 +321,7 @@ class Dispatch:
                 transitions = self._transitions
                 self._pending.append(transitions.lapsed(lease) if counts else transitions.back(None, lease, reason))
 
-    # What the ledger answered.
+    # Answers of the ledger.
 
     def _leased(self, now: float, demand: JobDemand, flat: list[Any]) -> None:
         worker = self.worker_table.workers.get(demand.peer)
@@ -329,7 +329,7 @@ class Dispatch:
         for i in range(0, len(flat), 2):
             token, job = flat[i].decode(), unpack_job(flat[i + 1])
             granted = demand.granted
-            if worker is None:  # it left while the commit was under way, and never got the job nor its grant
+            if worker is None:  # it left during the commit, and got neither the job nor its grant
                 self.budgets.settle(demand.budget, granted)
                 granted = 0
             lease = Lease(token, job, demand.worker, demand.budget, granted, sent_at=now, moved_at=now)
@@ -400,7 +400,7 @@ class Dispatch:
         ):
             worker.completed += 1
 
-    # Small things.
+    # Helpers.
 
     def _send(self, peer: bytes, message: wire.Message) -> None:
         self.outbox.append((peer, message))

@@ -96,14 +96,14 @@ class Lease:
         return self.state is LeaseState.ENDING
 
     def spend(self, spent: int) -> int:
-        """So many requests are spent in all, as the worker says; how many more that is than was known."""
+        """Record the worker's total of spent requests; returns by how much it exceeds the known one."""
         more = max(0, min(spent, self.granted) - self.spent)
         self.spent += more
         return more
 
 
 def assignment(lease: Lease) -> Assignment:
-    """The job as its worker is told of it."""
+    """The job as it is sent to its worker."""
     done = lease.job.progress
     return Assignment(
         lease.token,

@@ -1,11 +1,11 @@
-"""Who is let in, and what its word on the jobs in its hands is worth. No clock, no I/O.
+"""Registration of workers, and checks of the leases that they list. No clock, no I/O.
 
 Rules it keeps:
-  * A name belongs to one run. When another run comes with it, the one that has it is asked, and the new one is refused
-    only if the old one answers.
-  * A token that a worker lists and nobody else holds is its; one that is not known is revoked.
-  * A token that it should hold and does not list was lost on the way, and is sent again; not for ever.
-  * A connection carries one name at a time: who takes another leaves the jobs that it had under the first.
+  * A name belongs to one run. When another run uses it, the run that has it is asked, and the new one is refused only
+    if the old one answers.
+  * A token that a worker lists and no other holds belongs to it; an unknown one is revoked.
+  * A token that it should hold and does not list was lost in transit, and is sent again; not for ever.
+  * A connection has one name at a time: a worker that takes another loses the jobs that it had under the first.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STRANGER = wire.Refused("who", "this master does not know you: say HELLO first")
 
 
 class Registration:
-    """The roster's door. `dispose(leases, reason)` gives leases back; `spent(lease, requests)` settles their grants."""
+    """Adds workers to the table. `dispose(leases, reason)` returns leases; `spent(lease, requests)` settles grants."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Registration:
         self.draining = False
 
     def hello(self, now: float, peer: bytes, hello: wire.Hello) -> None:
-        """A worker presents itself."""
+        """Handle the HELLO of a worker."""
         refusal = self._refusal(hello)
         if refusal is not None:
             self._send(peer, refusal)
@@ -83,7 +83,7 @@ class Registration:
         self.resend(now, worker, {item.token for item in hello.held})
 
     def answered(self, worker: Worker) -> None:
-        """A worker gave a sign of life: if its name is asked for by another run, that one is refused."""
+        """A worker is alive: if another run claims its name, that run is refused."""
         newcomer = self._worker_table.newcomers.get(worker.name)
         if newcomer is not None and newcomer.hello.run != worker.run:
             del self._worker_table.newcomers[worker.name]
@@ -91,7 +91,7 @@ class Registration:
             self._send(newcomer.peer, wire.Refused("name-in-use", words))
 
     def replace(self, now: float, name: str) -> None:
-        """The run that had the name does not answer: the newcomer has it now."""
+        """The run that had the name does not answer: the new run gets it."""
         newcomer = self._worker_table.newcomers.pop(name)
         old = self._worker_table.by_name.get(name)
         if old is not None:
@@ -99,7 +99,7 @@ class Registration:
         self._admit(now, newcomer.peer, newcomer.hello)
 
     def listed(self, now: float, worker: Worker, held: list[wire.Spent]) -> None:
-        """What a worker says that it holds: adopt what nobody had listed, revoke what is not known or does not move."""
+        """The leases that a worker lists: adopt those that no worker had listed, revoke unknown or stalled ones."""
         unknown = []
         for item in held:
             lease = self._worker_table.leases.get(item.token)
@@ -119,7 +119,7 @@ class Registration:
             self._send(worker.peer, wire.Revoke(self._lead.epoch, tokens, "not yours, or no progress"))
 
     def resend(self, now: float, worker: Worker, listed: set[str]) -> None:
-        """Send again what was sent a while ago and the worker does not list: the frame was lost."""
+        """Send jobs again that were sent a while ago and that the worker does not list: the frame was lost."""
         lost = []
         for token in sorted(worker.tokens - listed):
             lease = self._worker_table.leases[token]

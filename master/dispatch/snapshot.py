@@ -1,4 +1,4 @@
-"""What a new leader reads from the ledger, and the errors of one that finds another there, or knows it no more."""
+"""What a new leader reads from the ledger, and the errors when another leads, or memory and ledger differ."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from storage.ledger.ledger import LeaseRecord, Reply
 
 
 class InconsistentError(LedgerError):
-    """The ledger and the leader's memory differ; the lead must be taken again to learn what holds."""
+    """The ledger and the leader's memory differ; the lead must be taken again to read the true state."""
 
 
 class LedElsewhereError(LedgerError):
-    """Another master leads this crawl, and is at work."""
+    """Another master leads this crawl, and is alive."""
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
-"""The transitions that a leader asks of the ledger: what a page, an end, a failure or a return becomes there.
+"""The transitions that a leader commits to the ledger for a page, an end, a failure or a return.
 
-Pure functions of the lease and what was said of it.
+Pure functions of the lease and the message about it.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from storage.ledger.transitions import (
 )
 
 MAX_LETTER_BYTES = 4096
-"""Bytes of an error's words that a dead letter keeps."""
+"""Bytes of an error message that a dead letter keeps."""
 
 
 def without_receipt(operation: Operation) -> str:
-    """The ledger's set of accounts whose operation was done by a worker that stores nothing."""
+    """The name of the ledger's set of accounts whose operation was done by a worker that stores nothing."""
     return f"unstored.{operation.value}"
 
 
 @dataclass(slots=True)
 class Pending:
-    """A transition that waits for its commit, and what to do with its status."""
+    """A transition that waits for its commit, and the data to handle its status."""
 
     transition: Transition
     weight: int = 0
@@ -56,7 +56,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Transitions:
-    """Makes the transitions of one crawl."""
+    """Creates the transitions of one crawl."""
 
     traversal: Traversal
     policy: CrawlPolicy
@@ -109,8 +109,8 @@ class Transitions:
         return [*ahead, Pending(transition, min(len(end.found), MAX_DISCOVERIES), peer, lease, payload=end.payload)]
 
     def _analysis(self, job: Job, end: wire.End) -> Analysis | None:
-        """The analysis that may have to come again: one that found no list, or that of a list which has no analysis
-        behind it. None for any other end."""
+        """The analysis that may have to be requeued: one that found no list, or that of a list with no analysis after
+        it. None for any other end."""
         listless = job.operation is Operation.ANALYSE and end.outcome == Outcome.NO_LIST.value and not end.records
         alone = job.operation is Operation.FOLLOWER and not job.chain and Operation.ANALYSE in self.traversal.operations
         if not (listless or alone):
@@ -121,16 +121,16 @@ class Transitions:
 
     @staticmethod
     def _without_receipt(job: Job, end: wire.End) -> WithoutReceipt | None:
-        """What tells the audit that there need be no receipt: this worker stores nothing. One of another making may
-        store, and not say so in its end: its pages tell. A job of one page has none, so its receipt tells, if there is
-        one: that it is lost nobody can know, unless the end says `stored`."""
+        """The mark for the audit that no receipt is needed: this worker stores nothing. A third-party worker may store
+        and not report it in its end: its pages prove it. A job of one page has none, so its receipt proves it, if it
+        exists: its loss cannot be detected, unless the end says `stored`."""
         stored = end.stored or any(one.length for one in job.progress.segments if one.token == end.token)
-        if stored and job.operation is not Operation.UPDATE:  # an account is updated again, perhaps by another worker
+        if stored and job.operation is not Operation.UPDATE:  # updates recur, perhaps at another worker
             return None
         return WithoutReceipt(without_receipt(job.operation), job.user, in_it=not stored)
 
     def failed(self, peer: bytes | None, lease: Lease, after: Job, words: str) -> Pending:
-        """A try failed, or a lease lapsed once too often: the job rests, or is given up."""
+        """A try failed, or a lease lapsed too often: the job rests, or is given up."""
         operation, user, done = after.operation, after.user, after.progress
         field = f"{operation.value}:{user}"
         body = msgpack.packb([operation.value, user, done.tries, words, lease.worker])
@@ -172,7 +172,7 @@ class Transitions:
         return self.traversal.level(job) if job.operation is Operation.ANALYSE else ""
 
     def _discoveries(self, lease: Lease, step: int, found: list[str]) -> tuple[list[Pending], Discoveries | None]:
-        """What goes ahead of a step in commits of its own, since one commit takes only so many; what goes with it."""
+        """The discoveries committed ahead of a step, since a commit is limited in size, and those committed with it."""
         ahead = []
         while len(found) > MAX_DISCOVERIES:
             part, found = found[:MAX_DISCOVERIES], found[MAX_DISCOVERIES:]

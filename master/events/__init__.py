@@ -1,1 +1,1 @@
-"""What was committed, published; and the log of it, read again by those who missed some."""
+"""Publishing of committed events, and reading of their log for subscribers that missed some."""

@@ -16,12 +16,12 @@ class LogEnd:
     last: dict[str, int] = field(default_factory=dict)
 
     def advance(self, events: Sequence[Announcement]) -> Heads:
-        """Take these in; returns what is to be said after them."""
+        """Advance by these events; returns the heads to be published after them."""
         before, changed = self.sequence, {event.topic: event.sequence for event in events}
         self.last |= changed
         self.sequence = max(self.sequence, *(event.sequence for event in events))
         return Heads(before, self.sequence, changed)
 
     def whole(self) -> Heads:
-        """What is to be said from time to time, so that a lost last word is noticed."""
+        """All heads, published from time to time, so that the loss of a last event is noticed."""
         return Heads(0, self.sequence, self.last)

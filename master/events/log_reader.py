@@ -1,7 +1,7 @@
-"""Reading for those who ask: the log of announcements, dead letters, what waits next. In a thread and over a connection
+"""Reading for clients: the log of announcements, dead letters, the next waiting jobs. In a thread and over a connection
 of its own, so that no commit ever waits for a reader.
 
-A reader that asks for too much gets a part of it; one that asks while the ledger does not serve gets no answer, and
+A reader that requests too much gets a part of it; one that asks while the ledger does not serve gets no answer, and
 asks again.
 """
 
@@ -26,29 +26,29 @@ from storage.ledger.ledger import Ledger
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 1000
-"""Questions that wait; further ones are dropped, and asked again."""
+"""Questions that wait; further ones are dropped, and the clients ask again."""
 MAX_ENTRIES = 2000
 MAX_BYTES = 1024 * 1024
-"""Of entries in one answer."""
+"""Bytes of entries in one answer."""
 READ_AT_ONCE = 500
 SCANNED_AT_ONCE = 20_000
-"""Entries that one answer looks at: those of other topics count too."""
+"""Entries that are scanned for one answer: those of other topics count too."""
 MAX_LETTERS = 500
 NEXT = 20
-"""Jobs in line that are shown for an operation."""
+"""Waiting jobs that are shown for an operation."""
 
 Question = Callable[[Ledger], wire.Message]
 
 
 def replay(ledger: Ledger, asked: wire.Replay) -> wire.Events:
-    """What of the log comes behind a position."""
+    """The entries of the log after a position."""
     reigns = ledger.reigns()
     while True:
         answer = _replay(ledger, asked, reigns)
         before, reigns = reigns, ledger.reigns()
         if before == reigns:
             return answer
-        # The lead changed hands meanwhile, and whose each sequence is with it.
+        # The lead changed meanwhile, and with it the incarnation of each sequence.
 
 
 def _replay(ledger: Ledger, asked: wire.Replay, reigns: list[tuple[str, int]]) -> wire.Events:
@@ -68,7 +68,7 @@ def _replay(ledger: Ledger, asked: wire.Replay, reigns: list[tuple[str, int]]) -
     entries: list[wire.Entry] = []
     covered, size, topics = asked.sequence, 0, tuple(asked.topics)
     for sequence, previous, topic, body in _behind(ledger, asked.sequence, first):
-        if sequence != covered + 1:  # trimmed to behind it while it was read
+        if sequence != covered + 1:  # trimmed beyond it during the read
             return answer(wire.GONE, head, [])
         if topic.startswith(topics):
             if len(entries) >= min(asked.most, MAX_ENTRIES) or (entries and size + len(body) > MAX_BYTES):
@@ -82,7 +82,7 @@ def _replay(ledger: Ledger, asked: wire.Replay, reigns: list[tuple[str, int]]) -
 
 
 def reign_of(reigns: list[tuple[str, int]], sequence: int) -> str:
-    """The incarnation that gave a sequence, "" when that is not known."""
+    """The incarnation that assigned a sequence, "" when that is unknown."""
     for incarnation, first in reversed(reigns):
         if first <= sequence:
             return incarnation
@@ -96,9 +96,9 @@ def _first(ledger: Ledger, head: int) -> int:
 
 
 def _behind(ledger: Ledger, sequence: int, first: int) -> Iterator[tuple[int, int, str, bytes]]:
-    """The entries behind a sequence. The log is read by places, which move whenever its beginning is trimmed: that is
-    seen by the sequence of what was read, and it is read again at its new place. Where what comes next was itself
-    trimmed the next entry that is left follows."""
+    """The entries after a sequence. The log is read by index, which shifts whenever its beginning is trimmed: that is
+    detected by the sequence of the entry read, and the new index is read. If the next entry was itself trimmed, the
+    first remaining one follows."""
     while True:
         entries = ledger.log(sequence + 1 - first, sequence + READ_AT_ONCE - first)
         if not entries or entries[0][0] != sequence + 1:
@@ -112,7 +112,7 @@ def _behind(ledger: Ledger, sequence: int, first: int) -> Iterator[tuple[int, in
 
 
 def letters(ledger: Ledger, first: int, count: int) -> wire.Report:
-    """So many dead letters from the `first` on, in an order that stays."""
+    """`count` dead letters from the `first` on, in a stable order."""
     told = [
         {
             "operation": job.operation.value,
@@ -130,7 +130,7 @@ def letters(ledger: Ledger, first: int, count: int) -> wire.Report:
 
 
 def in_line(ledger: Ledger) -> dict[str, list[list[Any]]]:
-    """The next jobs of each operation: account, tries, cursor. Those that were begun come first."""
+    """The next jobs of each operation: account, tries, cursor. Started ones come first."""
     waiting: dict[str, list[list[Any]]] = {}
     names = ledger.queue_names()
     for operation in Operation:
@@ -144,7 +144,7 @@ def in_line(ledger: Ledger) -> dict[str, list[list[Any]]]:
 
 
 class LogReader:
-    """Answers in its own thread. `fileno` becomes readable when an answer is there."""
+    """Answers in its own thread. `fileno` becomes readable when an answer is ready."""
 
     def __init__(self, opened: Callable[[], Ledger]) -> None:
         self._opened = opened
@@ -158,19 +158,19 @@ class LogReader:
         return self._answers.fileno()
 
     def ask(self, whom: Any, question: Question) -> None:
-        """Ask; the answer comes by `answers`, together with `whom` it is for."""
+        """Queue a question; `answers` returns its answer together with `whom`."""
         try:
             self._questions.put_nowait((whom, question))
         except queue.Full:
             log.debug("too many questions wait for the log's reader")
 
     def answers(self) -> Iterable[tuple[Any, wire.Message]]:
-        """The answers that are there."""
+        """The answers that are ready."""
         return self._answers.take_all()
 
     def close(self) -> None:
-        """No more answers."""
-        with contextlib.suppress(queue.Full):  # it is a daemon, and the process is about to end
+        """Stop answering."""
+        with contextlib.suppress(queue.Full):  # a daemon thread, and the process is about to end
             self._questions.put_nowait(None)
 
     def _run(self) -> None:
@@ -186,7 +186,7 @@ class LogReader:
             except TmaticError as error:
                 answer = wire.Refused("command", str(error))
             except Exception:
-                # A bug, with its traceback; the others who ask are still to be answered.
+                # A bug, with its traceback; the other questions must still be answered.
                 log.exception("the log's reader failed by a mistake in the program")
                 continue
             self._answers.tell((whom, answer))

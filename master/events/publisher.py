@@ -1,7 +1,7 @@
-"""The PUB socket: what was committed, told to whoever listens. It never waits, and nothing rests on who hears it.
+"""The PUB socket: publishes committed events to subscribers. It never blocks, and nothing depends on its subscribers.
 
-A subscriber that is stuck has a queue of bounded bytes, beyond which events are dropped for it; it finds them in the
-log. Where nobody listens nothing is sent, but the end of the log is known all the same.
+A stuck subscriber has a queue of bounded bytes, beyond which events are dropped for it; it finds them in the log.
+Without subscribers nothing is sent, but the end of the log is tracked all the same.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from protocol.logs import JsonLines
 from storage.ledger.ledger import Lead
 
 HEADS_S = 1.0
-"""How often the heads of all topics are told."""
+"""How often the heads of all topics are published."""
 GAUGES_S = 1.0
 MAX_LINES = 1000
 """Lines of the log that wait to be published."""
@@ -31,7 +31,7 @@ MORE, LAST = int(zmq.NOBLOCK | zmq.SNDMORE), int(zmq.NOBLOCK)
 
 
 class Leader(Protocol):
-    """What a master that leads has to publish: `events`, which the publisher empties, up to `log_end`."""
+    """What a leader has to publish: `events`, which the publisher empties, up to `log_end`."""
 
     lead: Lead
     log_end: LogEnd
@@ -47,13 +47,13 @@ class LogTail(logging.Handler):
         self.lines: deque[str] = deque(maxlen=MAX_LINES)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep one."""
+        """Keep one line."""
         self.lines.append(self.format(record))
 
 
 class Publisher:
-    """Publishes for one master. `remade` makes the socket anew, given the old one, when somebody's key was revoked:
-    `changes` counts how often that may have been."""
+    """Publishes for one master. `remade` replaces the socket, given the old one, when a key was revoked: `changes`
+    counts how often that may have happened."""
 
     def __init__(
         self,
@@ -71,12 +71,12 @@ class Publisher:
 
     @property
     def watched(self) -> bool:
-        """Whether somebody wants the gauges."""
+        """Whether a subscriber wants the gauges."""
         return self._wanted(GAUGES)
 
     def turn(self, now: float, dispatch: Leader | None, document: Callable[[], dict[str, Any]]) -> None:
-        """Publish what there is. `dispatch` is None while this master does not lead; `document` makes what
-        `stats.gauges` tells."""
+        """Publish what is pending. `dispatch` is None while this master does not lead; `document` makes the body of
+        `stats.gauges`."""
         if self._changes() != self._seen:
             self._seen = self._changes()
             self._socket, self._topics = self._remade(self._socket), set()
@@ -90,7 +90,7 @@ class Publisher:
             self._socket.send(message[-1], LAST)
 
     def close(self) -> None:
-        """No more events."""
+        """Stop publishing."""
         self._socket.close()
 
     def _due(self, now: float, dispatch: Leader, document: Callable[[], dict[str, Any]]) -> Iterator[list[bytes]]:
@@ -123,7 +123,7 @@ class Publisher:
         return any(topic.startswith(one) for one in self._topics)
 
     def _read_subscriptions(self) -> None:
-        """Who came for what. A topic is told of when the first one comes for it and when the last one left."""
+        """Read subscriptions. A topic is reported when its first subscriber arrives and when its last one has left."""
         for _ in range(SUBSCRIPTIONS_A_TURN):
             try:
                 word = self._socket.recv(zmq.NOBLOCK)
@@ -132,6 +132,6 @@ class Publisher:
             topic = word[1:].decode(errors="replace")
             if word[:1] == b"\x01" and len(topic) <= MAX_TOPIC_LENGTH and len(self._topics) < MAX_TOPICS:
                 self._topics.add(topic)
-                self._heads_at = float("-inf")  # whoever came now wants to know where the log is
+                self._heads_at = float("-inf")  # a new subscriber needs the heads of the log
             elif word[:1] == b"\x00":
                 self._topics.discard(topic)

@@ -1,6 +1,6 @@
-"""Who reads the log of announcements, and how far each has come. No clock, no I/O.
+"""The readers of the log of announcements, and the position of each. No clock, no I/O.
 
-What all readers have passed may be trimmed; one that vanished for good holds the log only up to its cap.
+Entries that all readers have passed may be trimmed; a reader that vanished for good holds the log only up to its cap.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from storage.ledger.ledger import NOBODY
 from storage.ledger.transitions import MoveReader
 
 WAITED_FOR_S = 60.0
-"""How long a master that has nothing else to do stays for readers that are behind and do not come further."""
+"""How long a master that has nothing else to do waits for readers that are behind and make no progress."""
 ALIVE_S = 10.0
-"""A reader that spoke within this lives: it is busy, with the posts of a large index for instance."""
+"""A reader that was heard within this time is alive: it is busy, for instance with a large index."""
 PATIENCE_S = 3600.0
-"""How long it stays for those that live and do not come further."""
+"""How long it waits for readers that are alive and make no progress."""
 UNHEARD_S = 10.0
-"""How long it stays for those that it never heard of since it leads."""
+"""How long it waits for readers that it has not heard since it leads."""
 MAX_READERS = 64
-"""Readers that are remembered; whoever comes when there are so many reads as those do who are not remembered."""
+"""Readers that are remembered; further ones read without being remembered."""
 
 
 def is_fit(name: str) -> bool:
-    """Whether a reader may be called so: what people are shown cannot play tricks on a terminal."""
+    """Whether a reader may have this name: it is shown, and must not control a terminal."""
     return bool(name) and name.isprintable()
 
 
@@ -38,7 +38,7 @@ class Readers:
         self._stood_since = 0.0
 
     def heard(self, now: float, word: Passed) -> MoveReader | None:
-        """A reader told how far it is, or that it will not come again: what the ledger is to be told, if anything."""
+        """A reader reported its position, or that it left: the transition for the ledger, if any."""
         if len(self._heard) >= MAX_READERS and word.name not in self._heard:
             self._heard.clear()
         self._heard[word.name] = now
@@ -52,12 +52,12 @@ class Readers:
 
     @property
     def passed(self) -> int:
-        """The sequence that all have behind them."""
+        """The sequence that all readers have passed."""
         return min(self.by_name.values(), default=NOBODY)
 
     def waited_for(self, now: float, head: int) -> list[str]:
-        """The readers that are behind, as long as one of them came further lately: with the last master they lose the
-        log until one is started again."""
+        """The readers that are behind, as long as one of them made progress lately: when the last master ends, they
+        cannot read the log until one is started again."""
         behind = sorted((name, sequence) for name, sequence in self.by_name.items() if sequence < head)
         if behind != self._stood:
             self._stood, self._stood_since = behind, now

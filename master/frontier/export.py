@@ -12,7 +12,7 @@ from storage.ledger.ledger import Ledger
 
 
 def write_frontier(ledger: Ledger, dataset: Dataset, name: str) -> str | None:
-    """Keep what was collected as `NAME-….gz` beside the data, one id a line; where it is, None for nothing.
+    """Store the collected ids as `NAME-….gz` beside the data, one per line; returns where, None for nothing.
 
     Raises LedgerError or DatasetError.
     """

@@ -1,4 +1,4 @@
-"""The plan of a crawl, what the ledger stores of it, and what resuming with other flags means. No I/O.
+"""The plan of a crawl, its form in the ledger, and the effect of resuming with other flags. No I/O.
 
 | resumed with | effect |
 |---|---|

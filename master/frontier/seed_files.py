@@ -42,7 +42,7 @@ OTHER_KINDS = (
 
 
 class ReadAhead:
-    """An intake of which one transition is read ahead, where waiting for it harms nobody; None stands for not yet."""
+    """An intake of which one transition is read ahead, where waiting for it does no harm; None means not yet."""
 
     def __init__(self, source: Iterator[Transition]) -> None:
         self._source = source

@@ -79,11 +79,11 @@ class Traversal:
         return Discoveries(self.queue(sample), self.front, self.level(sample), accounts, records)
 
     def new_job(self, job: Job, id: str = "") -> NewJob:
-        """A job that comes in, under its account or another id."""
+        """A new job, under its account or another id."""
         return NewJob(id or job.user, self.queue(job), pack_job(job), self.level(job))
 
     def queues(self, levels: Mapping[int, int]) -> list[str]:
-        """Every queue in which a job may wait. `levels` has the accounts of each that are still to be analysed."""
+        """Every queue in which a job may wait. `levels` has the accounts of each that still await analysis."""
         names = [front_of(operation) for operation in Operation] + [operation.value for operation in Operation]
         if self.traversing is Traversing.DEFAULT:
             names.append(COLLECTED)

@@ -39,7 +39,7 @@ CUT_OFF_S = 3.0
 
 
 class Role(Enum):
-    """What a master is."""
+    """The role of a master."""
 
     STANDBY = "standby"
     TAKING = "taking the lead"
@@ -50,7 +50,7 @@ class Role(Enum):
 
 
 class ElectionEvent(Enum):
-    """What happened to it."""
+    """The events that change the role."""
 
     BEAT = "the lead is held, and may be alive"
     FREE = "nobody leads"
@@ -136,7 +136,7 @@ class Peer:
         return min(self.epoch, epoch + MAX_EPOCHS_AHEAD)
 
     def could_lead(self, now: float) -> bool:
-        """Whether the lead can be left to it."""
+        """Whether it can take the lead."""
         return self.able and not self.leads and not self.silent(now)
 
 

@@ -42,7 +42,7 @@ class StandbyState:
     budgets: Budgets = field(default_factory=Budgets)
 
     def hear(self, now: float, peer: bytes, message: wire.Message, *, leads: bool = False) -> bool:
-        """Record a worker's message, whoever leads. False when this master does not know the worker. The leader's
+        """Record a worker's message, whichever master leads. False when the worker is unknown here. The leader's
         dispatch records the budgets, which are the same object."""
         known = self.workers.get(peer)
         match message:

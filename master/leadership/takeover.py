@@ -103,7 +103,7 @@ class Takeover:
         return Leadership(lead, plan, snapshot, lead.beat + 1, said)
 
     def dispatch(self, now: float, leadership: Leadership) -> Dispatch:
-        """The decisions of a leadership, with what is to come in by and by."""
+        """The dispatch of a leadership, with the intake that is still to be read."""
         plan = leadership.plan
         dispatch = Dispatch(leadership.lead, plan.traversal, self.policy, leadership.snapshot, now, random.Random())
         dispatch.intake = ReadAhead(self._intake(plan))
@@ -122,7 +122,7 @@ class Takeover:
         return [*words, *(EmptySet(family, 0, EMPTIED_AT_ONCE) for family in families)]
 
     def _intake(self, plan: Plan) -> Iterator[Transition]:
-        """Everything that may have to be taken in; what the ledger has already is not added twice."""
+        """All transitions that the intake may need; what the ledger has already is not added twice."""
         ledger, walk = self.opened.ledger, plan.traversal
         parts: list[Iterator[Transition]] = []
         stream, asked = self.request.stream, self.request.operations

@@ -35,7 +35,7 @@ _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0}
 
 
 class FaultKind(Enum):
-    """What is done."""
+    """The kinds of faults."""
 
     KILL = "kill"
     STOP = "stop"

@@ -28,7 +28,7 @@ class FaultRow:
 
     @property
     def cost(self) -> str:
-        """In words."""
+        """The cost as text."""
         if self.held_up_s is None:
             return "the work did not go on"
         return f"work went on after {self.held_up_s:g} s" if self.held_up_s else "no pause"

@@ -1,1 +1,1 @@
-"""What must hold before a crawl starts, and opening it."""
+"""The checks before a crawl starts, and opening it."""

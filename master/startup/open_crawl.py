@@ -1,4 +1,4 @@
-"""Opening a crawl: its dataset, and its ledger on a server of its own or on one that the user named."""
+"""Opening a crawl: its dataset, and its ledger on the embedded server or on one that the user named."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ log = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT_S = 10.0
 PAIR_TIMEOUT_S = 2.0
-"""How long a master of a pair waits for an answer: longer, and the other one leads anyhow."""
+"""How long a master of a pair waits for an answer: after that the other one leads anyway."""
 WATCH_TIMEOUT_S = 0.5
-"""How long a master of a pair waits when it looks who leads."""
+"""How long a master of a pair waits when it reads the lead."""
 CONNECT_TIMEOUT_S = 2.0
 MAX_REPLICAS = 16
 REPLICA_TIMEOUT_S = 0.5
-"""How long a replica is asked about its configuration. It is not for the ledger to wait for."""
+"""The time-out for reading a replica's configuration, for which the ledger must not wait."""
 LOADING_LOOK_S = 0.2
 OLDEST_SERVER = (6, 2)
 """LPOP with a count came with Redis 6.2."""
@@ -46,8 +46,8 @@ WANTED_FSYNC = {"always": "always", "everysec": "everysec", "replica": "everysec
 
 @dataclass(slots=True)
 class OpenCrawl:
-    """A crawl's ledger and dataset, and the server below the ledger if it is ours. `watched` is the same ledger over a
-    connection that does not wait long: for looking who leads."""
+    """A crawl's ledger and dataset, and the ledger's server if it is embedded. `watched` is the same ledger over a
+    connection with a short time-out, for reading the lead."""
 
     settings: Settings
     dataset: Dataset
@@ -58,11 +58,11 @@ class OpenCrawl:
     complaints: RepeatedWarnings = field(default_factory=RepeatedWarnings)
 
     def reading(self) -> Ledger:
-        """The same ledger once more, over a connection of its own, for who only reads."""
+        """The same ledger over a connection of its own, for callers that only read."""
         return ledger_at(self.url, self.settings)
 
     def wake_server(self) -> None:
-        """Bring our own server up again if it died. Raises LedgerError when it does not come."""
+        """Restart the embedded server if it died. Raises LedgerError when that fails."""
         if self.server is not None and not self.server.alive():
             words = "the embedded Valkey is gone, and is started again"
             if self.complaints.is_news(time.monotonic(), words):
@@ -71,16 +71,16 @@ class OpenCrawl:
 
 
 def server_for(settings: Settings) -> EmbeddedValkey | None:
-    """The server that a crawl runs itself, not started yet; None where the user named another. Whoever starts it sees
-    first to it that it is stopped. Raises UsageError."""
+    """The embedded server of a crawl, not started yet; None where the user named another. The caller arranges for its
+    stop before starting it. Raises UsageError."""
     if settings.redis:
         return None
     return EmbeddedValkey(ledger_directory(settings), settings.durability, shared=bool(settings.ha))
 
 
 def open_crawl(settings: Settings, server: EmbeddedValkey | None) -> OpenCrawl:
-    """Open what the settings name, for the one process that leads, on `server_for` them. Whatever comes of it, stopping
-    the server is the caller's. Raises UsageError, LedgerError or DatasetError."""
+    """Open the crawl of the settings, for the one process that leads, on `server_for` them. In any case the caller
+    stops the server. Raises UsageError, LedgerError or DatasetError."""
     dataset = open_dataset(settings)
     dataset.check()
     if server is None:
@@ -101,22 +101,22 @@ def _at_rest(settings: Settings, dataset: Dataset, url: str, server: EmbeddedVal
 
 
 def ledger_directory(settings: Settings) -> Path:
-    """Where the embedded server of a crawl lives. Raises UsageError for a dataset that is in no directory."""
+    """The directory of a crawl's embedded server. Raises UsageError for a dataset that is not in a directory."""
     if scheme_of(settings.output_directory) is not None:
         raise UsageError(f"the ledger of {url_of(settings.output_directory)} needs a server: name it by --redis")
     return settings.output_directory / ".tmatic" / "valkey" / settings.crawl
 
 
 def ledger_at(url: str, settings: Settings, *, timeout_s: float = ANSWER_TIMEOUT_S) -> Ledger:
-    """The ledger at a URL, over connections of its own, each of whose answers may take `timeout_s`. A short one is for
-    who only observes: a commit may take longer than that and be none the worse. Raises UsageError."""
+    """The ledger at a URL, over connections of its own, with `timeout_s` for each answer. A short one is for callers
+    that only observe: a commit may take longer without being at fault. Raises UsageError."""
     client = client_at(url, timeout_s=timeout_s)
     return Ledger(client, settings.crawl, replicas=1 if settings.durability == "replica" else 0)
 
 
 def client_at(url: str, *, timeout_s: float = ANSWER_TIMEOUT_S, **more: Any) -> redis.Redis:
-    """A client of the server at a URL; with sentinel://, of the primary. No command is sent twice by the library: a
-    commit that may have happened is our affair. Raises UsageError."""
+    """A client of the server at a URL; with sentinel://, of the primary. The library retries no command: the caller
+    decides about a commit that may have happened. Raises UsageError."""
     options: dict[str, Any] = {
         "socket_timeout": timeout_s,
         "socket_connect_timeout": min(CONNECT_TIMEOUT_S, timeout_s),
@@ -134,8 +134,8 @@ def client_at(url: str, *, timeout_s: float = ANSWER_TIMEOUT_S, **more: Any) -> 
 
 
 def _wait_for_server(url: str, settings: Settings, *, begun: bool) -> None:
-    """Check a server, and wait for one that still reads its file. When the crawl has `begun` on it, a server that does
-    not answer is waited for as well; for a new crawl that is a mistake in the URL."""
+    """Check a server, and wait for one that is still loading. When the crawl has `begun` on it, this also waits for a
+    server that does not answer; for a new crawl that is a wrong URL."""
     complaints = RepeatedWarnings()
     while True:
         try:
@@ -151,7 +151,7 @@ def _wait_for_server(url: str, settings: Settings, *, begun: bool) -> None:
 
 
 def check_server(url: str, settings: Settings, *, begun: bool = False) -> None:
-    """Refuse a server that would lose what it is given. Raises UsageError or LedgerError, in one sentence.
+    """Refuse a server that would lose data. Raises UsageError or LedgerError, in one sentence.
 
     Where commits wait for a replica, a new crawl is refused without one. One that has `begun` is not: a failover leaves
     a primary without replicas for a while, and the commits wait for one by themselves.
@@ -183,7 +183,7 @@ def check_server(url: str, settings: Settings, *, begun: bool = False) -> None:
 
 
 def _shown(ask: Callable[[], Any]) -> Any:
-    """What a server tells of itself; None from one that keeps it from this user. Raises LedgerError."""
+    """What a server reports about itself; None when this user may not read it. Raises LedgerError."""
     try:
         return ask()
     except (redis.RedisError, OSError) as error:
@@ -199,7 +199,7 @@ def _configuration(client: redis.Redis) -> dict[str, str]:
 
 
 def _mistake(said: dict[str, str], settings: Settings) -> str | None:
-    """By what in its configuration a server would lose things."""
+    """The error message for a server whose configuration would lose data."""
     if said.get("maxmemory", "0") != "0" and said.get("maxmemory-policy") != "noeviction":
         return "may evict what it holds: set its maxmemory-policy to noeviction"
     wanted = WANTED_FSYNC.get(settings.durability)
@@ -213,7 +213,7 @@ def _mistake(said: dict[str, str], settings: Settings) -> str | None:
 def _warn_of_failovers(
     address: SentinelAddress, said: dict[str, str], replicas: list[dict[str, Any]], settings: Settings
 ) -> None:
-    """Say what will be wrong after a failover. It is not wrong now, and so no reason to refuse."""
+    """Warn of what will fail after a failover. It works until then, so it is no reason to refuse."""
     if settings.durability != "replica" and said.get("min-replicas-to-write", "0") == "0":
         log.warning(
             "a primary that is cut off from the others goes on to take commits, which are lost when it is back: "
@@ -240,9 +240,9 @@ def _warn_of_failovers(
 
 
 def bind_ledger(opened: OpenCrawl, ledger_id: str, *, adopt: bool) -> str:
-    """The id that the ledger of this dataset has, or is to get.
+    """The id that the ledger of this dataset has, or will get.
 
-    Raises UsageError when the dataset belongs to another ledger than the one that was found.
+    Raises UsageError when the dataset belongs to a ledger other than the one found.
     """
     known = opened.dataset.ledger_id(opened.settings.crawl)
     if ledger_id:
@@ -267,7 +267,7 @@ def bind_ledger(opened: OpenCrawl, ledger_id: str, *, adopt: bool) -> str:
 
 @contextlib.contextmanager
 def resting(settings: Settings) -> Iterator[OpenCrawl]:
-    """A crawl opened by a tool: the dataset must be there. Beside a master that runs, its server is used as it is."""
+    """A crawl opened by a tool: the dataset must exist. While a master runs, its server is used as it is."""
     dataset = open_dataset(settings)
     if not dataset.is_there:
         raise UsageError(f"{settings.output_directory} holds no crawl: name its directory by --output")
@@ -280,7 +280,7 @@ def resting(settings: Settings) -> Iterator[OpenCrawl]:
         else:
             try:
                 opened = _at_rest(settings, dataset, server.start(), server)
-            except OwnedError:  # a master that runs
+            except OwnedError:  # a running master
                 opened = _at_rest(settings, dataset, url_beside(ledger_directory(settings)), None)
         seen, known = opened.ledger.observe().ledger_id, dataset.ledger_id(settings.crawl)
         if seen != (known or ""):

@@ -1,4 +1,4 @@
-"""What must hold before a crawl is begun or gone on with: found out before anything is made or started."""
+"""The checks before a crawl is begun or resumed, made before anything is created or started."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def check_beginning(
     adopt: bool,
     named_by: str,
 ) -> None:
-    """Raises UsageError for what can be seen to be wrong: files that cannot be read, operations that exclude each
-    other, and a crawl that is new and has nothing to do. `named_by` is how the command at hand is told of targets."""
+    """Raises UsageError for visible mistakes: files that cannot be read, operations that exclude each other, and a new
+    crawl that has nothing to do. `named_by` is how the current command takes targets."""
     for file in (stream, seeds):
         if file is not None:
             file.check()
     check_operations(asked)
-    # What --adopt goes on with, and what the other one of a pair has begun meanwhile, is seen when the lead is taken.
+    # What --adopt resumes, and what the peer has begun meanwhile, is known when the lead is taken.
     new = open_dataset(settings).ledger_id(settings.crawl) is None and not adopt
     if not new:
         return
@@ -51,10 +51,10 @@ def check_beginning(
 
 
 def check_rule(settings: Settings) -> None:
-    """Raises UsageError for a rule that the workers would not take."""
+    """Raises UsageError for a rule that the workers would refuse."""
     if not settings.follow_rule:
         return
-    # As a worker reads it, in a process of its own, since a rule may be anybody's module.
+    # As a worker parses it, in a separate process, since a rule may be any user's module.
     command = child("worker.rules", settings.follow_rule)
     reader = None
     try:
@@ -81,7 +81,7 @@ def check_rule(settings: Settings) -> None:
 
 
 def lines_of(name: str | None, called: str) -> SeedLines | None:
-    """The file of a name on the command line; None where none was given. Raises UsageError for an empty name."""
+    """The file named on the command line; None where none was given. Raises UsageError for an empty name."""
     if name is None:
         return None
     if not name:

@@ -1,4 +1,4 @@
-"""What a shell may complete a value by. Nothing here judges a value: that is for who reads it, in one place."""
+"""Shell completion of values. Nothing here validates a value: the reader of the settings does, in one place."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 PATH = click.Path(readable=False)
-"""Any text, completed by the names of files."""
+"""Any text, completed by file names."""
 
 
 class ChoiceOf(click.ParamType[Any]):
@@ -21,5 +21,5 @@ class ChoiceOf(click.ParamType[Any]):
         self.words = tuple(words)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """The words that begin so, however they are written."""
+        """The words that begin with the incomplete one, in upper or lower case."""
         return [CompletionItem(word) for word in self.words if word.lower().startswith(incomplete.lower())]

@@ -1,7 +1,7 @@
-"""Where settings come from: `tmatic.toml`, then the environment, then flags; the later one wins.
+"""The sources of settings: `tmatic.toml`, then the environment, then flags; the later one wins.
 
-An unknown key is refused, since a setting that is misspelt and silently ignored costs somebody a week of crawling. What
-Kubernetes puts into every environment of its own accord is passed over (`protocol.settings.service_links`).
+An unknown key is refused, since a misspelt setting that is silently ignored can waste a week of crawling. Variables
+that Kubernetes adds to every environment are ignored (`protocol.settings.service_links`).
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def configured(
     config: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Settings:
-    """The settings that hold now.
+    """The effective settings.
 
-    `flags` has texts by the settings' names; None stands for a flag that was not given. `config` is the file to read;
+    `flags` has texts by the settings' names; None means that the flag was not given. `config` is the file to read;
     without it `tmatic.toml` is read if the current directory has one. `environment` is the process' own by default.
     Raises UsageError, which names the file and key, the variable or the flag, and says what is allowed.
     """
@@ -67,8 +67,8 @@ def configured(
 
 
 def _parsed(row: SettingRow, raw: object, place: str) -> Any:
-    """The value of a setting. A secret may have ends of lines and a byte order mark around it, as files and commands
-    put them there; one that is empty is refused, since who says it does not mean to go without. Raises UsageError."""
+    """The value of a setting. Line ends and a byte order mark around a secret are removed, as files and commands add
+    them; an empty secret is refused, since its user does not mean to go without. Raises UsageError."""
     if row.secret and isinstance(raw, str):
         raw = raw.strip().removeprefix(MARK).strip()
         if not raw:
@@ -77,9 +77,9 @@ def _parsed(row: SettingRow, raw: object, place: str) -> Any:
 
 
 def as_environment(settings: Settings, surroundings: Mapping[str, str]) -> dict[str, str]:
-    """The environment in which a process reads exactly these settings, whatever else `surroundings` said of them.
+    """The environment in which a process reads exactly these settings, whatever `surroundings` contains about them.
 
-    Command lines are read by others on the machine, environments are not: so this is how secrets are passed on.
+    Other users can read command lines, but not environments, so secrets are passed this way.
     """
     said = {name: value for name, value in surroundings.items() if not name.startswith(PREFIX)}
     for row in TABLE.values():
@@ -96,7 +96,7 @@ def as_environment(settings: Settings, surroundings: Mapping[str, str]) -> dict[
 def settings_options(*names: str) -> Callable[[Command], Command]:
     """Gives a click command the flags of these settings and `--config`.
 
-    The command gets them all as one argument, `settings`, read from every place.
+    The command gets them all as one argument, `settings`, read from all sources.
     """
 
     def decorate(command: Command) -> Command:
@@ -135,7 +135,7 @@ def _option(row: SettingRow) -> Callable[[Callable[..., Any]], Callable[..., Any
 
 def _from_file(config: Path | None) -> dict[str, Any]:
     path = config or Path(FILE)
-    if config is None and not os.path.lexists(path):  # a link to nothing is there, and a mistake
+    if config is None and not os.path.lexists(path):  # a dangling link exists, and is a mistake
         return {}
     try:
         said = tomllib.loads(_text(path, MAX_FILE_BYTES))
@@ -165,7 +165,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _known(key: str, place: str, spelt: Callable[[str], str]) -> SettingRow:
-    """The row of a key, by its name or the original's. Raises UsageError, with the nearest name if one is near."""
+    """The row of a key, by its name or the original's. Raises UsageError, with the closest name if there is one."""
     row = TABLE.get(key) or ORIGINALS.get(key)
     if row is None:
         near = difflib.get_close_matches(key, [*TABLE, *ORIGINALS], n=1)
@@ -176,8 +176,8 @@ def _known(key: str, place: str, spelt: Callable[[str], str]) -> SettingRow:
 
 
 def _text(path: Path, most: int) -> str:
-    """The text of a file of at most so many bytes. What is no file is refused: a pipe may never say anything, and
-    children read it again."""
+    """The text of a file of at most `most` bytes. Anything but a regular file is refused: a pipe may block for ever,
+    and child processes read it again."""
     try:
         if path != Path(os.devnull) and not stat.S_ISREG(path.stat().st_mode):
             raise UsageError(f"{path} is not a file")

@@ -1,4 +1,4 @@
-"""One setting: what may be said for it, and what that means. A value is checked the same way wherever it came from."""
+"""One setting: its allowed values and their meaning. A value is checked in the same way whatever its source."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ BOOLEANS: Final[dict[object, bool]] = dict.fromkeys((True, "yes", "true", "on", 
 )
 
 PREFIX: Final = "TMATIC_"
-"""How the name of every setting begins in the environment."""
+"""The prefix of every setting's name in the environment."""
 MAX_TEXT_LENGTH: Final = 4096
 """Characters in one value; also bytes in a file that holds a secret."""
 
 
 _FOREIGN: Final = re.compile("[\udc80-\udcff]")
-"""What stands for a byte that is no letter of the locale (PEP 383)."""
+"""The surrogates for a byte that the locale cannot decode (PEP 383)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a text must look like: in words that follow 'must be', and as the pattern that says the same.
+    """The required format of a text: as words that follow 'must be', and as the equivalent pattern.
 
-    `holds` is asked of a text that has the pattern and is not empty, where a pattern cannot say all; `kept` makes one
-    form of those in which the same may be said.
+    `holds` checks a non-empty text that matches, where a pattern is not sufficient; `kept` converts equivalent forms
+    to one.
     """
 
     words: str
@@ -43,7 +43,7 @@ class Form:
     kept: Callable[[str], str] = str
 
     def fits(self, text: str) -> bool:
-        """Whether a text looks like that."""
+        """Whether a text has this format."""
         return re.fullmatch(self.pattern, text, re.ASCII) is not None and (not text or self.holds(text))
 
 
@@ -72,7 +72,7 @@ class SettingRow:
 
     @property
     def allowed(self) -> str:
-        """What a value must be, in words that follow 'must be'."""
+        """The allowed values, as words that follow 'must be'."""
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         if self.form:
@@ -89,7 +89,7 @@ class SettingRow:
         return "a path" if self.kind in (Path, Path | None) else "a text"
 
     def shown(self, value: Any) -> str:
-        """A value as people write it; a secret is not shown."""
+        """A value as users write it; a secret is not shown."""
         if self.secret and value:
             return "(secret)"
         if isinstance(value, bool):
@@ -99,7 +99,7 @@ class SettingRow:
         return "" if value is None else str(value)
 
     def parse(self, raw: object, place: str) -> Any:
-        """The value that `raw` stands for, of type `kind`. `raw` is a text or what TOML made of it.
+        """The value that `raw` stands for, of type `kind`. `raw` is a text or a parsed TOML value.
 
         Raises UsageError, which names `place` (a key of a file, a variable, a flag) and says what is allowed.
         """
@@ -122,7 +122,7 @@ class SettingRow:
         return value
 
     def _read(self, raw: object) -> Any:
-        """The value as far as its type says. Raises ValueError."""
+        """The value, checked by its type only. Raises ValueError."""
         if self.kind is bool:
             word = raw if isinstance(raw, bool) else _text(raw).lower()
             if word not in BOOLEANS:
@@ -163,7 +163,7 @@ def _text(raw: object) -> str:
 
 
 def _name(raw: object) -> str:
-    """The name of a file, which is bytes: some may be none of the letters of this locale."""
+    """The name of a file, which is bytes: the locale may not be able to decode some of them."""
     text = _typed(raw, str)
     _text(_FOREIGN.sub("", text))
     return text

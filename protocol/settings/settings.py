@@ -1,6 +1,6 @@
-"""The one table of settings: what each means, its unit, its default, and what the original called it.
+"""The table of settings: the meaning of each, its unit, its default, and its name in the original.
 
-A row is a field of `Settings`; everything else is made from the rows: what `tmatic.toml` and the environment may say,
+A row is a field of `Settings`; everything else is made from the rows: the keys of `tmatic.toml` and the environment,
 the flags of the commands, and `docs/settings.md`. `protocol.settings.configuration` reads them.
 """
 
@@ -48,7 +48,7 @@ PAIR_NUMBER: Final = Form("0 or 1, or empty", "[01]?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Every setting with its value. The defaults alone are a crawl on this machine."""
+    """Every setting with its value. The defaults describe a crawl on this machine."""
 
     crawl: str = setting(
         "main",
@@ -382,7 +382,7 @@ def _row(of: Field[Any], kind: Any) -> SettingRow:
 
 _KINDS = get_type_hints(Settings)
 TABLE: Final[dict[str, SettingRow]] = {of.name: _row(of, _KINDS[of.name]) for of in fields(Settings)}
-"""The rows by name, in the order in which they are shown."""
+"""The rows by name, in display order."""
 
 
 def names_for(floor: str) -> tuple[str, ...]:

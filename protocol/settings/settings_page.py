@@ -1,4 +1,4 @@
-"""`docs/settings.md`, made from the table. `python -m protocol.settings.settings_page` writes it anew."""
+"""`docs/settings.md`, made from the table. `python -m protocol.settings.settings_page` rewrites it."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""How messages travel: sockets, keys, who may connect, and where somebody listens."""
+"""Message transport: sockets, keys, authentication, and addresses."""

@@ -1,8 +1,8 @@
-"""Who may connect: every handshake with a master's socket is judged by the keys in its folder, as it is now.
+"""Authentication: every handshake with a master's socket is checked against the current keys in its folder.
 
-The judging is pyzmq's own ZAP (https://rfc.zeromq.org/spec/27/), in a thread of its own. A second thread looks at the
-folder once a second, so that neither the loop nor a handshake waits for a disk. A connection that is there already is
-never judged again: what its sender says, and gets, is for `protocol.transport.gatekeeper`.
+pyzmq's ZAP (https://rfc.zeromq.org/spec/27/) handles it in a thread of its own. A second thread reads the folder once
+a second, so that neither the loop nor a handshake waits for a disk. An existing connection is never authenticated
+again: `protocol.transport.gatekeeper` checks the messages from and to its sender.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from protocol.transport.sockets import EVENTS_DOMAIN, JOBS_DOMAIN
 log = logging.getLogger(__name__)
 
 LOOK_S: Final = 1.0
-"""How often the folder is looked at: how late a revoked key is cut."""
+"""How often the folder is read: the longest delay until a revoked key is cut."""
 LOOK_AGAIN_S: Final = 0.1
-"""How soon an unknown key may make us look: it may have been made a moment ago."""
+"""The shortest interval at which an unknown key triggers a read: it may have been made a moment ago."""
 MAX_TOLD: Final = 1000
-"""Keys that were refused and told of. More would let a stranger fill the log."""
+"""Refused keys that are logged. More would let a stranger fill the log."""
 
 MAY_CONNECT: Final = {
     JOBS_DOMAIN: frozenset(KeyRole),
     EVENTS_DOMAIN: frozenset({KeyRole.SUBSCRIBER, KeyRole.PEER}),
 }
-"""Who may connect to which kind of socket."""
+"""The roles that may connect to each kind of socket."""
 
 
 class Authorised:
-    """The keys that may call, as the folder last had them. Threads may share it."""
+    """The authorised keys, as last read from the folder. Thread-safe."""
 
     def __init__(self, keys: Keys) -> None:
-        """Raises UsageError when the folder has no key of a master, or cannot be trusted."""
+        """Raises UsageError when the folder has no master key, or cannot be trusted."""
         self._keys = keys
         self._lock = threading.Lock()
         self._master = keys.master().public
@@ -51,22 +51,22 @@ class Authorised:
         self._looked_at = 0.0
         self._trouble = ""
         self.changes = 0
-        """How often who may call has changed."""
+        """How often the set of authorised keys has changed."""
         self.look()
 
     def role_of(self, public: str) -> KeyRole | None:
-        """What the owner of a public key may do; None for nothing at all."""
+        """The role of a public key's owner; None when it is not authorised."""
         return self._roles.get(public)
 
     def name_of(self, public: str) -> str:
-        """Whose key this is or was, as far as the folder says; empty for a stranger's."""
+        """The present or former name of this key in the folder; empty for an unknown key."""
         return self._names.get(public, "")
 
     def look(self, unless_within_s: float = 0.0) -> None:
-        """Read what has changed in the folder, unless that was done within so many seconds.
+        """Read what has changed in the folder, unless that was done within the last `unless_within_s` seconds.
 
-        A file that is damaged authorises nobody. A folder that cannot be read changes nothing: a disk that fails for a
-        moment is no reason to send every worker away.
+        A damaged file authorises no key. A folder that cannot be read changes nothing: a short disk failure is no
+        reason to reject every worker.
         """
         with self._lock:
             if time.monotonic() - self._looked_at < unless_within_s:
@@ -87,7 +87,7 @@ class Authorised:
         before = self._files
         self._files = {file: self._once(file, version, before) for file, version in there.items()}
         found = [key for _, key in self._files.values() if key is not None]
-        # By its name too: a revocation whose file is damaged is one all the same.
+        # By its name too: a revocation with a damaged file still counts.
         names = {name for state, name in there if state is KeyState.REVOKED}
         publics = {key.public for key in found if key.state is KeyState.REVOKED}
         roles = {key.public: key.role for key in found if key.name not in names and key.public not in publics}
@@ -114,7 +114,7 @@ class Authorised:
 
 
 class _Judge:
-    """Judges one kind of socket's handshakes, for pyzmq. It raises nothing, since that would end pyzmq's thread."""
+    """Checks the handshakes of one kind of socket, for pyzmq. Raises nothing, since that would end pyzmq's thread."""
 
     def __init__(self, authorised: Authorised, roles: frozenset[KeyRole], told: set[tuple[str, str]]) -> None:
         self._authorised, self._roles, self._told = authorised, roles, told
@@ -137,19 +137,19 @@ class _Judge:
 
 
 class _Zap(ThreadAuthenticator):
-    """Refuses in the way that lets the client try again."""
+    """Refuses with a status that lets the client retry."""
 
     def _send_zap_reply(
         self, request_id: bytes, status_code: bytes, status_text: bytes, user_id: str = "anonymous"
     ) -> None:
-        # After 400, which pyzmq says, libzmq's client never calls again, though its key may be authorised by then.
+        # After pyzmq's 400, libzmq's client never reconnects, though its key may be authorised by then.
         super()._send_zap_reply(request_id, b"300" if status_code == b"400" else status_code, status_text, user_id)
 
 
 class Authentication:
-    """Judges the handshakes with every socket of one ZeroMQ context, while it is entered.
+    """Checks the handshakes with every socket of one ZeroMQ context, while it is entered.
 
-    Enter it before a socket with a certificate is bound: without it nobody is let in. Leave it before the context ends.
+    Enter it before a socket with a certificate is bound: without it no client is accepted. Exit it before the context.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], authorised: Authorised) -> None:

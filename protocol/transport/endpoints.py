@@ -1,13 +1,13 @@
-"""Where somebody listens or is reached: HOST:PORT as a process on the same machine, or elsewhere, writes it.
+"""Addresses to listen on or to connect to: HOST:PORT as written by a process on the same machine, or elsewhere.
 
-An address of IPv6 may be said with brackets or without wherever a host is said, and is kept without; in HOST:PORT, and
-so in a URL, it has them.
+An IPv6 address may be written with or without brackets wherever a host is expected, and is stored without; in
+HOST:PORT, and so in a URL, it has them.
 """
 
 from __future__ import annotations
 
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}
-"""Who listens on every address is reached, from the same machine, on this one."""
+"""A process that listens on every address is reached, from the same machine, at this one."""
 
 
 def bare(host: str) -> str:
@@ -22,10 +22,10 @@ def written(host: str, port: int | str) -> str:
 
 
 def reached(host: str, port: int) -> str:
-    """How a process on this machine reaches who listens on that host and port."""
+    """The address at which a process on this machine reaches a listener on that host and port."""
     return written(_ANY.get(bare(host), host), port)
 
 
 def local_pair(host: str, port: int) -> tuple[str, str]:
-    """Where both masters of a pair are, whose first one listens on that host and port."""
+    """The addresses of both masters of a pair whose first one listens on that host and port."""
     return reached(host, port), reached(host, port + 1)

@@ -1,4 +1,4 @@
-"""Whether a connection leaves this machine, and what it then needs: keys, or somebody who says that it needs none."""
+"""Whether a connection leaves this machine, and what it then needs: keys, or a setting that waives them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from protocol.settings.settings import Settings
 from protocol.transport.keys import Certificate, Keys, read_certificate
 
 FOLDER: Final = Path("keys")
-"""Where the keys of a master are unless `keys_directory` says otherwise."""
+"""The default folder of a master's keys; `keys_directory` sets another."""
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is of this machine alone. A name may lead anywhere, except localhost."""
+    """Whether an address belongs to this machine alone. A name may resolve to any host, except localhost."""
     host = host.removeprefix("[").removesuffix("]")
     if host.lower() == "localhost":
         return True
@@ -29,7 +29,7 @@ def is_loopback(host: str) -> bool:
 
 
 def check_exposure(host: str, has_keys: bool, insecure: bool) -> None:
-    """Raises UsageError when a master would listen beyond this machine without keys, and nobody said that it may."""
+    """Raises UsageError when a master would listen beyond this machine without keys, unless `insecure` allows it."""
     if not (has_keys or insecure or is_loopback(host)):
         raise UsageError(
             f"whoever reaches {host or '*'} could take jobs and read the crawl: make keys with "
@@ -40,8 +40,8 @@ def check_exposure(host: str, has_keys: bool, insecure: bool) -> None:
 def keys_for(settings: Settings) -> Keys | None:
     """The keys with which a master listens, None for plain connections.
 
-    `keys_directory` counts everywhere. Without it there are plain connections on this machine, and with `insecure`
-    everywhere; else the folder `keys` counts. Raises UsageError when there are no keys and must be.
+    `keys_directory` is used everywhere. Without it connections are plain on this machine, and with `insecure`
+    everywhere; otherwise the folder `keys` is used. Raises UsageError when required keys are missing.
     """
     if settings.keys_directory is None and (settings.insecure or is_loopback(settings.host)):
         return None
@@ -53,7 +53,7 @@ def keys_for(settings: Settings) -> Keys | None:
 
 
 def certificate_for(addresses: Iterable[str], key: Path | None, insecure: bool) -> Certificate | None:
-    """With what a worker or a subscriber calls masters at HOST:PORT; None for plain connections.
+    """The certificate of a worker or a subscriber for masters at HOST:PORT; None for plain connections.
 
     Raises UsageError when the key file cannot be used, or when there is none for a master beyond this machine.
     """

@@ -1,9 +1,9 @@
-"""Who is behind each connection of a master's ROUTER, message by message.
+"""The identity behind each connection of a master's ROUTER, checked message by message.
 
-A handshake is judged once, but a key may be revoked while its owner is connected, and libzmq has no way to end one
-connection of a socket. So the door asks at every message, in and out: ZeroMQ writes the sender's public key on all that
-comes over a connection, and nobody can write another's. What a routing id is worth rests on the last message under it:
-it belongs to one connection at a time (no handover), and, when that has ended, to whoever takes it next.
+A handshake is checked once, but a key may be revoked while its owner is connected, and libzmq cannot end a single
+connection of a socket. So every message is checked, in and out: ZeroMQ attaches the sender's public key to every
+message, and a sender cannot forge another's. The role of a routing id is that of the last message under it: it belongs
+to one connection at a time (no handover), and, when that has ended, to the next connection that uses it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from protocol.transport.authentication import Authorised
 from protocol.transport.keys import KeyRole
 
 REMEMBERED: Final = 200_000
-"""Routing ids with their keys: twice the workers that a master may take, since tools come and go."""
+"""Routing ids with their keys: twice the workers that a master may have, since tools connect and leave."""
 
 MAPPED: Final = "::ffff:"
-"""What stands before an IPv4 address where the socket is one of both versions."""
+"""The prefix of an IPv4 address on a dual-stack socket."""
 HELLO: Final = wire.TYPES[wire.Hello]
 WORKERS_SAY: Final = (wire.Hello, wire.ProgressMade, wire.Result, wire.Heartbeat, wire.Bye)
 
@@ -28,7 +28,7 @@ SUBSCRIBERS_ASK: Final = ("status", "where", "dead")
 
 
 def may_say(role: KeyRole, message: wire.Message) -> bool:
-    """Whether a message is one for such a sender to send. Whoever has the masters' key may say everything."""
+    """Whether a sender with this role may send this message. A holder of the masters' key may send every message."""
     match role:
         case KeyRole.PEER:
             return True
@@ -41,23 +41,23 @@ def may_say(role: KeyRole, message: wire.Message) -> bool:
 
 
 class Gatekeeper:
-    """Reads a master's ROUTER. Without `authorised` its connections are plain, and everybody is as good as a peer."""
+    """Reads a master's ROUTER. Without `authorised` its connections are plain, and every sender counts as a peer."""
 
     def __init__(self, authorised: Authorised | None) -> None:
         self._authorised = authorised
         self._keys: dict[bytes, str] = {}
         self._changes = 0
         self.refused = 0
-        """Messages of senders that are not authorised any more."""
+        """Messages of senders whose authorisation was revoked."""
         self.addresses: dict[bytes, str] = {}
         """By routing id, the address that each HELLO came from."""
 
     def receive(self, router: zmq.Socket[bytes]) -> tuple[bytes, KeyRole | None, list[bytes]]:
-        """The next message: its routing id, what its sender may do (None: nothing, drop it), its frames.
+        """The next message: its routing id, its sender's role (None: not authorised, drop it), its frames.
 
         Raises zmq.Again when there is none.
         """
-        # Only the first frame is taken as an object, which is slow; it bears key and address like every other.
+        # Only the first frame is read as an object, which is slow; it has key and address like every other.
         sender = router.recv(zmq.NOBLOCK, copy=False)
         frames = router.recv_multipart(zmq.NOBLOCK)
         peer = sender.bytes
@@ -80,16 +80,16 @@ class Gatekeeper:
         known[peer] = value
 
     def may_get(self, peer: bytes) -> bool:
-        """Whether whoever last spoke under a routing id may be sent anything now."""
+        """Whether messages may be sent to the last sender under a routing id."""
         if self._authorised is None:
             return True
         public = self._keys.get(peer)
         return public is not None and self._authorised.role_of(public) is not None
 
     def cut(self) -> list[bytes]:
-        """The routing ids whose keys were revoked since this was last asked: what they hold can go to others.
+        """The routing ids whose keys were revoked since the last call: their leases can go to others.
 
-        Asking costs nothing as long as nothing has changed.
+        A call costs nothing as long as nothing has changed.
         """
         if self._authorised is None or self._changes == self._authorised.changes:
             return []
@@ -101,7 +101,7 @@ class Gatekeeper:
 
 
 def _property(sender: zmq.Frame, name: str) -> str:
-    """What the connection that a frame came over says of itself, "" when it does not."""
+    """A property of the connection over which a frame came, "" when it has none."""
     try:
         return str(sender[name])
     except zmq.ZMQError:

@@ -1,8 +1,8 @@
-"""By which way a host is reached over HTTP: through which proxy, and whose certificates it may show.
+"""The HTTP route to a host: the proxy, and the CA certificates that are accepted.
 
-Only what the settings say counts. What the environment says to other programs (`HTTPS_PROXY`, `REQUESTS_CA_BUNDLE`)
-is not used, since a crawl that leaves by another way on one machine of many is counted otherwise by the service; but
-nobody is left to wonder: `unused` says so in words.
+Only the settings are used. Environment variables of other programs (`HTTPS_PROXY`, `REQUESTS_CA_BUNDLE`) are ignored,
+since the service would count a crawl differently if one machine of many used another route; `unused` reports them as
+text for the user.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class HttpRoutes:
-    """The proxies and CA files by host; what is said for every host stands under ""."""
+    """The proxies and CA files by host; the key "" is for every host."""
 
     proxies: Mapping[str, Proxy] = field(default_factory=dict)
     ca_files: Mapping[str, str] = field(default_factory=dict)
 
     def proxy(self, url: str) -> Proxy | None:
-        """The proxy through which a URL is asked for, None for none."""
+        """The proxy through which a URL is requested, None for none."""
         return self.proxies.get(_host_of(url)) or self.proxies.get(_EVERY)
 
     def ca_file(self, url: str) -> str | None:
-        """The file of the certificates of those who may vouch for the host of a URL, None for the usual ones."""
+        """The file of the CA certificates for the host of a URL, None for the default ones."""
         return self.ca_files.get(_host_of(url)) or self.ca_files.get(_EVERY)
 
 
 def ways_of(proxies: tuple[str, ...], ca_files: tuple[str, ...]) -> HttpRoutes:
-    """The ways that the settings `proxy` and `ca_file` name. Raises UsageError for a CA file that is of no use, and
-    for two of a kind for the same host."""
+    """The routes in the settings `proxy` and `ca_file`. Raises UsageError for an unusable CA file, and for two entries
+    of one setting for the same host."""
     by_host = _by_host(proxies, "--proxy")
     files = _by_host(ca_files, "--ca-file")
     for file in dict.fromkeys(files.values()):
@@ -78,7 +78,7 @@ def holds_password(text: str) -> bool:
 
 
 def unused(proxies: tuple[str, ...], ca_files: tuple[str, ...], environment: Mapping[str, str]) -> list[str]:
-    """What the environment says of proxies and certificates, where no setting does: in words, since it is not used."""
+    """Messages about ignored environment variables for proxies and certificates, where no setting replaces them."""
     words = []
     for said, variables, flag in (
         (proxies, PROXY_VARIABLES, "--proxy http://HOST:PORT"),
@@ -102,7 +102,7 @@ def _by_host(said: tuple[str, ...], flag: str) -> dict[str, str]:
 
 
 def _parted(text: str) -> tuple[str, str]:
-    """The host before `=`, "" for none, and what is said for it."""
+    """The host before `=`, "" for none, and the value after it."""
     host, equals, value = text.partition("=")
     if equals and _HOST.fullmatch(host):
         return host.strip("[]").lower(), value

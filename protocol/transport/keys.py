@@ -1,14 +1,14 @@
-"""The key files with which masters, workers and subscribers know one another beyond one machine.
+"""The key files by which masters, workers and subscribers authenticate each other across machines.
 
     keys/                   mode 0700, on the machine of a master; the other master of a pair has a copy
-      master.key            the masters' own pair of keys
-      NAME.key              NAME's pair and the masters' public key: all that NAME needs, and on its machine alone
-      authorised/NAME.pub   NAME's public key and role: it may call
-      revoked/NAME.pub      it may no more
+      master.key            the masters' own key pair
+      NAME.key              NAME's key pair and the masters' public key: all that NAME needs, on its machine alone
+      authorised/NAME.pub   NAME's public key and role: it may connect
+      revoked/NAME.pub      it may not connect
 
-The rules: a secret lies in a file that its owner alone may read, and a laxer mode is refused. A file is there whole or
-not at all, and is never written over. A name is used once, so that a log from last month still says whose key it was.
-What is in `revoked/` counts more than what is in `authorised/`, so that a copy which is behind lets nobody in again.
+The rules: a secret is in a file that only its owner may read, and a laxer mode is refused. A file is written atomically
+and never overwritten. A name is used once, so that a log from last month still identifies the key's owner.
+`revoked/` takes precedence over `authorised/`, so that an outdated copy authorises no revoked key.
 
 The keys are those of CURVE (https://rfc.zeromq.org/spec/26/), as 40 characters of Z85.
 """
@@ -38,16 +38,16 @@ from protocol.settings.settings import NAME
 MAX_KEY_BYTES: Final = 4096
 """Bytes of a key file."""
 MAX_KEYS: Final = 2_000
-"""Files in `authorised/`; looking at them once a second must cost nothing. Workers may share one."""
+"""Files in `authorised/`; checking them once a second must be cheap. Workers may share one."""
 MASTER: Final = "master"
-"""The name that is nobody else's."""
+"""The reserved name of the masters' key."""
 
 _NAME: Final = re.compile(NAME.pattern, re.ASCII)
 _KEY: Final = re.compile(r"[0-9A-Za-z.:+=^!/*?&<>()\[\]{}@%$#-]{40}", re.ASCII)
 
 
 class KeyRole(Enum):
-    """What a key is for. Only master.key is a peer's: a master calls the other with it, and tools their master."""
+    """The role of a key. Only master.key is a peer's: masters use it for each other, and tools for their master."""
 
     WORKER = "worker"
     SUBSCRIBER = "subscriber"
@@ -55,11 +55,11 @@ class KeyRole(Enum):
 
 
 GIVEN: Final = (KeyRole.WORKER, KeyRole.SUBSCRIBER)
-"""The roles for which keys are made."""
+"""The roles for which keys are created."""
 
 
 class KeyState(Enum):
-    """Whether a key counts."""
+    """Whether a key is authorised or revoked."""
 
     AUTHORISED = "authorised"
     REVOKED = "revoked"
@@ -67,7 +67,7 @@ class KeyState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """Who calls, or is called: a pair of keys, and the public key of the masters."""
+    """The identity of either side of a connection: a key pair, and the public key of the masters."""
 
     name: str
     role: KeyRole
@@ -78,7 +78,7 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """One key that was made, without its secret."""
+    """One created key, without its secret."""
 
     name: str
     role: KeyRole
@@ -88,7 +88,7 @@ class PublicKey:
 
 
 Version = tuple[int, int, int]
-"""What tells a file from its successor of the same name."""
+"""Distinguishes a file from a later one of the same name."""
 
 
 def read_certificate(path: Path) -> Certificate:
@@ -114,12 +114,12 @@ class Keys:
 
     @property
     def made(self) -> bool:
-        """Whether there are keys. Raises UsageError when the folder may not be looked into."""
+        """Whether there are keys. Raises UsageError when the folder cannot be read."""
         with _told(self.folder):
             return self._master.exists()
 
     def master(self) -> Certificate:
-        """The masters' own certificate. Raises UsageError: there is none, it is damaged, or others may change keys."""
+        """The masters' own certificate. Raises UsageError: it is missing or damaged, or others may change keys."""
         if not self.made:
             raise UsageError(f"there are no keys in {self.folder}: make some with `tmatic-master keys new NAME`")
         for folder in (self.folder, *(self._of(state) for state in KeyState)):
@@ -132,9 +132,9 @@ class Keys:
         return certificate
 
     def new(self, name: str, role: KeyRole) -> Path:
-        """Make the key of NAME, authorise it, and return its file. The first one makes the masters' key too.
+        """Create the key of NAME, authorise it, and return its file. The first call creates the masters' key too.
 
-        Raises UsageError when the name is used, or is no name, or the folder cannot be written.
+        Raises UsageError when the name is used or invalid, or the folder cannot be written.
         """
         if not _NAME.fullmatch(name) or name == MASTER:
             raise UsageError(f"the name of a key must be {NAME.words}, and not {MASTER!r}; {name[:80]!r} is not")
@@ -164,7 +164,7 @@ class Keys:
         return path
 
     def revoke(self, name: str) -> bool:
-        """Whoever has the key of NAME may call no more; False when that was so already.
+        """Revoke the key of NAME, whose holder may not connect any more; False when it was revoked already.
 
         Raises UsageError when there is no such key.
         """
@@ -181,16 +181,16 @@ class Keys:
         return True
 
     def every_key(self) -> list[PublicKey]:
-        """Every key that was made here, those that count first. Raises UsageError for a damaged file."""
+        """Every key created here, the authorised ones first. Raises UsageError for a damaged file."""
         revoked = self.versions(KeyState.REVOKED)
         counting = [name for name in self.versions(KeyState.AUTHORISED) if name not in revoked]
         found = [self.read(KeyState.AUTHORISED, name) for name in sorted(counting)]
         return found + [self.read(KeyState.REVOKED, name) for name in sorted(revoked)]
 
     def versions(self, state: KeyState) -> dict[str, Version]:
-        """The names of the keys in this state, and which version of each file is there.
+        """The names of the keys in this state, and the version of each file.
 
-        Raises UsageError when the folder cannot be read; one that is missing is empty.
+        Raises UsageError when the folder cannot be read; a missing one counts as empty.
         """
         found: dict[str, Version] = {}
         folder = self._of(state)
@@ -205,7 +205,7 @@ class Keys:
         return found
 
     def read(self, state: KeyState, name: str) -> PublicKey:
-        """One key. Raises UsageError when its file is damaged or gone."""
+        """One key. Raises UsageError when its file is damaged or missing."""
         path = self._of(state) / f"{name}.pub"
         said = _read(path, private=False)
         try:
@@ -224,8 +224,8 @@ class Keys:
         return UsageError(f"there is or was a key with the name {name} in {self.folder}: choose another name")
 
     def _make_master(self) -> None:
-        """Workers know the masters by this key, so that a second one beside them would be a stranger to all."""
-        # Asked again: another `keys new` may be making it at this moment.
+        """Workers identify the masters by this key, so a second one beside theirs would be unknown to all of them."""
+        # Checked again: another `keys new` may be creating it at this moment.
         if any(self.versions(state) for state in KeyState) and not self.made:
             raise UsageError(
                 f"{self._master} is gone, and the keys in {self.folder} are of no use without it: restore it"
@@ -242,12 +242,12 @@ def _private_text(of: Certificate) -> str:
 
 
 def _toml(words: dict[str, str]) -> str:
-    """Neither a name, nor a role, nor Z85 has a character that would have to be escaped."""
+    """Names, roles and Z85 have no character that needs escaping."""
     return "".join(f'{name} = "{word}"\n' for name, word in words.items())
 
 
 def _text(said: dict[str, Any], word: str) -> str:
-    """A name or a key of a file. Raises ValueError when it is not one."""
+    """A name or a key from a file. Raises ValueError when it is missing or invalid."""
     text = said.get(word)
     if not isinstance(text, str) or not (_NAME if word == "name" else _KEY).fullmatch(text):
         raise ValueError(word)
@@ -260,14 +260,14 @@ def _text(said: dict[str, Any], word: str) -> str:
 
 
 def _damaged(path: Path) -> UsageError:
-    # Not a word of the content: it may be a secret.
+    # No part of the content is shown: it may be a secret.
     return UsageError(f"{path} is not a whole key file: copy it anew, or make another with `tmatic-master keys new`")
 
 
 def _read(path: Path, *, private: bool) -> dict[str, Any]:
-    """What a key file says. Raises UsageError."""
+    """The contents of a key file. Raises UsageError."""
     with _told(path):
-        # Without waiting for the other end, should this be a pipe.
+        # Does not block if this is a pipe.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         with open(handle, "rb") as file:
             about = os.fstat(handle)
@@ -285,7 +285,7 @@ def _read(path: Path, *, private: bool) -> dict[str, Any]:
 
 
 def _create(path: Path, text: str) -> None:
-    """Write a file that must not be there yet, mode 0600. Raises OSError."""
+    """Write a file that must not exist yet, mode 0600. Raises OSError."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -309,7 +309,7 @@ def _sync(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _told(path: Path) -> Iterator[None]:
-    """Turn an error of the file system into words about a file or a folder."""
+    """Turn a file system error into a message about a file or a folder."""
     try:
         yield
     except OSError as error:

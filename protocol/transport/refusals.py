@@ -1,7 +1,7 @@
-"""Why a master did not take a connection, in words, and the next call where libzmq would never make one.
+"""Why a master refused a connection, as a message, and the reconnection where libzmq would never make one.
 
-ZeroMQ says nothing when a handshake fails: a worker with the wrong key would look for its master for ever. And after an
-answer that is not in its protocol it does not call again, though the port may belong to the right master by then.
+ZeroMQ reports no error when a handshake fails: a worker with the wrong key would search for its master for ever. After
+an answer that is not in its protocol it does not reconnect, though the port may belong to the right master by then.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _WATCHED = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PRO
 def watched_dealer(
     context: zmq.Context[zmq.Socket[bytes]], address: str, routing_id: bytes, *, certificate: Certificate | None
 ) -> tuple[zmq.Socket[bytes], Refusals]:
-    """A worker's socket to one master, without queueing, and what tells why there is no connection.
+    """A worker's socket to one master, without queueing, and the watch that reports why there is no connection.
 
-    It is watched before it calls: a first refusal that nobody saw would be the last.
-    Raises UsageError when the address is not one.
+    The watch starts before the connection: an unobserved first refusal would be the last.
+    Raises UsageError for an invalid address.
     """
     socket = idle_dealer(context, routing_id, queueing=False, certificate=certificate)
     refusals = Refusals(socket, address, with_key=certificate is not None)
@@ -42,7 +42,7 @@ class Refusals:
         self._call_at: float | None = None
 
     def look(self, now: float) -> str:
-        """What went wrong since the last look, fit for a log; empty when nothing did. `now` is in seconds."""
+        """What went wrong since the last call, as text for a log; empty if nothing did. `now` is in seconds."""
         words = ""
         while self._monitor.poll(0):
             happened = recv_monitor_message(self._monitor)
@@ -51,7 +51,7 @@ class Refusals:
                 self._call_at = now + RECONNECT_MAX_MS / 1000
         if self._call_at is not None and now >= self._call_at:
             self._call_at = None
-            # A dealer that is told to connect to an address that it knows does nothing.
+            # Connecting a dealer to an address that it has already does nothing.
             self._socket.disconnect(f"tcp://{self._address}")
             self._socket.connect(f"tcp://{self._address}")
         return words
@@ -71,7 +71,7 @@ class Refusals:
         return f"what listens at {self._address} does not answer as a master does"
 
     def close(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         if not self._socket.closed:
             self._socket.disable_monitor()
         self._monitor.close(0)

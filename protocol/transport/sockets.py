@@ -1,6 +1,6 @@
-"""The ZeroMQ sockets of masters and workers, with the options on which the protocol counts.
+"""The ZeroMQ sockets of masters and workers, with the options on which the protocol relies.
 
-With a certificate a socket speaks CURVE only: whoever speaks plainly, or does not have the other's key, is not heard.
+With a certificate a socket speaks CURVE only: a peer without encryption, or without the other's key, is rejected.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from protocol.transport.endpoints import written
 from protocol.transport.keys import Certificate
 
 QUEUED = 10_000
-"""Messages that wait for a peer before sending to it is refused. Nothing's correctness rests on it."""
+"""Messages queued for a peer before sending to it is refused. Correctness does not depend on it."""
 QUEUED_EVENTS = 1_500
-"""Events that wait for a subscriber; what comes then is dropped for it, and read again from the log. With parts of
-`protocol.events.PART_BYTES` one that is stuck costs a master 48 MB at most."""
+"""Events queued for a subscriber; further ones are dropped for it, and read again from the log. With parts of
+`protocol.events.PART_BYTES` a stuck subscriber costs a master 48 MB at most."""
 QUEUED_HERE = 10_000
-"""Events that a subscriber keeps before it has looked at them."""
+"""Events that a subscriber queues before it has processed them."""
 RECONNECT_MS = 100
 RECONNECT_MAX_MS = 2_000
 LINGER_MS = 500
-"""How long a process that ends waits for its last words to leave."""
+"""How long a process that ends waits until its last messages are sent."""
 HANDSHAKE_MS = 10_000
-"""How long a handshake may take, on both sides; one that was refused ends with it, and is tried again.
+"""The time-out of a handshake, on both sides; a refused one ends with it, and is retried.
 
-Hundreds of workers may call at once a master that is busy: much less, and none of them would ever be through."""
+Hundreds of workers may connect at once to a busy master: with a much shorter one, none would ever succeed."""
 REBIND_S = 2.0
-"""How long a port may take to be free that this process itself has just left."""
+"""How long a port that this process has just closed may take to become free."""
 
 JOBS_DOMAIN: Final = "jobs"
 EVENTS_DOMAIN: Final = "events"
-"""What the sockets are called to those who judge handshakes: `protocol.transport.authentication`."""
+"""The names of the sockets for the authentication of handshakes: `protocol.transport.authentication`."""
 
 
 def routing_id() -> bytes:
     """A new routing id for one run. The first byte is not zero: ids that begin with one are libzmq's own."""
-    return b"\1" + secrets.token_bytes(15)
+    return bytes([1 + secrets.randbelow(255)]) + secrets.token_bytes(15)
 
 
 def _options(socket: zmq.Socket[bytes]) -> None:
@@ -63,12 +63,12 @@ def _answer_with(socket: zmq.Socket[bytes], certificate: Certificate, domain: st
     socket.setsockopt(zmq.CURVE_PUBLICKEY, certificate.public.encode())
     socket.setsockopt(zmq.CURVE_SECRETKEY, certificate.secret.encode())
     socket.setsockopt(zmq.ZAP_DOMAIN, domain.encode())
-    # Without it libzmq lets everybody in while nobody judges.
+    # Without it libzmq accepts every client while no authenticator runs.
     socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
 
 
 def call_with(socket: zmq.Socket[bytes], certificate: Certificate) -> None:
-    """Let a socket that is not connected yet call masters with this certificate."""
+    """Make a socket that is not connected yet use this certificate towards masters."""
     socket.setsockopt(zmq.CURVE_SERVERKEY, certificate.master.encode())
     socket.setsockopt(zmq.CURVE_PUBLICKEY, certificate.public.encode())
     socket.setsockopt(zmq.CURVE_SECRETKEY, certificate.secret.encode())
@@ -79,8 +79,8 @@ def router(
 ) -> tuple[zmq.Socket[bytes], int]:
     """A master's socket, bound, and its port; port 0 takes any free one.
 
-    An unreachable peer is an error at the send, not silence. With the masters' `certificate` nobody is let in while no
-    `Authentication` of this context judges (`protocol.transport.authentication`). Raises UsageError when the address
+    Sending to an unreachable peer raises an error. With the masters' `certificate` no client is accepted unless an
+    `Authentication` of this context runs (`protocol.transport.authentication`). Raises UsageError when the address
     cannot be bound.
     """
     socket = context.socket(zmq.ROUTER)
@@ -101,13 +101,13 @@ def publisher(
 ) -> tuple[zmq.Socket[bytes], int]:
     """A master's socket for events, bound, and its port.
 
-    `instead_of` is closed first: that is how a subscriber whose key was revoked is cut, since ZeroMQ cannot end one
-    connection of a PUB. The others come back by themselves, and ask for what they missed. Raises UsageError when the
+    `instead_of` is closed first: this disconnects a subscriber whose key was revoked, since ZeroMQ cannot end a single
+    connection of a PUB. The others reconnect by themselves, and request what they missed. Raises UsageError when the
     address cannot be bound.
     """
     if instead_of is not None:
         instead_of.close(0)
-    socket = context.socket(zmq.XPUB)  # a PUB that tells what is subscribed to
+    socket = context.socket(zmq.XPUB)  # a PUB that reports subscriptions
     _options(socket)
     socket.setsockopt(zmq.SNDHWM, QUEUED_EVENTS)
     if certificate is not None:
@@ -118,7 +118,7 @@ def publisher(
 def subscriber(
     context: zmq.Context[zmq.Socket[bytes]], address: str, topics: Iterable[str], *, certificate: Certificate | None
 ) -> zmq.Socket[bytes]:
-    """A socket that hears one master's events, of topics that begin so. Raises UsageError for what is no address."""
+    """A socket for one master's events, of topics with these prefixes. Raises UsageError for an invalid address."""
     socket = context.socket(zmq.SUB)
     _options(socket)
     socket.setsockopt(zmq.RCVHWM, QUEUED_HERE)
@@ -141,7 +141,7 @@ def _bind(socket: zmq.Socket[bytes], host: str, port: int, *, within_s: float = 
             socket.bind(f"tcp://{written(host, port or '*')}")
         except zmq.ZMQError as error:
             if error.errno == errno.EADDRINUSE and time.monotonic() < deadline:
-                time.sleep(0.01)  # a socket is closed by a thread of ZeroMQ's, and nothing tells when
+                time.sleep(0.01)  # a thread of ZeroMQ closes the socket, without notice
                 continue
             socket.close(0)
             raise UsageError(
@@ -158,10 +158,10 @@ def dealer(
     queueing: bool = True,
     certificate: Certificate | None = None,
 ) -> zmq.Socket[bytes]:
-    """A worker's socket to one master, `HOST:PORT`; it connects when it can, and again whenever it must.
+    """A worker's socket to one master, `HOST:PORT`; it connects when it can, and reconnects when needed.
 
-    Without `queueing` nothing can be sent while there is no connection, so that a master that comes back is not met
-    by old news. Raises UsageError when the address is not one.
+    Without `queueing` nothing can be sent while there is no connection, so that a master that returns does not receive
+    outdated messages. Raises UsageError for an invalid address.
     """
     socket = idle_dealer(context, routing_id, queueing=queueing, certificate=certificate)
     connect(socket, address)
@@ -171,7 +171,7 @@ def dealer(
 def idle_dealer(
     context: zmq.Context[zmq.Socket[bytes]], routing_id: bytes, *, queueing: bool, certificate: Certificate | None
 ) -> zmq.Socket[bytes]:
-    """A dealer that does not call yet."""
+    """A dealer that does not connect yet."""
     socket = context.socket(zmq.DEALER)
     _options(socket)
     socket.setsockopt(zmq.ROUTING_ID, routing_id)
@@ -184,7 +184,7 @@ def idle_dealer(
 
 
 def connect(socket: zmq.Socket[bytes], address: str) -> None:
-    """Let a dealer call HOST:PORT. Raises UsageError, and closes it, when that is no address."""
+    """Connect a dealer to HOST:PORT. Raises UsageError, and closes it, for an invalid address."""
     try:
         socket.connect(f"tcp://{address}")
     except zmq.ZMQError as error:

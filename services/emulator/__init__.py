@@ -1,2 +1,2 @@
-"""An emulator of the service that is crawled: a seeded world, served with the paths, pages, limits and errors of the
-real one, and with faults on demand. Worlds, limits and faults are plain objects; only `server` touches sockets."""
+"""An emulator of the crawled service: a seeded world, served with the paths, pages, limits and errors of the real
+service, and with faults on demand. Worlds, limits and faults are plain objects; only `server` uses sockets."""

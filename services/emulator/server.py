@@ -1,7 +1,7 @@
-"""HTTP/1.1 around the service: parses, answers in the order of asking, and carries out what faults say of the way.
+"""HTTP/1.1 around the service: parses requests, answers them in order, and applies faults of the transport.
 
-Everything is bounded: the head and the body of a request, requests waiting on a connection, connections. A client that
-does not read is not answered further until it does.
+Everything is bounded: the head and the body of a request, requests queued on a connection, connections. A client that
+does not read gets no further responses until it does.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
 class Emulator:
-    """A service on a socket, with the connections that are open."""
+    """A service on a socket, with its open connections."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -49,18 +49,18 @@ class Emulator:
         self._date = (0, "")
 
     def answer(self, request: Request) -> ApiAnswer:
-        """The answer to a request that has arrived whole."""
+        """The response to a complete request."""
         return self._truth.answer(request) or self._service.answer(request, time.time())
 
     def date(self) -> str:
-        """The time as the Date header has it."""
+        """The current time in the format of the Date header."""
         second = int(time.time())
         if self._date[0] != second:
             self._date = (second, formatdate(second, usegmt=True))
         return self._date[1]
 
     async def serve(self, host: str, port: int, ready: Callable[[str, int], None]) -> None:
-        """Listen until SIGTERM, SIGINT or SIGHUP, then let answers under way end. Raises `TmaticError` if it cannot."""
+        """Serve until SIGTERM, SIGINT or SIGHUP, then finish responses. Raises `TmaticError` if it cannot listen."""
         loop = asyncio.get_running_loop()
         try:
             server = await loop.create_server(lambda: ApiConnection(self), host, port, backlog=1024)
@@ -84,7 +84,7 @@ class Emulator:
 
 
 def run(service: Service, host: str, port: int, ready: Callable[[str, int], None]) -> None:
-    """Serve until told to stop. `ready` hears the host and the port once requests are taken."""
+    """Serve until stopped by a signal. `ready` is called with host and port once requests are accepted."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(Emulator(service).serve(host, port, ready))
 
@@ -96,7 +96,7 @@ def _why_not(host: str, port: int, error: OSError) -> str:
 
 
 class ApiConnection(asyncio.Protocol):
-    """One connection: requests are parsed as they come and answered one after the other."""
+    """One connection: requests are parsed as they arrive and answered one after the other."""
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
@@ -118,7 +118,7 @@ class ApiConnection(asyncio.Protocol):
         self._too_large = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's own class is none of asyncio's
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's class does not inherit from asyncio's
         self._address = str(transport.get_extra_info("peername")[0])
         if len(self._emulator.connections) >= MAX_CONNECTIONS:
             self.abort()
@@ -206,12 +206,12 @@ class ApiConnection(asyncio.Protocol):
         return Request(self._parser.get_method().decode("latin-1"), path, dict(pairs), self._headers, self._address)
 
     def _refuse(self, status: int, message: str) -> None:
-        """Answer what cannot be read any further, and close after it."""
+        """Answer a request that cannot be parsed further, and close after the response."""
         self._waiting.append((ApiAnswer(status, CallRefused(status, 0, message).body), False))
         self._ending = True
 
     def _pump(self) -> None:
-        """Answer what waits, as long as nothing is held back and the client reads."""
+        """Answer queued requests while no response is delayed and the client reads."""
         if self._pumping:
             return
         self._pumping = True
@@ -260,7 +260,7 @@ class ApiConnection(asyncio.Protocol):
         if answer.cut is Cut.TRUNCATE:
             self._end()
         else:
-            # Held, so that no later answer follows on the connection that is about to break.
+            # Held, so that no later response is sent on the connection that is about to be reset.
             self._held = self._loop.call_later(_CUT_AFTER_S, self._reset)
 
     def _end(self) -> None:
@@ -269,14 +269,14 @@ class ApiConnection(asyncio.Protocol):
         self._transport.close()
 
     def _reset(self) -> None:
-        """Close so that the client sees a reset, not an end."""
+        """Close so that the client sees a reset, not an end of stream."""
         sock = self._transport.get_extra_info("socket")
         if sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.abort()
 
     def finish(self) -> None:
-        """Answer what was asked, take nothing more, and close."""
+        """Answer the requests received, accept no more, and close."""
         self._ending = True
         if not self._transport.is_closing():
             self._pump()

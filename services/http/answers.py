@@ -1,4 +1,4 @@
-"""Answers for programs and for people: JSON, or a small page for who asks for HTML. What went wrong is one sentence."""
+"""Responses for programs and for people: JSON, or a small page if HTML is requested. An error is one sentence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import bottle  # type: ignore[import-untyped]
 import orjson
 
 Answered = Any
-"""What bottle takes from a route: bytes, or one of its own response objects, which have no types."""
+"""What a bottle route may return: bytes, or one of bottle's response objects, which have no types."""
 
 JSON: Final = "application/json"
 HTML: Final = "text/html; charset=utf-8"
@@ -25,42 +25,42 @@ _PAGE: Final = (
 
 
 def reason(status: int) -> str:
-    """The words that belong to a status, for instance `404 Not Found`."""
+    """A status with its reason phrase, for instance `404 Not Found`."""
     return f"{status} {HTTPStatus(status).phrase}"
 
 
 def wants_html(environ: Mapping[str, Any]) -> bool:
-    """Whether whoever asks shows pages to a person, as browsers say in `Accept`."""
+    """Whether the client shows pages to a person, which browsers indicate in `Accept`."""
     return "text/html" in str(environ.get("HTTP_ACCEPT", "")).lower()
 
 
 def words_of_failure(status: int, sentence: str, *, page: bool) -> tuple[str, bytes]:
-    """The content type and the body that tell of a failure: `{"error": SENTENCE}`, or a page."""
+    """The content type and the body of a failure: `{"error": SENTENCE}`, or a page."""
     if page:
         text = _PAGE.format(title=html.escape(reason(status)), sentence=html.escape(sentence))
         return HTML, text.encode("utf-8", "replace")
     try:
         return JSON, orjson.dumps({"error": sentence}) + b"\n"
-    except orjson.JSONEncodeError:  # half of a surrogate pair, which is no text
+    except orjson.JSONEncodeError:  # a lone surrogate, which is not valid text
         return JSON, orjson.dumps({"error": sentence.encode("utf-8", "replace").decode()}) + b"\n"
 
 
 def json_answer(status: int, document: Any, **headers: str) -> Answered:
-    """A JSON answer. `document` is bytes that are JSON already, or what orjson can write."""
+    """A JSON response. `document` is bytes that are JSON already, or an object that orjson can serialise."""
     body = document if isinstance(document, bytes) else orjson.dumps(document)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return bottle.HTTPResponse(body, status=status, headers={"Content-Type": JSON, **named})
 
 
 def failure(status: int, sentence: str, **headers: str) -> Answered:
-    """An answer that says in one sentence what is wrong; may be returned or raised."""
+    """A response whose one sentence describes the error; may be returned or raised."""
     kind, body = words_of_failure(status, sentence, page=wants_html(bottle.request.environ))
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return bottle.HTTPResponse(body, status=status, headers={"Content-Type": kind, **named})
 
 
 def json_body() -> Any:
-    """The JSON document that came with the request. Raises a failure: 415 for another type, 400 for bad JSON."""
+    """The JSON document in the request body. Raises a failure: 415 for another type, 400 for bad JSON."""
     if not says_json():
         raise failure(415, f"the body must be {JSON}")
     try:
@@ -70,20 +70,20 @@ def json_body() -> Any:
 
 
 def says_json() -> bool:
-    """Whether the request says that its body is JSON."""
+    """Whether the request declares its body as JSON."""
     return str(bottle.request.content_type).partition(";")[0].strip().lower() == JSON
 
 
 def application() -> Any:
-    """A bottle application for this house: its own errors in words, and unexpected ones left to the guard."""
+    """A bottle application for this project: its own errors are one sentence, unexpected ones are left to the guard."""
     app = bottle.Bottle()
     failures_in_words(app)
     return app
 
 
 def failures_in_words(app: Any) -> None:
-    """Let a bottle application's own errors (no such route, not that method) be answered as `failure` answers them, and
-    leave unexpected ones to the guard. `application` has done it."""
+    """Let a bottle application answer its own errors (no such route, method not allowed) as `failure` does, and leave
+    unexpected ones to the guard. `application` calls this."""
 
     def answer(error: Any) -> bytes:
         status = int(error.status_code)

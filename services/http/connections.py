@@ -1,7 +1,7 @@
-"""One connection: gevent's parser of HTTP/1.1, kept within limits of size and time, and quiet about clients that leave.
+"""One connection: gevent's HTTP/1.1 parser, with limits of size and time, and silent about clients that disconnect.
 
-What it refuses before there is a request to hand on: a head that is too large or comes too slowly, another HTTP than
-1.0 and 1.1, and lengths that could be read in two ways.
+It refuses, before a request reaches the application: a head that is too large or arrives too slowly, HTTP versions
+other than 1.0 and 1.1, and ambiguous lengths.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ _MAX_LINE_LENGTH: Final = 8_192
 
 _LINGER_S: Final = 1.0
 _LINGER_BYTES: Final = 4 << 20
-"""How long, and for how much, a client that is cut is still read, so that it sees the answer and not a reset."""
+"""How long, and how many bytes, a client is read before the close, so that it sees the response and not a reset."""
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 Outcome = tuple[str, bytes] | Literal[True] | None
-"""What `handle_one_request` returns: an answer after which the connection ends, whether it goes on, or that it ends."""
+"""What `handle_one_request` returns: a response to close after, True to keep the connection, or None to close it."""
 
 
 class _HeadError(ValueError):
-    """A head that is refused; gevent hands it to `_handle_client_error`."""
+    """A head that is refused; gevent passes it to `_handle_client_error`."""
 
     def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)
@@ -48,7 +48,7 @@ class _HeadError(ValueError):
 
 
 class _Head:
-    """What is read of a head, within its size."""
+    """Reads a head within its size limit."""
 
     def __init__(self, source: BufferedIOBase, left: int) -> None:
         self._source = source
@@ -66,23 +66,23 @@ class _Head:
 
 
 class Connection(WSGIHandler):
-    """One connection of the server; `limits` is set by the class that the server makes for itself."""
+    """One connection of the server, which sets `limits` in a subclass."""
 
     limits = Limits()
     idle: ClassVar[set[Any]] = set()
-    """The greenlets of connections that wait for a request: these may be ended at any time."""
+    """The greenlets of connections that wait for a request: these may be killed at any time."""
     _clock: Any = None
 
     def handle(self) -> None:
         """Answer requests until the connection ends."""
-        # Head and body of an answer are sent one after the other: without this the second waits for an
-        # acknowledgement of the first, which clients delay by 40 ms.
+        # Head and body of a response are sent separately: without this the body waits for the acknowledgement of the
+        # head, which clients delay by 40 ms.
         with contextlib.suppress(OSError):
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().handle()
 
     def handle_one_request(self) -> Outcome:
-        """Read a request within its time, have it answered, and say whether another may follow."""
+        """Read a request within its time limit, answer it, and return whether another may follow."""
         if not self._something_comes():
             return None
         self.socket.settimeout(self.limits.write_s)
@@ -124,16 +124,16 @@ class Connection(WSGIHandler):
             clock.close()
 
     def read_requestline(self) -> str:
-        """The request line; raises _HeadError when it is too long."""
+        """The request line. Raises _HeadError when it is too long."""
         line = self.rfile.readline(_MAX_LINE_LENGTH)
-        if line in (b"\r\n", b"\n"):  # some clients send an empty line too many after a body
+        if line in (b"\r\n", b"\n"):  # some clients send an extra empty line after a body
             line = self.rfile.readline(_MAX_LINE_LENGTH)
         if len(line) == _MAX_LINE_LENGTH:
             raise _HeadError(414, f"the address is longer than {_MAX_LINE_LENGTH:,} bytes, which is the most")
         return line.decode("latin-1")
 
     def MessageClass(self, *of: Any) -> OldMessage:
-        """The headers, parsed within their size."""
+        """The headers, parsed within their size limit."""
         message: OldMessage = super().MessageClass(cast(BufferedIOBase, _Head(of[0], self.limits.head_bytes)))
         lengths = message.get_all("content-length", [])
         coding = message.get_all("transfer-encoding", [])
@@ -148,7 +148,7 @@ class Connection(WSGIHandler):
         return message
 
     def read_request(self, raw_requestline: str) -> OldMessage:
-        """The head. Raises ValueError when it is not one of HTTP/1.0 or 1.1."""
+        """The head. Raises ValueError when it is not HTTP/1.0 or 1.1."""
         words = raw_requestline.split()
         if len(words) != 3 or words[2] not in ("HTTP/1.0", "HTTP/1.1") or not _TOKEN.fullmatch(words[0]):
             raise _HeadError(400, "the first line is not one of HTTP/1.1")
@@ -157,18 +157,18 @@ class Connection(WSGIHandler):
         return super().read_request(raw_requestline)
 
     def get_environ(self) -> dict[str, Any]:
-        """What the application is told; the head has been read in time by then."""
+        """The WSGI environment; the head has been read in time when this is called."""
         self._clock.close()
         environ: dict[str, Any] = super().get_environ()
-        # The guard reads all of the body or cuts the connection, so there is nothing to throw away afterwards.
+        # The guard reads the whole body or closes the connection, so nothing is left to discard afterwards.
         self.wsgi_input = _Nothing()  # type: ignore[assignment]
         return environ
 
     def _connection_upgrade_requested(self) -> bool:
-        return False  # nothing is spoken here but HTTP
+        return False  # only HTTP is supported
 
     def handle_error(self, t: type[BaseException] | None, v: BaseException | None, tb: TracebackType | None) -> None:
-        """An answer that could not be finished. A client that left or does not read is no failure of ours."""
+        """A response that could not be completed. A client that left or does not read is not a server error."""
         self.close_connection = True
         if isinstance(v, OSError | Broken | gevent.GreenletExit):
             log.debug("a client left in the middle of an answer", extra=fields(client=self.client_address))
@@ -180,7 +180,7 @@ class Connection(WSGIHandler):
             return None
         if isinstance(error, _HeadError):
             return self._refusal(error.status, str(error))
-        if isinstance(error, HTTPException):  # the parser's own limit, a hundred headers
+        if isinstance(error, HTTPException):  # the parser's limit of a hundred headers
             return self._refusal(431, "there are too many headers")
         return self._refusal(400, "the request cannot be understood as HTTP/1.1")
 
@@ -192,7 +192,7 @@ class Connection(WSGIHandler):
         return self._ended((str(status), head.encode("latin-1") + b"\r\n" + body))
 
     def _ended(self, outcome: tuple[str, bytes]) -> Outcome:
-        """Send what gevent would send after this, so that the client can be read on until it has seen it."""
+        """Send what gevent would send after this, so that the client can be read until it has received it."""
         try:
             self.socket.sendall(outcome[1])
         except OSError:
@@ -218,7 +218,7 @@ class Connection(WSGIHandler):
 
 
 class _Nothing:
-    """Stands where gevent keeps the rest of a body, which is not there any more."""
+    """Replaces gevent's reader for the rest of a body, of which nothing is left."""
 
     def _discard(self) -> None:
         return

@@ -1,12 +1,12 @@
-"""What stands between the world and an application: who may ask, how much, and the headers that every answer has.
+"""The checks before an application: which requests are allowed, how large, and the headers that every response has.
 
 Rules:
-  * An application is called with a body that has arrived whole and is within its limit, or not at all.
-  * Headers are UTF-8. Cookies alone may be anything: every program on a host has its own come along (see `cookies`).
-  * A page elsewhere can neither reach a service under a name of its own (DNS rebinding: `Host` must be ours) nor
-    change anything from a browser (`Sec-Fetch-Site` and `Origin` of what is not GET, HEAD or OPTIONS). What is ours
-    `services.http.names` knows.
-  * An error that nobody expected is one line with its traceback in the log, and one sentence with status 500.
+  * An application is called with a complete body within its size limit, or not at all.
+  * Headers are UTF-8. Only cookies may be anything: a browser sends those of every program on a host (see `cookies`).
+  * A page of another site can neither reach a service under its own name (DNS rebinding: `Host` must be a known name)
+    nor change anything from a browser (`Sec-Fetch-Site` and `Origin` are checked unless the method is GET, HEAD or
+    OPTIONS). `services.http.names` decides which names are known.
+  * An unexpected error is one line with its traceback in the log, and one sentence with status 500.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ HEADERS: Final = (
     ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
 )
-"""On every answer, unless the application set one of that name."""
+"""Set on every response, unless the application set the header itself."""
 
 UNKNOWN_NAME: Final = (
     "this server is not known under that name: ask for the address on which it listens; another name, such as that of "
@@ -50,7 +50,7 @@ _PIECE: Final = 64 << 10
 
 
 class RequestRefused(Exception):
-    """A request that the application never sees. Its body may be unread, so nothing more is read after it."""
+    """A request that never reaches the application. Its body may be unread, so no further request is read."""
 
     def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)
@@ -59,7 +59,7 @@ class RequestRefused(Exception):
 
 
 class RequestGuard:
-    """A WSGI application around another, which is asked under these names."""
+    """A WSGI middleware around an application that is reachable under these names."""
 
     def __init__(self, app: Application, limits: Limits, names: Names) -> None:
         self._app = app
@@ -97,11 +97,11 @@ class RequestGuard:
     def _admit(self, environ: Environ) -> None:
         try:
             environ["PATH_INFO"].encode("latin-1").decode()
-        except UnicodeDecodeError as error:  # bottle would pass over what it cannot read, and find something else
+        except UnicodeDecodeError as error:  # bottle would skip what it cannot decode, and match another route
             raise RequestRefused(400, "the address is not UTF-8") from error
         for name, value in environ.items():
             if (name.startswith("HTTP_") or name == "CONTENT_TYPE") and name != _MAY_BE_BYTES and not _is_utf8(value):
-                raise RequestRefused(400, "a header is not UTF-8")  # bottle would raise where it is read
+                raise RequestRefused(400, "a header is not UTF-8")  # bottle would raise when it is read
         if "HTTP_HOST" not in environ:
             raise RequestRefused(400, "the request names no host")
         if not self._names.known(str(environ["HTTP_HOST"])):
@@ -114,7 +114,7 @@ class RequestGuard:
                 raise RequestRefused(403, "a page of another site may not do this")
 
     def _body(self, environ: Environ) -> bytes:
-        """All of the body. Raises Refused when it is too large, too slow, or not whole."""
+        """The whole body. Raises RequestRefused when it is too large, too slow, or incomplete."""
         length = int(environ.get("CONTENT_LENGTH") or 0)
         if length > self._limits.body_bytes:
             raise self._too_large()
@@ -151,11 +151,11 @@ class RequestGuard:
 
 
 class Broken(Exception):
-    """An answer that cannot be finished: it was told in the log, and the connection ends."""
+    """A response that cannot be completed: the error was logged, and the connection is closed."""
 
 
 class _Watched:
-    """The answer's pieces; an error in the middle of it is told in the log, once."""
+    """The chunks of a response; an error in the middle of it is logged once."""
 
     def __init__(self, pieces: Iterable[bytes], environ: Environ) -> None:
         self._pieces = pieces
@@ -191,7 +191,7 @@ def _about(environ: Environ, **more: object) -> dict[str, Any]:
 
 
 def _is_utf8(value: str) -> bool:
-    """Whether a header, which the server hands over as latin-1, is text."""
+    """Whether a header, which the server passes as latin-1, is valid UTF-8."""
     try:
         value.encode("latin-1").decode()
     except UnicodeDecodeError:

@@ -1,11 +1,11 @@
-"""Under which names a service may be asked, and which pages are its own.
+"""Which host names a service accepts, and which pages are its own.
 
 Rules:
-  * A name must be named. Loopback and the bound address are ours; of a service that listens everywhere each address is,
-    since rebinding needs a name; any other name counts only when somebody said `--name`.
-  * A page is ours when its Origin is the host and port of the request's Host. Behind a name that was named there may be
-    a proxy that speaks https, so https is taken there; under our own addresses we speak http, and nothing else is ours.
-  * What a proxy could say of itself (X-Forwarded-Host, X-Forwarded-Proto, Forwarded) is not read: anybody can send it.
+  * Names must be known. Loopback and the bound address are; if the service listens on all interfaces, any IP address
+    is, since rebinding needs a name; any other name is accepted only if it was given with `--name`.
+  * A page is the service's own when its Origin is the host and port of the request's Host. A configured name may be
+    that of an https proxy, so https is accepted there too; the service's own addresses accept only http.
+  * The headers of proxies (X-Forwarded-Host, X-Forwarded-Proto, Forwarded) are ignored: any client can send them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 
 class Names:
-    """`bound` is the address on which the server listens, `further` are the names that were named beside it."""
+    """`bound` is the address on which the server listens, `further` are the additional names that were configured."""
 
     def __init__(self, bound: str, further: Collection[str] = ()) -> None:
         self._every = bound in _EVERY
@@ -32,12 +32,12 @@ class Names:
 
     @property
     def local(self) -> bool:
-        """Whether every name is of this machine alone. Who has another one may be asked by strangers over loopback: a
-        proxy brings them in."""
+        """Whether every name is local to this machine. With any other name, remote clients may arrive over loopback,
+        through a proxy."""
         return not self._every and all(map(is_loopback, self._names))
 
     def known(self, header: str) -> bool:
-        """Whether a Host header is ours."""
+        """Whether a Host header is a known name."""
         found = host_of(header)
         if found is None:
             return False
@@ -45,7 +45,7 @@ class Names:
         return host in self._names or is_loopback(host) or (self._every and _is_address(host))
 
     def own_page(self, origin: str, header: str) -> bool:
-        """Whether an Origin is that of a page of ours, which was asked for under this Host header."""
+        """Whether an Origin is that of one of the service's pages, requested with this Host header."""
         try:
             parts = urlsplit(origin)
             scheme, page = parts.scheme.lower(), host_of(parts.netloc)
@@ -59,8 +59,8 @@ class Names:
 
 
 def host_of(header: str) -> tuple[str, int | None] | None:
-    """Host and port of a Host header: in small letters, without brackets; the port None where there is none. None when
-    it is no host."""
+    """Host and port of a Host header: lower case, without brackets; the port is None if absent. None if the header is
+    not a host."""
     header = header.strip().lower()
     if header.startswith("["):
         host, bracket, rest = header[1:].partition("]")
@@ -79,7 +79,7 @@ def _bare(name: str) -> str:
 
 
 def _is_ipv6(host: str) -> bool:
-    """Whether it may stand in brackets. A zone, behind `%`, means nothing to another machine."""
+    """Whether it is valid in brackets. A zone, after `%`, has no meaning on another machine."""
     return ":" in host and "%" not in host and _is_address(host)
 
 

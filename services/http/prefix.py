@@ -1,10 +1,8 @@
-"""A service under a path of a reverse proxy: `/crawl/inspect` is the route `/inspect`, and `/inspect` is it too.
+"""A service under a path of a reverse proxy: `/crawl/inspect` and `/inspect` are both the route `/inspect`.
 
-A proxy may hand on the whole path, or take off what it knows the service by. Which it does cannot be seen from one
-request, but it need not be: what stands behind the prefix is a route, or the whole is. Where both are, the first
-counts.
-What an application writes into its pages begins with `base_of`, and is right for whoever looks through the proxy, and
-for whoever asks the service itself.
+A proxy may forward the whole path, or strip the prefix. One request does not show which, and it need not: either the
+path after the prefix is a route, or the whole path is. If both are, the first counts.
+The links that an application writes into its pages begin with `base_of`, and work both through the proxy and directly.
 """
 
 from __future__ import annotations
@@ -18,12 +16,12 @@ from services.http.answers import reason
 
 
 def base_of(environ: Mapping[str, Any]) -> str:
-    """What stands before each path of the application: "" or, for instance, `/crawl`."""
+    """The prefix of each path of the application: "" or, for instance, `/crawl`."""
     return str(environ.get("SCRIPT_NAME", "")).rstrip("/")
 
 
 class Prefixed:
-    """A WSGI application around one of bottle's. `base` is "" or begins with a slash and ends with none."""
+    """A WSGI middleware around a bottle application. `base` is "", or begins with a slash and does not end with one."""
 
     def __init__(self, app: Any, base: str) -> None:
         self._app, self._base = app, base
@@ -46,7 +44,7 @@ class Prefixed:
         return answered
 
     def _is_route(self, environ: Mapping[str, Any], path: str) -> bool:
-        """Whether the application has something under a path, for whatever method."""
+        """Whether the application has a route for a path, with any method."""
         try:
             self._app.router.match({"REQUEST_METHOD": environ["REQUEST_METHOD"], "PATH_INFO": path})
         except bottle.HTTPError as error:

@@ -1,9 +1,9 @@
-"""The server: binds, answers in greenlets of one thread, and ends in an orderly way.
+"""The server: binds, answers in greenlets of one thread, and shuts down gracefully.
 
 Rules:
-  * Loopback by default. Elsewhere only for who says that it may be, since these pages ask nobody for a password.
-  * What runs beside it runs in real threads; if one of them fails, serving ends with its error, in words.
-  * When it is told to end, nothing new is taken, event streams end, answers under way have a few seconds.
+  * Loopback by default. Other addresses must be allowed explicitly, since these pages have no authentication.
+  * Functions beside it run in real threads; if one of them fails, the server stops with its error message.
+  * On shutdown, no new requests are accepted, event streams end, responses in progress have a few seconds.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ log = logging.getLogger(__name__)
 LOOPBACK: Final = "127.0.0.1"
 _BACKLOG: Final = 1_024
 ENDING_S: Final = 5.0
-"""How long what runs beside the server may take to come to its end. What is durable does not depend on it."""
+"""How long the threads beside the server may take to end. Durable state does not depend on it."""
 
 _FILES_BESIDE: Final = 256
-"""Open files that a service needs beside its connections."""
+"""Open files that a service needs in addition to its connections."""
 
 
 class Server:
-    """One listening address with its application. Made, opened and run in one thread; `stop` from any."""
+    """One listening address with its application. Created, opened and run in one thread; `stop` from any."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Server:
         self.url = ""
 
     def open(self) -> str:
-        """Bind, and return the URL. Connections wait from now on, and are answered by `run`. Raises TmaticError."""
+        """Bind, and return the URL. Connections then queue until `run` answers them. Raises TmaticError."""
         listening = self._bound()
         port = listening.getsockname()[1]
         self.url = f"http://{reached(self._host, port)}{self._base_path}"
@@ -101,7 +101,7 @@ class Server:
         return self.url
 
     def run(self, ending: Sequence[Callable[[], object]] = ()) -> None:
-        """Answer until `stop`, then call what is in `ending` and let answers that are under way end."""
+        """Serve until `stop`, then call the functions in `ending` and let responses in progress end."""
         assert self._server is not None, "it must be open before it runs"
         try:
             if not self._stopped:
@@ -117,7 +117,7 @@ class Server:
                 self._told = None
 
     def stop(self) -> None:
-        """End, from any thread or signal handler. Called again, or too early or late, it does no harm."""
+        """Stop, from any thread or signal handler. Idempotent, and harmless before `open` or after the end."""
         self._stopped = True
         with self._lock:
             if self._told is not None:
@@ -159,7 +159,7 @@ def serve(
     ending: Sequence[Callable[[], object]] = (),
     ready: Callable[[str], object] | None = None,
 ) -> None:
-    """Serve until SIGTERM, SIGINT or SIGHUP; the package's docstring tells the rest. `name` is for the log.
+    """Serve until SIGTERM, SIGINT or SIGHUP; see the package's docstring. `name` is for the log.
 
     Raises UsageError or TmaticError when it cannot listen, and whatever ended one of `beside`.
     """
@@ -170,7 +170,7 @@ def serve(
     def run_beside(function: Callable[[], object]) -> None:
         try:
             function()
-        except BaseException as error:  # noqa: BLE001 - it is raised again where the service is run
+        except BaseException as error:  # noqa: BLE001 - `serve` raises it again
             failed.append(error)
         finally:
             server.stop()
@@ -202,7 +202,7 @@ def _joined(threads: Sequence[threading.Thread], within_s: float) -> None:
 
 
 def _allow_files(number: int) -> None:
-    """As many open files as connections need, where the system lets us have them."""
+    """Raise the limit of open files to what connections need, if the system permits it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = number if hard == resource.RLIM_INFINITY else min(number, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -1,9 +1,9 @@
-"""Server-sent events to hundreds of open pages: told once from any thread, written to each by its own greenlet.
+"""Server-sent events to hundreds of open pages: published once from any thread, written to each by its own greenlet.
 
 Rules:
-  * What is published is encoded once and shared; a stream holds only what it has not sent yet, and at most `backlog`.
-  * Who cannot keep up is cut. A browser connects again by itself and is told the first events anew, so it lost nothing.
-  * A comment every few seconds tells a living stream from one whose client has gone.
+  * An event is encoded once and shared; a stream holds only what it has not sent yet, at most `backlog` events.
+  * A client that cannot keep up is disconnected. A browser reconnects and gets the first events again: nothing is lost.
+  * A comment every few seconds distinguishes a live stream from one whose client has gone.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ HEARTBEAT_S: Final = 15.0
 _COMMENT: Final = b":\n\n"
 _RETRY: Final = b"retry: 2000\n\n"
 _UNHEARD: Final = 4_096
-"""Events that wait for the server's thread; it is stuck if there are more, and the oldest go."""
+"""Events that wait for the server's thread; if there are more, it is stuck, and the oldest are dropped."""
 
 
 def encoded(event: str, data: str) -> bytes:
-    """One event as it stands in a stream. `event` is its name; lines of `data` stay lines."""
+    """One event in the format of a stream. `event` is its name; lines of `data` remain lines."""
     lines = data.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     name = "".join(event.splitlines())
     return f"event: {name}\n".encode() + b"".join(b"data: " + line.encode() + b"\n" for line in lines) + b"\n"
 
 
 class Streams:
-    """The open event streams of a service. `most` at once; `backlog` events may wait in each."""
+    """The open event streams of a service, at most `most` of them; `backlog` events may wait in each."""
 
     def __init__(self, *, most: int = 800, backlog: int = 256, heartbeat_s: float = HEARTBEAT_S) -> None:
         self._most = most
@@ -49,7 +49,7 @@ class Streams:
         return len(self._open)
 
     def publish(self, event: str, data: str) -> None:
-        """Tell every open stream; from any thread, without waiting."""
+        """Send to every open stream; from any thread, without blocking."""
         self._tell(encoded(event, data))
 
     def end(self) -> None:
@@ -57,9 +57,9 @@ class Streams:
         self._tell(None)
 
     def answer(self, first: Iterable[tuple[str, str]] = ()) -> Answered:
-        """The answer to a request for the stream: events (name, data) that only this one gets, then what is published.
+        """The response to a request for the stream: events (name, data) for this one only, then published events.
 
-        Nothing is lost in between: what is published while `first` is made comes after it, so it may come twice.
+        Nothing is lost in between: events published while `first` is produced follow it, so they may be sent twice.
         """
         if len(self._open) >= self._most:
             return failure(503, f"{self._most} event streams are open, which is the most; try again later")
@@ -84,7 +84,7 @@ class Streams:
                 self._watcher.send()
 
     def _listen(self) -> None:
-        """Begin to hear what other threads publish; what came before the first stream is nobody's."""
+        """Start receiving what other threads publish; events from before the first stream are discarded."""
         with self._lock:
             if self._watcher is None:
                 self._arrived.clear()
@@ -95,7 +95,7 @@ class Streams:
         while self._arrived:
             piece = self._arrived.popleft()
             for queue in list(self._open):
-                if queue.full():  # it is cut: what it has not sent goes, and it ends
+                if queue.full():  # it is cut: its unsent events are dropped, and it ends
                     self._open.discard(queue)
                     while not queue.empty():
                         queue.get_nowait()
@@ -105,7 +105,7 @@ class Streams:
 
 
 class _Stream:
-    """One stream, as the server iterates it."""
+    """One stream, which the server iterates over."""
 
     def __init__(
         self, among: set[Queue[bytes | None]], queue: Queue[bytes | None], begin: Sequence[bytes], heartbeat_s: float

@@ -1,4 +1,4 @@
-"""Where a request waits for something without letting all others wait: one of a few threads of the server's hub."""
+"""Runs the blocking calls of a request in a small thread pool of the server's hub, so that others need not wait."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from gevent.lock import BoundedSemaphore
 from protocol.errors import TmaticError
 
 TURN_S: Final = 5.0
-"""How long a question waits for its turn before it is told to come again."""
+"""How long a call waits for its turn before it is refused."""
 
 Given = ParamSpec("Given")
 Answer = TypeVar("Answer")
 
 
 def blocking(function: Callable[Given, Answer], *arguments: Given.args, **named: Given.kwargs) -> Answer:
-    """Call a function that waits, in a thread beside the one that serves, and return what it returns or raise what it
-    raises. Ten calls are under way at once (gevent's default); further ones queue."""
+    """Call a blocking function in a thread other than the server's; return what it returns, or raise what it raises.
+    Ten calls run at once (gevent's default); further ones queue."""
 
-    # What it raises travels as a value: else gevent would print a traceback before it is raised in the request.
+    # An error is passed as a value: otherwise gevent would print a traceback before it is raised in the request.
     def call() -> tuple[Answer | None, BaseException | None]:
         try:
             return function(*arguments, **named), None
-        except Exception as error:  # noqa: BLE001 - it is raised below, in the request that asked
+        except Exception as error:  # noqa: BLE001 - it is raised below, in the request that called
             return None, error
 
     answer, error = gevent.get_hub().threadpool.apply(call)
@@ -35,19 +35,19 @@ def blocking(function: Callable[Given, Answer], *arguments: Given.args, **named:
 
 
 class CrowdedError(TmaticError):
-    """Too many wait for the same thing; later there will be room."""
+    """Too many calls wait for the same backend; a later one may succeed."""
 
 
 class Turns:
-    """`blocking` for questions to somebody who may be slow for all who ask: so few `at_once` that threads are left for
-    all other questions. `busy` is who that is, in words that follow "too many questions wait for"."""
+    """`blocking` for calls to one backend that may be slow: at most `at_once` run, so that threads are left for all
+    other calls. `busy` names the backend, in words that follow "too many questions wait for"."""
 
     def __init__(self, at_once: int, busy: str, within_s: float = TURN_S) -> None:
         self._room = BoundedSemaphore(at_once)
         self._busy, self._within_s = busy, within_s
 
     def blocking(self, function: Callable[Given, Answer], *arguments: Given.args, **named: Given.kwargs) -> Answer:
-        """As `blocking`. Raises CrowdedError when its turn does not come within seconds."""
+        """As `blocking`. Raises CrowdedError when its turn does not come within `within_s` seconds."""
         if not self._room.acquire(timeout=self._within_s):
             raise CrowdedError(f"too many questions wait for {self._busy}: try again in a moment")
         try:

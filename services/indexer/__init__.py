@@ -1,1 +1,1 @@
-"""Finds posts again: an index of what a crawl stored, kept by one of three engines that answer alike."""
+"""A search index of the posts that a crawl stored, in one of three engines with the same answers."""

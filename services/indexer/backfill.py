@@ -1,4 +1,4 @@
-"""From the dataset into the index: one account, or all of them. What the files hold is what counts."""
+"""Copies posts from the dataset into the index: one account, or all of them. The files are authoritative."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from services.indexer.posts import Document, document
 from storage.dataset.interface import Dataset, RecordKind
 
 Told = Callable[[int, int], None]
-"""Hears after each commit how many accounts have been read, and how many posts were stored or looked at."""
+"""Called after each commit with the number of accounts read, and of posts stored or compared."""
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def accounts(dataset: Dataset) -> Iterator[str]:
 
 
 def documents(lines: Iterator[bytes], account: str) -> Iterator[Document]:
-    """The posts of an account's lines. Lines that are no posts are left out, and told of in one sentence at the end."""
+    """The posts of an account's lines. Lines that are not posts are left out, and logged in one sentence at the end."""
     left_out, why = 0, ""
     for line in lines:
         try:
@@ -40,10 +40,10 @@ def documents(lines: Iterator[bytes], account: str) -> Iterator[Document]:
 
 
 class AccountReading:
-    """The posts on file of one account, once through. `whole` is false when the file is damaged.
+    """One pass over the posts on file of one account. `whole` is false when the file is damaged.
 
-    Raises DatasetError when the dataset is not there, or the system does not let us read: that is no reason to take
-    posts from the index, or to go on without them.
+    Raises DatasetError when the dataset is missing, or the system does not permit reading: neither is a reason to
+    remove posts from the index, or to continue without them.
     """
 
     def __init__(self, dataset: Dataset, account: str) -> None:
@@ -61,7 +61,7 @@ class AccountReading:
                 yield post
         except DatasetError as error:
             if isinstance(error.__cause__, OSError) and error.__cause__.errno is not None:
-                raise  # it is the disk or the system, which may read it the next time; a damaged file has no number
+                raise  # a disk or system error, which may be temporary; a damaged file has no errno
             self.whole = False
             log.error("a timeline cannot be read, and is left as it is in the index", extra=fields(why=error))
 
@@ -69,9 +69,9 @@ class AccountReading:
 def compared(
     dataset: Dataset, index: IndexWriter, account: str, coming: AbstractSet[str] = frozenset()
 ) -> Iterator[tuple[str, Document | None]]:
-    """The changes that make the index hold what the account's file holds, no more and no less.
+    """The changes that make the index equal to the account's file.
 
-    `coming` are ids of posts of the account that are about to be stored, ahead of these changes.
+    `coming` are ids of posts of the account that are about to be stored before these changes.
     """
     reading = AccountReading(dataset, account)
     for post in reading.posts():
@@ -82,12 +82,12 @@ def compared(
 
 
 def fill(dataset: Dataset, index: IndexWriter, mark: str, told: Told | None = None) -> int:
-    """Store all posts on file in an empty index, and last the mark. Returns how many posts were stored."""
+    """Store all posts on file in an empty index, then the mark. Returns the number of posts stored."""
     return _stored(index, (_all(dataset, one) for one in accounts(dataset)), mark, told)
 
 
 def strays(dataset: Dataset, index: IndexWriter) -> dict[str, int]:
-    """The accounts that have no timeline on file, and how many posts of each are in the index all the same."""
+    """The accounts without a timeline on file that have posts in the index, with the number of posts of each."""
     dataset.require_there()
     found = {}
     for account in index.accounts():
@@ -97,7 +97,7 @@ def strays(dataset: Dataset, index: IndexWriter) -> dict[str, int]:
 
 
 def again(dataset: Dataset, index: IndexWriter, extra: AbstractSet[str], mark: str, told: Told | None = None) -> int:
-    """Compare every account that has a file, and those of `extra`, with the index; last store the mark."""
+    """Compare every account that has a file, and those of `extra`, with the index; then store the mark."""
     dataset.require_there()
     both = chain(accounts(dataset), sorted(extra))
     return _stored(index, (compared(dataset, index, one) for one in both), mark, told)
@@ -113,8 +113,8 @@ def _stored(
     mark: str,
     told: Told | None,
 ) -> int:
-    """Store changes that come account by account, in commits that are small enough, under the former mark; when all
-    are stored, the new mark."""
+    """Store changes that arrive account by account, in commits that are small enough, under the former mark; when all
+    are stored, store the new mark."""
     stored = read = 0
 
     def one_by_one() -> Iterator[tuple[str, Document | None]]:

@@ -1,4 +1,4 @@
-"""`tmatic-indexer`: keeps the posts of a crawl so that they are found again, and finds them."""
+"""`tmatic-indexer`: indexes the posts of a crawl, and searches them."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ _ALONE = ("-h", "--help", "--version")
 
 
 class StopSignal:
-    """What a signal to stop does to a follower. What is under way comes to its end; but a second signal is obeyed at
-    once, and so is the first while an index is built or compared, which may take hours, and while the search server is
-    away, of which nobody knows when it is back: every step can be repeated."""
+    """How a follower handles a signal to stop. The current step is completed; but a second signal stops it at once,
+    and so does the first while an index is built or compared, which may take hours, and while the search server is
+    unavailable, which may last indefinitely: every step can be repeated."""
 
     def __init__(self) -> None:
         self.told = threading.Event()
@@ -46,15 +46,15 @@ class StopSignal:
         self._lasts = False
 
     def hear(self, number: int) -> None:
-        """A signal came."""
+        """Handle a signal."""
         self._number = number
         if self.told.is_set() or self._lasts:
-            leave(number)  # before the event is touched, whose lock may be in the hands of who is cut short here
+            leave(number)  # before the event is used, whose lock the interrupted code may hold
         self.told.set()
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
-        """What is in the block lasts long, and a signal ends it, also one that came just before. Blocks may nest."""
+        """The block takes long, and a signal interrupts it, also one received just before. Blocks may nest."""
         before, self._lasts = self._lasts, True
         try:
             if self.told.is_set():
@@ -64,13 +64,13 @@ class StopSignal:
             self._lasts = before
 
     def rest(self, seconds: float) -> None:
-        """Rest, unless or until a signal comes."""
+        """Sleep, unless or until a signal arrives."""
         with self.at_once():
             time.sleep(seconds)
 
 
 class _FollowByDefault(click.Group):
-    """Without the name of a command, `follow` is meant."""
+    """Runs `follow` when no command is named."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args or (args[0].startswith("-") and args[0] not in _ALONE):
@@ -94,7 +94,7 @@ def follow_command(settings: Settings) -> None:
     Ctrl-C, or SIGTERM, lets what is under way come to its end, unless an index is being built or the search server is
     away; a second one does not. What was cut short is begun again at the next start.
     """
-    # Whoever only asks the index needs no sockets.
+    # Queries of the index need no sockets.
     from services.subscriber.subscriber import Subscriber
 
     set_up("tmatic-indexer", settings)
@@ -110,7 +110,7 @@ def follow_command(settings: Settings) -> None:
         )
         with listening(stop.hear):
             Subscriber(settings, indexer, dataset).run(stop.told)
-        indexer.close()  # which waits for an engine's own threads; whoever is cut short does not
+        indexer.close()  # which waits for an engine's own threads; an interrupted run does not
 
 
 @commands.command("rebuild")
@@ -169,12 +169,12 @@ def query_command(settings: Settings, words: tuple[str, ...], as_json: bool, lim
 
 
 def _quoted(word: str) -> str:
-    """What the shell took the quotation marks from is still meant as a phrase."""
+    """An argument whose quotation marks the shell removed is still a phrase."""
     return f'"{word}"' if " " in word and '"' not in word and ":" not in word else word
 
 
 def _line(post: Document) -> str:
-    """One line for people; nothing in a post can command the terminal."""
+    """One line for people, without terminal control characters."""
     said = post.to_json()
     text = " ".join(f"{said['created_at'] or '-':19} @{post.screen_name or post.user_id} {post.id} {post.text}".split())
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -1,9 +1,9 @@
-"""The consumer: what happens to the index when events come. It is handed them by a `Subscriber`, in one thread.
+"""The consumer: applies events to the index. A `Subscriber` passes them to it, in one thread.
 
 Rules:
-  * posts and position are stored in one commit. Only where one batch of events is too much for one commit, the posts
-    of its beginning are stored ahead of it, under the position before: a kill in between has them stored once more;
-  * at the end the index holds what is in the timelines of the dataset, each post once.
+  * posts and position are stored in one commit. Only if a batch of events is too large for one commit, its first posts
+    are stored before it, under the previous position: after a kill in between they are stored again;
+  * at the end the index holds the posts in the timelines of the dataset, each once.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from storage.dataset.interface import Dataset
 log = logging.getLogger(__name__)
 
 Anew = Callable[[Position], IndexWriter]
-"""Builds another index from the dataset, under a position, in the place of the present one, which is kept."""
+"""Builds another index from the dataset, under a position, to replace the current one, which is kept."""
 
 Lasting = Callable[[], contextlib.AbstractContextManager[None]]
 
@@ -45,9 +45,9 @@ class Indexer:
         anew: Anew | None = None,
         lasting: Lasting = contextlib.nullcontext,
     ) -> None:
-        """`name` is what the masters know it by; two indexes of one crawl have two names. Without `anew` an index of
-        another crawl is emptied of what is not in the dataset, and not put aside. `lasting` is entered for what lasts
-        long, may be cut short anywhere by an exception, and is then done again at the next start."""
+        """`name` is its name at the masters; two indexes of one crawl have two names. Without `anew`, posts that are
+        not in the dataset are removed from an index of another crawl, which is not put aside. `lasting` is entered for
+        long operations, which an exception may interrupt anywhere, and which are then repeated at the next start."""
         self.name = name
         self._index = index
         self._dataset = dataset
@@ -56,16 +56,16 @@ class Indexer:
         self._lasting = lasting
 
     def position(self) -> Position | None:
-        """What was stored with the posts."""
+        """The position stored with the posts."""
         return self._progress.position
 
     def apply(self, events: Sequence[Event], position: Position) -> None:
-        """Store the posts that the events bring, and the position.
+        """Store the posts of the events, and the position.
 
-        An index that has no position was made of a dataset, and nothing tells whether of this one but its accounts.
+        An index without a position was built from a dataset; only its accounts show whether from this one.
         """
         if self._progress.position is None and self._dataset.is_there and strays(self._dataset, self._index):
-            self.resynchronise(position)  # what the events tell of is on file, or is when its job ends
+            self.resynchronise(position)  # the posts of the events are on file, or will be when their job ends
             return
         progress = self._progress.at(position)
         changes = self._changes(events, progress)
@@ -78,10 +78,10 @@ class Indexer:
         self._progress = progress
 
     def resynchronise(self, position: Position) -> None:
-        """Compare the whole index with the dataset, and go on from the position.
+        """Compare the whole index with the dataset, and continue from the position.
 
-        An index of another ledger with posts of accounts that the dataset does not have is another crawl's: it is left
-        as it is, and another one is built. That alone is not enough: a ledger may be new to a dataset that is the same.
+        An index of another ledger with posts of accounts that the dataset does not have belongs to another crawl: it
+        is left unchanged, and another one is built. Another ledger alone is not enough: the same dataset may get one.
         """
         with self._lasting():
             self._compare_all(position)
@@ -100,7 +100,7 @@ class Indexer:
             former, self._index = self._index, self._anew(position)
             former.close()
         else:
-            # Posts go ahead of the last commit: from now on no job may be taken for whole that is open, kill or not.
+            # Posts are stored before the last commit: from here on no open job may count as whole, even after a kill.
             self._progress = self._progress.with_all_broken()
             self._index.commit({}, self._progress.packed())
             if others:
@@ -113,11 +113,11 @@ class Indexer:
         log.info("the index holds what the dataset holds", extra=fields(posts=self._index.count()))
 
     def close(self) -> None:
-        """Let go of the index, whichever it is by now."""
+        """Close the current index."""
         self._index.close()
 
     def hear(self, topic: str, body: Any) -> None:
-        """Gauges and lines of logs are nothing that is searched here."""
+        """Ignore gauges and log lines, which are not indexed."""
 
     def _changes(self, events: Sequence[Event], progress: IndexProgress) -> Iterator[tuple[str, Document | None]]:
         coming: dict[str, set[str]] = {}
@@ -134,7 +134,7 @@ class Indexer:
 
 
 def _lines(event: Event) -> list[bytes] | None:
-    """The lines that rode along; None when they cannot be read, so that the file is read instead."""
+    """The lines of the payload; None when they cannot be read, so that the file is read instead."""
     try:
         return lines_of(event.payload or b"")
     except MalformedError as error:

@@ -1,12 +1,12 @@
-"""What an index is, whichever engine keeps it: one writer, any number of readers, and commits that are whole.
+"""The interface of an index, whatever its engine: one writer, any number of readers, and atomic commits.
 
 Rules that hold for every engine:
   * `commit` stores the posts, the removals and the mark; after a kill at any point of it a reader finds either all of
-    that or nothing of it. Where an engine cannot do so (Elasticsearch), the mark is written last, and a commit that is
-    repeated changes nothing;
-  * a post is there once, under its id; a later version takes the place of an earlier one;
-  * a reader never writes, and sees a commit at the latest a second after it;
-  * the same question has the same answer from each: engines are handed words and numbers, and cut no text themselves.
+    them or none. If an engine cannot do so (Elasticsearch), the mark is written last, and repeating a commit changes
+    nothing;
+  * a post is stored once, under its id; a later version replaces an earlier one;
+  * a reader never writes, and sees a commit at most a second after it;
+  * all engines answer a query alike: they receive words and numbers, and never split text themselves.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ Changes = Mapping[str, Document | None]
 
 
 class IndexingError(TmaticError):
-    """The index cannot be used, or refuses: another writer has it, it is away, or it is not one of ours."""
+    """The index cannot be used, or refuses: another writer has it, it is unavailable, or it is not of this program."""
 
 
 class TornError(IndexingError):
-    """Files of the index are missing or are not what was written."""
+    """Files of the index are missing, or differ from what was written."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchAnswer:
-    """What was found. `total` counts all posts that match, `hits` are those of the page that was asked for.
+    """The result of a query. `total` counts all posts that match, `hits` are those of the requested page.
 
-    `histogram` has the first second of each hour, day or month that has posts, and how many; `hashtags` the most
-    frequent ones and in how many posts, the more frequent first and then by the alphabet.
+    `histogram` has the first second of each hour, day or month with posts, and their number; `hashtags` the most
+    frequent ones and their numbers of posts, the more frequent first and then alphabetically.
     """
 
     total: int
@@ -57,39 +57,39 @@ class SearchAnswer:
 
 
 class IndexReader(Protocol):
-    """An index that is asked. All raise IndexingError in words."""
+    """An index open for reading. All methods raise IndexingError with a message for people."""
 
     def mark(self) -> str | None:
-        """What the last commit left beside the posts; None before the first."""
+        """The mark of the last commit; None before the first."""
 
     def search(self, query: Query) -> SearchAnswer:
-        """What matches."""
+        """The posts that match."""
 
     def post(self, identifier: str) -> Document | None:
         """The post with this id."""
 
     def count(self) -> int:
-        """How many posts there are."""
+        """The number of posts."""
 
     def close(self) -> None:
-        """Let go of files and connections."""
+        """Close files and connections."""
 
 
 class IndexWriter(IndexReader, Protocol):
-    """An index that is written to, by one process alone."""
+    """An index open for writing, by one process alone."""
 
     def commit(self, changes: Changes, mark: str | None) -> None:
-        """Store these changes, and the mark with them; without a mark the former one stays."""
+        """Store these changes together with the mark; without a mark the previous one stays."""
 
     def ids_of(self, account: str) -> set[str]:
-        """The ids of all posts that stand in the timeline of an account, as of the last commit."""
+        """The ids of all posts in the timeline of an account, as of the last commit."""
 
     def accounts(self) -> set[str]:
-        """The accounts in whose timelines posts stand, as of the last commit, and perhaps some that had posts once."""
+        """The accounts with posts in their timelines, as of the last commit, and perhaps some that had posts once."""
 
 
 def bounded(changes: Iterable[tuple[str, Document | None]]) -> Iterator[dict[str, Document | None]]:
-    """The changes in parts that are small enough for one commit each; of two for the same id in a part the later."""
+    """The changes in parts small enough for one commit each; of two changes for an id in a part, the later is kept."""
     part: dict[str, Document | None] = {}
     size = 0
     for identifier, document in changes:
@@ -103,7 +103,7 @@ def bounded(changes: Iterable[tuple[str, Document | None]]) -> Iterator[dict[str
 
 
 def over_time(unit: Unit, counted: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """A histogram from counts of finer steps, given as (first second, posts). Times that are not known are left out."""
+    """A histogram from counts of finer steps, given as (first second, posts). Unknown times are left out."""
     totals: Counter[int] = Counter()
     for second, posts in counted:
         if second > 0:
@@ -112,7 +112,7 @@ def over_time(unit: Unit, counted: Iterable[tuple[int, int]]) -> tuple[tuple[int
 
 
 def bucket(unit: Unit, second: int) -> int:
-    """The first second of the hour, the day or the month that a second lies in."""
+    """The first second of the hour, day or month that contains a second."""
     if unit is Unit.HOUR:
         return second - second % HOUR_S
     if unit is Unit.DAY:
@@ -122,10 +122,10 @@ def bucket(unit: Unit, second: int) -> int:
 
 
 def step_s(unit: Unit) -> int:
-    """Seconds of the steps in which an engine counts, from which months are added up."""
+    """Seconds of the steps in which an engine counts; months are sums of them."""
     return HOUR_S if unit is Unit.HOUR else DAY_S
 
 
 def most_frequent(counted: Iterable[tuple[str, int]], most: int) -> tuple[tuple[str, int], ...]:
-    """The hashtags with the highest counts; of equal ones those that come first in the alphabet."""
+    """The hashtags with the highest counts; ties are broken alphabetically."""
     return tuple(sorted(counted, key=lambda entry: (-entry[1], entry[0]))[:most])

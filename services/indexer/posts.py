@@ -1,16 +1,16 @@
-"""A post as the index knows it, taken from the line that the dataset holds.
+"""A post as it is indexed, parsed from its line in the dataset.
 
-The v1.1 form of Twitter is read first (`text` or `full_text`, `user`, `entities`, `coordinates`); the v2 form, and what
-Mastodon and Bluesky call the same things, are read as far as they say them. Whatever else a line holds stays in the
-dataset. A field that is missing or has a strange form is left out: a post is never refused for it, unless it has no id.
+The v1.1 form of Twitter is read first (`text` or `full_text`, `user`, `entities`, `coordinates`); the v2 form, and the
+equivalent fields of Mastodon and Bluesky, are read where present. The rest of a line stays in the dataset only. A field
+that is missing or malformed is left out: a post is never refused for it, unless it has no id.
 
-One text is found alike in whichever form it stands:
+A text is found in the same way in every form:
 
 | form | the text, with its hashtags |
 |---|---|
 | plain | `text` |
 | extended | `full_text`, at the top or in `extended_tweet` |
-| repost | the whole one of `retweeted_status` or `reblog`, not the cut one around it, behind its `RT @name: ` |
+| repost | the whole text of `retweeted_status` or `reblog`, not the truncated one around it, after its `RT @name: ` |
 | quote | the post's own, then `QT @name: ` and that of `quoted_status`, `quote` or `embed` |
 """
 
@@ -41,25 +41,25 @@ MAX_TAGS: Final = 100
 """Hashtags of one post."""
 
 READING: Final = 2
-"""Which reading of posts this is: rises when a line that was indexed before would be indexed otherwise now."""
+"""The version of this parser: incremented when a line would be indexed differently than before."""
 
 LATEST: Final = 2**32 - 1
-"""Seconds since 1970, in the year 2106: what is later counts as then."""
+"""Seconds since 1970, in the year 2106: later times are clamped to it."""
 
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _V1_TIME: Final = re.compile(r"\w{3} (\w{3}) (\d\d) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d) (\d{4})", re.ASCII)
 _SNOWFLAKE_EPOCH_MS: Final = 1_288_834_974_657
 _REPOSTED: Final = re.compile(r"RT @[^\s:]{1,256}: ")
 _ESCAPES: Final = (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"))
-"""What v1.1 writes for these three in texts."""
+"""The escapes of v1.1 for these three characters in texts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
     """One post in the index.
 
-    `created_at` is in seconds since 1970, UTC, 0 when the post does not say; `account` is whose timeline it stands in,
-    `user_id` who wrote it. `lat` and `lon` are in degrees; both or neither. `hashtags` are without `#`, case folded.
+    `created_at` is in seconds since 1970, UTC, 0 when unknown; `account` is the one whose timeline has it, `user_id`
+    its author. `lat` and `lon` are in degrees; both or neither. `hashtags` are without `#`, case folded.
     """
 
     id: str
@@ -75,8 +75,8 @@ class Document:
 
     @property
     def rank(self) -> int:
-        """What posts are put in order by: the second and then, of Twitter's ids, the millisecond and sequence in it; a
-        signed number of 64 bits."""
+        """The sort key of posts: the second and then, from Twitter's ids, the millisecond and sequence in it; a signed
+        number of 64 bits."""
         return (self.created_at - 2**31 << 32) | _within_second(self.id)
 
     @property
@@ -89,16 +89,16 @@ class Document:
 
     @property
     def size(self) -> int:
-        """Bytes that it takes in memory and on the wire, roughly."""
+        """Its approximate size in bytes in memory and on the wire."""
         return 200 + 4 * len(self.text) + sum(map(len, self.hashtags))
 
     def packed(self) -> bytes:
-        """As JSON, for an engine to keep."""
+        """As JSON, for an engine to store."""
         return orjson.dumps(self)
 
     @classmethod
     def unpacked(cls, raw: bytes | str) -> Document:
-        """What `packed` wrote. Raises MalformedError."""
+        """The document that `packed` wrote. Raises MalformedError."""
         try:
             value = orjson.loads(raw)
             return cls(**{**value, "hashtags": tuple(value["hashtags"])})
@@ -106,7 +106,7 @@ class Document:
             raise MalformedError(f"the index holds a post that cannot be read: {error}") from error
 
     def to_json(self) -> dict[str, Any]:
-        """For people and pages: the time as `yyyy/MM/dd HH:mm:ss`, UTC, and in seconds; absent things are null."""
+        """For people and pages: the time as `yyyy/MM/dd HH:mm:ss`, UTC, and in seconds; absent values are null."""
         return {
             "id": self.id,
             "account": self.account,
@@ -127,7 +127,7 @@ def shown_time(second: int) -> str:
 
 
 def document(line: bytes, account: str) -> Document:
-    """The document of a stored line of an account's timeline. Raises MalformedError when it is no post with an id."""
+    """The document of a stored line of a timeline. Raises MalformedError when it is not a post with an id."""
     identifier = record_id(RecordKind.TIMELINE, line)
     if len(identifier) > MAX_ID_CHARACTERS:
         raise MalformedError(
@@ -162,7 +162,7 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 def _first_object(of: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    """The first of these fields that holds an object that is not empty; an empty one when there is none."""
+    """The first of these fields that holds a non-empty object; an empty one when there is none."""
     return next((found for name in names if (found := _object(of.get(name)))), {})
 
 
@@ -175,7 +175,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _first(of: Mapping[str, Any], *names: str) -> str:
-    """The first of these fields that holds a text or a whole number, as a text."""
+    """The first of these fields that holds a string or an integer, as a string."""
     for name in names:
         value = of.get(name)
         if isinstance(value, str) and value:
@@ -194,18 +194,18 @@ def _name(author: Mapping[str, Any]) -> str:
 
 
 def _quoted(post: Mapping[str, Any]) -> dict[str, Any]:
-    """What a post quotes; empty when it quotes nothing, or the service does not show it."""
+    """The quoted post; empty when there is none, or the service does not show it."""
     if found := _object(post.get(schema.QUOTED)):
         return found
     if found := _object(post.get(schema.QUOTE)):
-        return _object(found.get(schema.QUOTED)) or found  # of Mastodon the quoted post is one further in
+        return _object(found.get(schema.QUOTED)) or found  # Mastodon nests the quoted post one level deeper
     shown = _object(_object(post.get(schema.EMBED)).get(schema.RECORD))
     shown = _object(shown.get(schema.RECORD)) or shown  # beside a picture
     return shown if isinstance(shown.get(schema.VALUE), dict) else {}
 
 
 def _places(post: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
-    """Where the text and the hashtags of a post may stand, the whole text first."""
+    """The objects that may hold the text and the hashtags of a post, the whole text first."""
     return (
         _object(post.get(schema.EXTENDED)),
         post,
@@ -228,7 +228,7 @@ def _whole_text(post: Mapping[str, Any], original: Mapping[str, Any], quoted: Ma
         begin = _REPOSTED.match(text)
         text = (begin[0] if begin else "") + whole
     if other := _text(quoted):
-        # What stands between the two keeps the last words of one and the first of the other from being a phrase.
+        # The separator prevents phrases from the last words of one and the first of the other.
         text = f"{text}\nQT @{_name(_author(quoted))}: {other}"
     return text
 
@@ -246,7 +246,7 @@ def _tags(*posts: Mapping[str, Any]) -> list[str]:
 
 
 def _entries(place: Mapping[str, Any]) -> list[Any]:
-    """What a post lists as its hashtags: v1.1 and v2 below `entities`, Mastodon as `tags`, Bluesky within `facets`."""
+    """The hashtag entries of a post: v1.1 and v2 below `entities`, Mastodon as `tags`, Bluesky within `facets`."""
     facets = (_object(facet).get(schema.FEATURES) for facet in _list(place.get(schema.FACETS))[: 4 * MAX_TAGS])
     return (
         _list(_object(place.get(schema.ENTITIES)).get(schema.HASHTAGS))
@@ -272,7 +272,7 @@ def _point(post: Mapping[str, Any]) -> tuple[float, float] | None:
 
 
 def _time(text: str) -> int:
-    """Seconds since 1970, 0 when the text is no time that is known."""
+    """Seconds since 1970, 0 when the text is not a time in a known format."""
     match = _V1_TIME.fullmatch(text)
     try:
         if match and match[1] in _MONTHS:
@@ -294,7 +294,7 @@ def _day(year: int, month: int, day: int) -> int:
 
 
 def _within_second(identifier: str) -> int:
-    """32 bits that put posts of one second in order: by the id for Twitter's, by chance for others."""
+    """32 bits that order the posts of one second: by the id for Twitter's, arbitrarily for others."""
     number = whole_number(identifier, 10**19 - 1)
     if number is not None:
         if number >> 22:

@@ -1,14 +1,14 @@
-"""What the indexer remembers beside the posts, and what it does about each event: decided here, done elsewhere.
+"""The state that the indexer stores with the posts, and the action for each event: decided here, executed elsewhere.
 
-Posts are taken from the pages that ride along with the events. At the end of a job the pages are added up: if they are
-all that the job brought, the account is done; if one is missing, or came twice, or the job did not end well, the
-account is compared with its file, which is what counts. So it does not matter which events were lost to this reader, or
-how often a job began anew.
+Posts are taken from the pages that arrive with the events. At the end of a job the pages are added up: if they are all
+pages of the job, the account is done; if one is missing, or arrived twice, or the job did not end well, the account is
+compared with its file, which is authoritative. So it does not matter which events this subscriber missed, or how often
+a job was restarted.
 
-| event | then |
+| event | action |
 |---|---|
-| a page that continues what was read of its job | take its posts, and note how far the job is |
-| a page that does not, or did not come along | take its posts if it came, and note that the job is not whole here |
+| a page that continues the pages read of its job | take its posts, and record the job's progress |
+| a page that does not, or did not arrive | take its posts if it arrived, and record that the job is not whole here |
 | the end of a job that is whole here, and complete | take the posts of its last page |
 | any other end of a job, or a dead letter | compare the account with its file |
 """
@@ -27,14 +27,14 @@ from services.indexer.posts import READING
 from services.subscriber.consumer import Position
 
 MAX_OPEN: Final = 65_536
-"""Jobs that are followed at once; of further ones only the end is heeded, and their files are read then."""
+"""Jobs that are followed at once; of further ones only the end is handled, by reading their files."""
 
 _BROKEN: Final = -1
 _TIMELINES: Final = (Operation.TIMELINE.value, Operation.UPDATE.value)
 
 
 class IndexAction(Enum):
-    """What is to be done about an event."""
+    """The action for an event."""
 
     NOTHING = "nothing"
     TAKE = "take the posts that came along"
@@ -43,10 +43,10 @@ class IndexAction(Enum):
 
 @dataclass(slots=True)
 class IndexProgress:
-    """How far the events have been followed, and how far each job whose pages are in the index.
+    """The position in the events, and the progress of each job whose pages are in the index.
 
-    `open` has, by operation and account, the number of records that were taken of the job; below zero when some are
-    missing. `reading` is how the posts of the index were read, the oldest of them.
+    `open` has, by operation and account, the number of records taken from the job; below zero when some are missing.
+    `reading` is the oldest parser version (`posts.READING`) among the posts of the index.
     """
 
     position: Position | None = None
@@ -54,29 +54,29 @@ class IndexProgress:
     reading: int = READING
 
     def packed(self) -> str:
-        """As the mark that is stored with the posts."""
+        """The mark that is stored with the posts."""
         position = str(self.position) if self.position else None
         return orjson.dumps({"position": position, "open": self.open, "reading": self.reading}).decode()
 
     @classmethod
     def unpacked(cls, mark: str | None) -> IndexProgress:
-        """What `packed` wrote; the beginning when there is none. Raises MalformedError."""
+        """The state that `packed` wrote; the initial one when there is none. Raises MalformedError."""
         if mark is None:
             return cls()
         try:
             value = orjson.loads(mark)
             position = Position.parse(value["position"]) if value["position"] else None
             counts = {str(key): int(count) for key, count in value["open"].items()}
-            return cls(position, counts, int(value.get("reading", 1)))  # the first one did not say it
+            return cls(position, counts, int(value.get("reading", 1)))  # the first version did not store it
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise MalformedError(f"the index does not say how far it is: {error}") from error
 
     def with_all_broken(self) -> IndexProgress:
-        """The same, but of no open job are all pages here: the end of each will be read from its file."""
+        """The same, but with pages missing of every open job: at its end each will be read from its file."""
         return replace(self, open=dict.fromkeys(self.open, _BROKEN))
 
     def at(self, position: Position) -> IndexProgress:
-        """The same at another position, to be led on from there."""
+        """A copy at another position, to be advanced from there."""
         return replace(self, position=position, open=dict(self.open))
 
     def accounts(self) -> set[str]:
@@ -84,7 +84,7 @@ class IndexProgress:
         return {key[1:] for key in self.open}
 
     def page(self, operation: str, user: str, records: int, came: int | None) -> IndexAction:
-        """A page: `records` is what the job has brought so far, `came` the number of posts that rode along."""
+        """A page: `records` is the job's total so far, `came` the number of posts in the payload."""
         if operation not in _TIMELINES:
             return IndexAction.NOTHING
         key = operation + user
@@ -95,7 +95,7 @@ class IndexProgress:
         return IndexAction.NOTHING if came is None else IndexAction.TAKE
 
     def done(self, operation: str, user: str, outcome: str, records: int, came: int | None) -> IndexAction:
-        """The end of a job; its last page rides along."""
+        """The end of a job, with its last page."""
         if operation not in _TIMELINES:
             return IndexAction.NOTHING
         before = self.open.pop(operation + user, 0)
@@ -104,15 +104,14 @@ class IndexProgress:
         return self._compare(user)
 
     def dead(self, operation: str, user: str) -> IndexAction:
-        """A job that is given up, with its pages; they are in no file. If it is taken up again, its end will show
-        that pages are missing here."""
+        """A dead letter: its pages are in no file. If it is requeued, its end shows that pages are missing here."""
         if operation not in _TIMELINES:
             return IndexAction.NOTHING
         self.open.pop(operation + user, None)
         return self._compare(user)
 
     def _compare(self, user: str) -> IndexAction:
-        """What another job of the account has brought so far is in no file, and goes from the index until its end."""
+        """The pages of another job of the account are in no file yet, and are absent from the index until its end."""
         for operation in _TIMELINES:
             if operation + user in self.open:
                 self.open[operation + user] = _BROKEN
@@ -120,9 +119,9 @@ class IndexProgress:
 
 
 def step(progress: IndexProgress, topic: str, record: list[Any], came: int | None) -> tuple[IndexAction, str]:
-    """What is to be done about an event, and the account that it is about.
+    """The action for an event, and its account.
 
-    Fields beyond those that are known are left alone. Raises MalformedError when known ones are missing.
+    Unknown additional fields are ignored. Raises MalformedError when known ones are missing.
     """
     try:
         if topic == "timeline.page":

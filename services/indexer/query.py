@@ -1,24 +1,24 @@
-"""What may be asked, and how it is written: parsed once into a `Query`, which each engine translates.
+"""The query language: a text is parsed once into a `Query`, which each engine translates.
 
     rain "early train" #mare screen_name:ada lang:it from:2012/08/01 to:2012/08/31 near:45.4,9.2,50 sort:oldest
 
 | written | means |
 |---|---|
-| `word` | the text has this word; of several words all, in any order. Case and width do not matter |
+| `word` | the text has this word; several words: all of them, in any order. Case and width do not matter |
 | `"some words"` | the text has these words side by side |
 | `#tag`, `hashtags:tag` | the post has this hashtag |
 | `screen_name:NAME`, `@NAME` | written by the account of this name |
-| `user:ID`, `account:ID` | written by the account of this id; standing in the timeline of this account |
+| `user:ID`, `account:ID` | written by the account with this id; in the timeline of this account |
 | `lang:CODE` | in this language |
 | `id:ID` | the post of this id |
 | `from:WHEN`, `to:WHEN` | not before, not after |
-| `near:LAT,LON,KM` | posted within the square that reaches so many kilometres to each side of the point |
+| `near:LAT,LON,KM` | posted within the square that extends so many kilometres to each side of the point |
 | `has:location` | posted with a place |
-| `sort:newest`, `sort:oldest` | the order; newest first is what holds without |
+| `sort:newest`, `sort:oldest` | the order; newest first by default |
 
-WHEN is `2012`, `2012/08`, `2012/08/27` or `2012/08/27T13:08:45`, in UTC, and a date stands for the whole of it; `-`
-does for `/`. Everything that is said must hold. A colon in a word that no field is named by is part of the word, as in `http://…`.
-What a query may cost is bounded before an engine sees it: its length, its terms, its pages. There are no wildcards.
+WHEN is `2012`, `2012/08`, `2012/08/27` or `2012/08/27T13:08:45`, in UTC, and a date means the whole period; `-` may
+replace `/`. All clauses must match. A colon after a word that is not a field is part of the word, as in `http://…`.
+The cost of a query is limited before an engine receives it: its length, its terms, its pages. There are no wildcards.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ MAX_HITS: Final = 1_000
 """Posts of one answer."""
 
 DEEPEST: Final = 10_000
-"""Offset and limit together: what Elasticsearch serves without being told otherwise."""
+"""Offset and limit together: the default maximum of Elasticsearch."""
 
 MAX_TAGS: Final = 100
 """Hashtags of one answer."""
@@ -63,7 +63,7 @@ _WHEN: Final = re.compile(
 
 
 class Unit(Enum):
-    """By what posts are counted over time."""
+    """The unit of time by which posts are counted."""
 
     HOUR = "hour"
     DAY = "day"
@@ -80,7 +80,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """The text has these words side by side; a single one anywhere."""
+    """The text has these words side by side; a single word anywhere."""
 
     words: tuple[str, ...]
 
@@ -89,7 +89,7 @@ class Phrase:
 class Between:
     """A number lies between two, both included. Fields: created (seconds), lat, lon (millionths of a degree).
 
-    When `least` is above `most` the range goes round: everything from `least` up, and everything down from `most`.
+    When `least` is above `most` the range wraps around: everything from `least` up, and everything from `most` down.
     """
 
     field: str
@@ -97,7 +97,7 @@ class Between:
     most: int
 
     def holds(self, value: int) -> bool:
-        """Whether a value lies in it."""
+        """Whether a value is in the range."""
         if self.least > self.most:
             return value >= self.least or value <= self.most
         return self.least <= value <= self.most
@@ -108,8 +108,8 @@ Clause = Term | Phrase | Between
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """All clauses must hold; without any, every post is meant. `unit` asks for counts over time, `tags` for so many
-    of the most frequent hashtags."""
+    """All clauses must match; without any, every post matches. `unit` requests counts over time, `tags` the number of
+    most frequent hashtags."""
 
     clauses: tuple[Clause, ...] = ()
     oldest_first: bool = False
@@ -119,17 +119,17 @@ class Query:
     tags: int = 0
 
     def located(self, limit: int) -> Query:
-        """The same question, of posts with a place alone, and without counts."""
+        """The same query, restricted to posts with a place, and without counts."""
         return replace(self, clauses=(*self.clauses, Term("has", "location")), limit=limit, offset=0, unit=None, tags=0)
 
 
 def micro_degrees(degrees: float) -> int:
-    """Millionths of a degree: what places are compared by, so that no engine rounds otherwise than another."""
+    """Millionths of a degree, by which places are compared, so that all engines round alike."""
     return round(degrees * _MICRO)
 
 
 def parse(text: str, *, limit: int = 20, offset: int = 0, unit: Unit | None = None, tags: int = 0) -> Query:
-    """The query that a text means. Raises UsageError, which says what is wrong with it."""
+    """Parse a text into a query. Raises UsageError, which states what is wrong with it."""
     if not is_text(text):
         raise UsageError("the query holds bytes or letters that are not UTF-8, and no post has them")
     if len(text) > MAX_QUERY_LENGTH:
@@ -160,7 +160,7 @@ def _checked(reading: _Reading, text: str, query: Query) -> Query:
 
 @dataclass(slots=True)
 class _Reading:
-    """What has been read of a query so far."""
+    """The part of a query that has been parsed so far."""
 
     clauses: list[Clause] = field(default_factory=list)
     terms: int = 0
@@ -171,7 +171,7 @@ class _Reading:
     oldest_first: bool = False
 
     def all(self) -> list[Clause]:
-        """The clauses, each once; times are last. 0 stands for a time that is not known, and lies in no range."""
+        """The clauses, each once; times are last. 0 is an unknown time, and in no range."""
         clauses = list(dict.fromkeys(self.clauses))
         return [*clauses, Between("created", self.since, self.until)] if self.dated else clauses
 

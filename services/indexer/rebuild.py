@@ -1,4 +1,4 @@
-"""Opening the index at start, and building it anew from the dataset when it is torn or when somebody asks for it."""
+"""Opens the index at start, and rebuilds it from the dataset when it is torn or on request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """A new index: what it is, how many posts it has, and where the former one is, None when there was none."""
+    """A new index: the index, the number of its posts, and where the former one is, None when there was none."""
 
     index: IndexWriter
     posts: int
@@ -28,9 +28,8 @@ class Rebuilt:
 
 
 def opened(home: IndexLocation, dataset: Dataset) -> IndexWriter:
-    """The present index, to be written. A torn one is left where it is, and another one is built in its place. The
-    first one is built of what the dataset holds already, which no event may tell of any more. The lock is held by the
-    caller."""
+    """The current index, open for writing. A torn one is left where it is, and replaced by a new one. The first one is
+    built from what the dataset holds already, whose events may be unavailable. The caller holds the lock."""
     if home.present() is None:
         return rebuild(home, dataset).index
     try:
@@ -57,11 +56,11 @@ def opened(home: IndexLocation, dataset: Dataset) -> IndexWriter:
 def rebuild(
     home: IndexLocation, dataset: Dataset, told: Told | None = None, *, position: Position | None = None
 ) -> Rebuilt:
-    """Build the index anew, and put it in the place of the former one, which is kept. The lock is held by the caller.
+    """Rebuild the index, and replace the former one, which is kept. The caller holds the lock.
 
     The position of the former index is kept if it can be read, unless another one is given: it was read before the
-    dataset was, so whatever was announced before it is on file, but for jobs that had not ended; those are seen not to
-    be whole when they end.
+    dataset was, so everything announced before it is on file, except jobs that had not ended; those are found to be
+    incomplete when they end.
     """
     former = home.present()
     if former and position is None:
@@ -72,7 +71,7 @@ def rebuild(
 
 
 def another(home: IndexLocation, dataset: Dataset, position: Position) -> IndexWriter:
-    """An index for another crawl than that of the present one, which is kept, and may still be open."""
+    """An index for another crawl than that of the current one, which is kept, and may still be open."""
     rebuilt = rebuild(home, dataset, position=position)
     log.info("the index of the other crawl is kept", extra=fields(kept=rebuilt.former, place=home.present()))
     return rebuilt.index

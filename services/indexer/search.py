@@ -1,7 +1,7 @@
-"""What others may ask of the index while it is being written: for the monitor's pages and for the shell.
+"""Queries of the index while it is being written: for the monitor's pages and for the shell.
 
-The index is opened to be read only. What was committed is seen at the next question, or within a second on a search
-server; so is an index that took the place of the former one. One question is answered at a time.
+The index is opened read-only. A commit is visible to the next query, or within a second on a search server; so is an
+index that replaced the former one. One query is answered at a time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 def _is_post(line: bytes, identifier: str) -> bool:
-    """Whether a stored line is the post with this id. One that is no post, of which the indexer tells, is not."""
+    """Whether a stored line is the post with this id. False for lines that are not posts, which the indexer logs."""
     try:
         return record_id(RecordKind.TIMELINE, line) == identifier
     except MalformedError:
@@ -34,14 +34,14 @@ def _is_post(line: bytes, identifier: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An answer, and beside it the posts with a place among all that match, for a map."""
+    """An answer, and the posts with a place among all that match, for a map."""
 
     answer: SearchAnswer
     located: tuple[Document, ...] = ()
 
 
 class Search:
-    """The index of a crawl, to be asked by any thread. Raises IndexingError in words when it cannot be."""
+    """The index of a crawl, for queries from any thread. Raises IndexingError when it cannot be queried."""
 
     def __init__(self, settings: Settings) -> None:
         self._home = home_of(settings)
@@ -52,9 +52,9 @@ class Search:
     def search(
         self, text: str, *, limit: int = 20, offset: int = 0, unit: Unit | None = None, tags: int = 0, located: int = 0
     ) -> Found:
-        """What matches `text`, in the language of `services.indexer.query`; with up to `located` posts with a place.
+        """The posts that match `text`, a query of `services.indexer.query`; with up to `located` posts with a place.
 
-        Raises UsageError when the text is no query or asks for too much.
+        Raises UsageError when the text is not a valid query or exceeds a limit.
         """
         asked = parse(text, limit=limit, offset=offset, unit=unit, tags=tags)
         mapped = parse(text, limit=located).located(located) if located else None
@@ -82,11 +82,11 @@ class Search:
         return None
 
     def count(self) -> int:
-        """How many posts there are."""
+        """The number of posts."""
         return self._ask(lambda reader: reader.count())
 
     def close(self) -> None:
-        """Let go of the index."""
+        """Close the index."""
         with self._lock:
             self._let_go()
 
@@ -95,7 +95,7 @@ class Search:
             try:
                 return question(self._present())
             except TornError:
-                # The writer may have removed a file between two looks at it; a torn index is torn the second time too.
+                # The writer may have removed a file between two reads; a torn index is torn the second time too.
                 self._let_go()
                 return question(self._present())
 

@@ -1,10 +1,10 @@
-"""How text becomes words, the same for every engine: they are handed words, and never split text themselves.
+"""Splits text into words, the same for every engine: they receive words, and never split text themselves.
 
 Rules:
-  * text is brought to Unicode's NFKC form and its case is folded; nothing is stemmed and no word is left out;
-  * a word is a run of letters, digits, marks and underscores; whatever else stands between words is dropped;
-  * scripts that write without blanks (Han, Kana, Thai, Lao, Khmer, Burmese) give one word a character;
-  * a word that is longer than `MAX_WORD_LENGTH` is cut, in posts and in queries alike.
+  * text is normalized to Unicode's NFKC form and its case is folded; nothing is stemmed and no word is left out;
+  * a word is a run of letters, digits, marks and underscores; everything between words is dropped;
+  * in scripts without blanks (Han, Kana, Thai, Lao, Khmer, Burmese) each character is a word;
+  * a word longer than `MAX_WORD_LENGTH` is truncated, in posts and in queries alike.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import unicodedata
 from typing import Final
 
 MAX_WORD_LENGTH: Final = 80
-"""Characters. Lucene splits what is longer than 255 UTF-16 units, Whoosh and tantivy do not: all are kept below."""
+"""Characters. Lucene splits words longer than 255 UTF-16 units, Whoosh and tantivy do not: all words stay below."""
 
 MAX_KEYWORD_LENGTH: Final = 256
 """Characters of a name, a tag or a language, which are one word each."""
@@ -24,7 +24,7 @@ _JOINERS: Final = (0x200C, 0x200D)
 
 
 def _marks() -> str:
-    """Marks, which belong to the letter before them, and the two joiners that Persian and Indic words have inside."""
+    """Marks, which belong to the preceding letter, and the two joiners that occur inside Persian and Indic words."""
     return "".join(
         chr(code) for code in range(0x300, 0x20000) if unicodedata.category(chr(code))[0] == "M" or code in _JOINERS
     )
@@ -49,20 +49,20 @@ def folded(text: str) -> str:
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text in their order; the same word may come again."""
+    """The words of a text in order, with repetitions."""
     text = folded(text)
     found = (_ASCII_WORD if text.isascii() else _WORD).findall(text)
     return [word[:MAX_WORD_LENGTH] for word in found]
 
 
 def keyword(text: str) -> str:
-    """A name, a tag or a language as it is compared: one word, whatever stands in it but NUL, which ends a tag in a
-    column of Whoosh; it may be empty."""
+    """A name, a tag or a language as it is compared: one word of any characters but NUL, which ends a tag in a column
+    of Whoosh; it may be empty."""
     return folded(text[: 4 * MAX_KEYWORD_LENGTH].replace("\0", "")).strip()[:MAX_KEYWORD_LENGTH]
 
 
 def is_text(text: str) -> bool:
-    """Whether it can be written in UTF-8: what was read from bytes that are not, or half of a pair, cannot."""
+    """Whether it can be encoded in UTF-8: text from invalid bytes, or with half a surrogate pair, cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:

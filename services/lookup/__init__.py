@@ -1,1 +1,1 @@
-"""`tmatic-lookup`: from an id or a screen name to a profile, for everyone that a crawl has met."""
+"""`tmatic-lookup`: maps an id or a screen name to a profile, for every account that a crawl has seen."""

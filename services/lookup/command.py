@@ -1,4 +1,4 @@
-"""`tmatic-lookup`: the command line. One process that follows the crawl and answers."""
+"""`tmatic-lookup`: the command line. One process that follows the crawl and answers requests."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def command(listening: Listening, settings: Settings) -> None:
 
 
 def look_up(settings: Settings, listening: Listening) -> None:
-    """Follow and answer until told to end. Raises TmaticError in one sentence."""
-    # Here and not above: they bring gevent and ZeroMQ along, which who only asks for --help need not wait for.
+    """Follow the crawl and answer requests until stopped. Raises TmaticError in one sentence."""
+    # Imported here and not above: they load gevent and ZeroMQ, which would only delay --help.
     import threading
 
     from services.http import serve

@@ -1,15 +1,15 @@
-"""From events to the database: the lookup as its subscriber sees it.
+"""Writes events to the database: the lookup as its subscriber sees it.
 
-Pages of an analysis ride along with `user.page` and are shown at once; with `job.done` they count. Whether all of them
-came along is known by their number: the records that an event tells of must be those that were seen. If they are not
-(a payload that was left out, a start in the middle of a job, a job that began again), the account's `.inf` file is read
-when the analysis is done. So the end is the same in either way, which is what the files say:
+Pages of an analysis arrive with `user.page` and are shown at once; they are settled with `job.done`. Their number shows
+whether all of them arrived: the number of records in an event must equal the number received. If it does not (a payload
+that was left out, a start in the middle of a job, a job that was restarted), the account's `.inf` file is read when the
+analysis is done. Either way the result is the same, that of the files:
 
-    the profile of an account is the largest (`services.lookup.profiles`) of those that completed analyses brought
+    the profile of an account is the largest (`services.lookup.profiles`) of those from completed analyses
 
-An analysis that died or ended without data leaves nothing, as in the files. One thing files cannot tell: an account's
-followers that are analysed again, in the same crawl, replace the profiles in the file, while a larger one that was seen
-before stays here until everything is made anew.
+An analysis that died or ended without data leaves nothing, as in the files. One difference to the files: when an
+account's followers are analysed again in the same crawl, the profiles in the file are replaced, while a larger one that
+was seen before stays here until the database is rebuilt.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ _COMPLETE: Final = Outcome.COMPLETE.value
 
 
 class LookupStoppedError(TmaticError):
-    """Something long was broken off, since the process is to end."""
+    """A long operation was cancelled, since the process is to end."""
 
 
 class LookupConsumer:
-    """Keeps the lookup's database at what the events of a crawl and its dataset say."""
+    """Keeps the lookup's database up to date with the events of a crawl and its dataset."""
 
     name = "lookup"
     topics: tuple[str, ...] = ("user.", "job.done", "job.dead", "stats.gauges")
 
     def __init__(self, store: Store, dataset: Dataset, stopped: threading.Event | None = None) -> None:
-        """`stopped`, once set, breaks off what would take long, which is to make everything anew."""
+        """`stopped`, once set, cancels what would take long: a rebuild."""
         self._store = store
         self._dataset = dataset
         self._stopped = stopped or threading.Event()
@@ -54,11 +54,11 @@ class LookupConsumer:
         self._gauges: tuple[float, dict[str, Any]] | None = None
 
     def position(self) -> Position | None:
-        """What was stored with the data; None before the first time."""
+        """The position stored with the data; None before the first run."""
         return self._store.position()
 
     def apply(self, events: Sequence[Event], position: Position) -> None:
-        """Store what the events bring, and the position, in one transaction."""
+        """Store the contents of the events, and the position, in one transaction."""
         with self._store.writing() as writing:
             for event in events:
                 match event.topic, event.record:
@@ -75,18 +75,18 @@ class LookupConsumer:
             writing.place(position)
 
     def begin(self) -> None:
-        """Before the first event: take in what the dataset holds already, which no event may tell of any more.
+        """Before the first event: import what the dataset holds already, whose events may be unavailable.
 
-        Raises StoppedError, and nothing has changed, when it is told to stop meanwhile.
+        Raises LookupStoppedError, and changes nothing, when it is stopped meanwhile.
         """
         if self._store.position() is None and self._dataset.is_there:
             with self._store.writing() as writing:
                 self._take_all(writing, 0)
 
     def resynchronise(self, position: Position) -> None:
-        """Make everything anew from the dataset, but what was added by hand; until it is done, readers see the old.
+        """Rebuild everything from the dataset, except what was added by hand; until it is done, readers see the old.
 
-        Raises StoppedError, and nothing has changed, when it is told to stop meanwhile; DatasetError when there is no
+        Raises LookupStoppedError, and changes nothing, when it is stopped meanwhile; DatasetError when there is no
         dataset.
         """
         self._dataset.require_there()
@@ -110,13 +110,13 @@ class LookupConsumer:
         log.info("took in the dataset", extra=fields(files=files, seconds=round(time.monotonic() - began, 1)))
 
     def hear(self, topic: str, body: Any) -> None:
-        """Remember the gauges of the crawl, for the page that people read."""
+        """Keep the gauges of the crawl, for the page for people."""
         if topic == "stats.gauges" and isinstance(body, dict):
             with self._heard:
                 self._gauges = time.monotonic(), body
 
     def gauges(self) -> tuple[float, dict[str, Any]] | None:
-        """How many seconds ago the gauges were heard last, and what they said. From any thread."""
+        """The age in seconds of the last gauges received, and their contents. From any thread."""
         with self._heard:
             return None if self._gauges is None else (time.monotonic() - self._gauges[0], self._gauges[1])
 
@@ -127,7 +127,7 @@ class LookupConsumer:
             yield profile
 
     def _page(self, writing: Writing, user: str, received: int, payload: bytes | None) -> None:
-        """A page of an analysis that goes on. `received` counts this page too."""
+        """A page of an analysis under way. `received` includes this page."""
         before = writing.analysis(user)
         lines = _lines(user, payload)
         known, whole = (before.received, before.whole) if before is not None else (0, True)
@@ -136,7 +136,7 @@ class LookupConsumer:
         writing.pend(owner, _profiles(lines or (), user))
 
     def _done(self, writing: Writing, user: str, outcome: str, received: int, event: Event) -> None:
-        """An analysis is over. If it is complete, what it brought counts from now on."""
+        """An analysis has ended. If it is complete, its profiles are settled."""
         if outcome == _COMPLETE:
             under_way = writing.analysis(user)
             lines = _lines(user, event.payload)
@@ -156,15 +156,15 @@ class LookupConsumer:
 
 
 def _dead(writing: Writing, user: str) -> None:
-    """What an analysis brought is in no file. It may be called back to life, and goes on where it stopped: then the
-    file has it all."""
+    """The profiles of a dead analysis are in no file. If it is requeued, it resumes where it stopped: then the file
+    has all of them."""
     if under_way := writing.analysis(user):
         writing.drop_pages(under_way.owner)
         writing.keep_analysis(user, under_way.received, whole=False)
 
 
 def _lines(user: str, payload: bytes | None) -> list[bytes] | None:
-    """The lines that rode along, None if they did not or cannot be read; then the file will tell."""
+    """The lines of the payload, None if it is missing or cannot be read; then the file is read."""
     if payload is None:
         return None
     try:
@@ -175,7 +175,7 @@ def _lines(user: str, payload: bytes | None) -> list[bytes] | None:
 
 
 def _profiles(lines: Iterable[bytes], source: str) -> Iterator[KnownProfile]:
-    """The profiles of lines. One that is none is left out, and told of once a source."""
+    """The profiles of lines. Lines that are not profiles are left out, and logged once per source."""
     wrong, last = 0, ""
     for line in lines:
         try:
@@ -187,7 +187,7 @@ def _profiles(lines: Iterable[bytes], source: str) -> Iterator[KnownProfile]:
 
 
 def _first(profiles: Iterable[KnownProfile]) -> Iterable[KnownProfile]:
-    """Each account once: as in the dataset, the first of an account counts."""
+    """Each account once: as in the dataset, the first profile of an account is kept."""
     found: dict[str, KnownProfile] = {}
     for profile in profiles:
         found.setdefault(profile.id, profile)

@@ -1,6 +1,6 @@
-"""The page for people: how much is known and how fresh it is, a search, and what it found. Plain HTML without scripts.
+"""The page for people: how much is known, how fresh it is, a search and its results. Plain HTML without scripts.
 
-Whatever came from outside goes through `_safe`, which escapes it and keeps its writing direction to itself.
+All external text goes through `_safe`, which escapes it and isolates its writing direction.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from services.lookup.reading import Held, Overview
 from storage import schema
 
 MAX_SHOWN_LENGTH: Final = 64 << 10
-"""Characters of a profile in full."""
+"""Characters of a profile shown in full."""
 
 HEARD_S: Final = 5.0
-"""Gauges come once a second; older ones say nothing about now."""
+"""Gauges arrive once a second; older ones are stale."""
 
 _COUNTS: Final = (
     ("posts", schema.POSTS),
@@ -39,7 +39,7 @@ _ABOUT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class FoundProfiles:
-    """What a search brought: a profile with the names of its account, and others who had the name."""
+    """The result of a search: a profile with the names of its account, and other accounts that had the name."""
 
     profile: KnownProfile | None
     names: Sequence[Held]
@@ -53,8 +53,8 @@ def page(
     found: FoundProfiles | None,
     base: str = "",
 ) -> str:
-    """The page as HTML. `asked` is what stands in the search box, `found` None when nothing was asked; `base` stands
-    before each of our paths."""
+    """The page as HTML. `asked` is the text of the search box, `found` None when nothing was searched; `base` is the
+    prefix of each of our paths."""
     title = "tmatic-lookup" if found is None else f"{asked.strip()[:60]} · tmatic-lookup"
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -134,7 +134,7 @@ def _card(profile: KnownProfile) -> str:
 
 
 def _indented(body: bytes, said: dict[str, Any]) -> str:
-    """A profile in full. What is nested too deeply to be written again is shown as it came."""
+    """A profile in full. One that is nested too deeply to be serialized again is shown as received."""
     try:
         return orjson.dumps(said, option=orjson.OPT_INDENT_2).decode()
     except orjson.JSONEncodeError:
@@ -157,7 +157,7 @@ def _history(title: str, lines: Sequence[Held], *, ids: bool) -> str:
 
 
 def _span(line: Held) -> str:
-    """When an account was seen with a name, as well as it is known."""
+    """When an account was seen with a name, as far as it is known."""
     if line.first_at is not None and line.last_at is not None:
         first, last = _date(line.first_at)[:10], _date(line.last_at)[:10]
     elif line.first is not None and line.last is not None:
@@ -196,7 +196,7 @@ def _progress(overview: Overview, gauges: tuple[float, dict[str, Any]] | None) -
 
 
 def _head(gauges: dict[str, Any]) -> int | None:
-    """The last sequence of the log, if the gauges tell it."""
+    """The last sequence of the log, if the gauges have it."""
     log = gauges.get("log")
     head = log.get("head") if isinstance(log, dict) else None
     return head if isinstance(head, int) and not isinstance(head, bool) else None
@@ -221,7 +221,7 @@ def _day(text: str) -> str:
 
 
 def _date(when: int) -> str:
-    """A time as people read it; a file that an earlier version wrote may hold later ones than there are."""
+    """A time for people; a file written by an earlier version may hold times beyond the calendar."""
     return datetime.fromtimestamp(min(max(0, when), LATEST), UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 

@@ -1,14 +1,14 @@
-"""What the lookup reads of a profile, and which of two profiles of one account counts.
+"""What the lookup reads of a profile, and which of two profiles of one account is valid.
 
-The same account is met among the followers of many, and each analysis keeps the profile as it was that day. Which one
-is the newest must follow from the profiles alone, so that whoever applied events, came late, or read the files anew
-ends with the same. So profiles of one account are in a total order, by
+The same account is seen among the followers of many, and each analysis keeps the profile as it was that day. Which one
+is the newest must follow from the profiles alone, so that applying events, a late start, and rereading the files lead
+to the same result. So profiles of one account are in a total order, by
 
-  1. when the account last posted (`status.created_at`, `last_status_at`), which only time can raise; unknown is oldest;
+  1. when the account last posted (`status.created_at`, `last_status_at`), which only grows; unknown is oldest;
   2. how many posts it has (`statuses_count`, `postsCount`);
-  3. their bytes, which decide nothing but that everybody decides alike.
+  3. their bytes, which only make the decision deterministic.
 
-The largest counts, whatever the order in which they come.
+The largest is valid, in whatever order they arrive.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MAX_BODY_BYTES: Final = 256 << 10
 """Of a profile. Those of real services have one to four thousand."""
 
 LATEST: Final = 253_402_300_799
-"""The last second of the year 9999 in UTC: no later one can be shown. A zone of its own may lead a text beyond it."""
+"""The last second of the year 9999 in UTC: no later one can be shown. A text with a time zone may lie beyond it."""
 
 _MAX_COUNT: Final = 2**53
 _MONTHS: Final = {"JanFebMarAprMayJunJulAugSepOctNovDec"[3 * n : 3 * n + 3]: n + 1 for n in range(12)}
@@ -41,9 +41,9 @@ _TWITTER_TIME: Final = re.compile(r"\w{3} (\w{3}) (\d\d) (\d\d):(\d\d):(\d\d) \+
 
 @dataclass(frozen=True, slots=True)
 class KnownProfile:
-    """A profile as it is stored: `body` is the JSON object, byte by byte as it came.
+    """A profile as it is stored: `body` is the JSON object, byte for byte as received.
 
-    `name` is None when it tells none. `posted` is when the account last posted, in Unix seconds, 0 when unknown;
+    `name` is None when it has none. `posted` is when the account last posted, in Unix seconds, 0 when unknown;
     `posts` is how many posts it has.
     """
 
@@ -55,13 +55,13 @@ class KnownProfile:
 
     @property
     def rank(self) -> tuple[int, int, bytes]:
-        """Of profiles of one account the one with the largest rank counts."""
+        """Of the profiles of one account, the one with the largest rank is valid."""
         return self.posted, self.posts, self.body
 
 
 def parsed(body: bytes) -> KnownProfile:
-    """The profile that a line of JSON holds. Raises MalformedError when it is none, or has no id of at most 255 bytes,
-    or is larger than any profile."""
+    """The profile in a line of JSON. Raises MalformedError when it is not a profile, has no id of at most 255 bytes, or
+    is larger than `MAX_BODY_BYTES`."""
     if len(body) > MAX_BODY_BYTES:
         raise MalformedError(f"a profile is larger than {MAX_BODY_BYTES:,} bytes: {body[:40]!r}")
     try:
@@ -77,7 +77,7 @@ def parsed(body: bytes) -> KnownProfile:
 
 
 def newest(profiles: Iterable[KnownProfile]) -> dict[str, KnownProfile]:
-    """By id, the profile of each account that counts."""
+    """The valid profile of each account, by id."""
     found: dict[str, KnownProfile] = {}
     for profile in profiles:
         there = found.get(profile.id)
@@ -87,7 +87,7 @@ def newest(profiles: Iterable[KnownProfile]) -> dict[str, KnownProfile]:
 
 
 def is_short(text: str) -> bool:
-    """Whether a text is an id or a name by its length. Half a surrogate pair is no text."""
+    """Whether a text is short enough for an id or a name. Half a surrogate pair is not a text."""
     try:
         return 0 < len(text.encode()) <= MAX_ID_BYTES
     except UnicodeEncodeError:
@@ -95,8 +95,8 @@ def is_short(text: str) -> bool:
 
 
 def moment(text: object) -> int:
-    """Unix seconds of a time as services write it (`Wed Aug 27 13:08:45 +0000 2008`, ISO 8601), 0 for all else; from 0
-    to `LATEST`."""
+    """Unix seconds of a time as services write it (`Wed Aug 27 13:08:45 +0000 2008`, ISO 8601), 0 for anything else;
+    from 0 to `LATEST`."""
     if not isinstance(text, str):
         return 0
     try:

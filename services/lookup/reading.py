@@ -1,4 +1,4 @@
-"""Answers from the lookup's database. Every thread has its own connection, which only reads and sees whole commits."""
+"""Queries of the lookup's database. Every thread has its own read-only connection, which sees whole commits."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from services.lookup.store import database
 from services.subscriber.consumer import Position
 
 MAX_HOLDERS: Final = 1_000
-"""Lines of a history that are told; a name or an account with more is not one of people."""
+"""Lines of a history that are returned; a name or an account with more does not belong to people."""
 
 _RECOUNT_S: Final = 2.0
 
 _BEST: Final = " ORDER BY owner > 0, posted DESC, posts DESC, body DESC LIMIT 1"
-"""What is settled or was added comes before what an analysis under way says; then the order of profiles."""
+"""Settled and added profiles come before those of an analysis under way; then the order of profiles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """The whole of it: accounts, how many of them had several names, what was added by hand, the analyses under way,
-    bytes on disk, and how far it has come."""
+    """The totals: accounts, how many of them had several names, profiles added by hand, analyses under way, bytes on
+    disk, and the position."""
 
     accounts: int
     renamed: int
@@ -51,7 +51,7 @@ class Overview:
 
 
 class LookupReader:
-    """Asks the file at `path`, which a `Store` must have made. May be used from any thread."""
+    """Queries the file at `path`, which a `Store` must have created. May be used from any thread."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -60,12 +60,12 @@ class LookupReader:
         self._counted: tuple[float, Overview] | None = None
 
     def by_id(self, identifier: str) -> bytes | None:
-        """The profile that counts, as it came, or None."""
+        """The valid profile, as received, or None."""
         row = self._connection.execute("SELECT body FROM profile WHERE id = ?" + _BEST, (identifier,)).fetchone()
         return None if row is None else bytes(row[0])
 
     def by_ids(self, identifiers: Sequence[str]) -> dict[str, bytes | None]:
-        """Of each id the profile that counts, or None; all as of one moment."""
+        """The valid profile of each id, or None; all from one snapshot."""
         self._connection.execute("BEGIN")
         try:
             return {identifier: self.by_id(identifier) for identifier in identifiers}
@@ -73,8 +73,8 @@ class LookupReader:
             self._connection.execute("COMMIT")
 
     def by_name(self, name: str) -> bytes | None:
-        """The profile of who has the name now. Of several who were seen with it, the one that posted last has it, and
-        of those the one with the largest id, which is the youngest account."""
+        """The profile of the name's current holder. Of several accounts that were seen with it, it is the one that
+        posted last, and of those the one with the largest id, which is the youngest account."""
         best: tuple[tuple[int, int, str], bytes] | None = None
         rows = self._connection.execute(
             "SELECT DISTINCT id FROM profile WHERE name = ? LIMIT ?", (name, MAX_HOLDERS)
@@ -91,15 +91,15 @@ class LookupReader:
         return None if best is None else best[1]
 
     def holders(self, name: str) -> list[Held]:
-        """Who had a name, first seen first."""
+        """The accounts that had a name, first seen first."""
         return list(self._held("name = ? ORDER BY first IS NULL, first, first_at, id", name))
 
     def names(self, identifier: str) -> list[Held]:
-        """Which names an account had, first seen first."""
+        """The names that an account had, first seen first."""
         return list(self._held("id = ? ORDER BY first IS NULL, first, first_at, name", identifier))
 
     def overview(self) -> Overview:
-        """The whole of it, a moment old: counting takes time when there are millions, so one counts for all."""
+        """The totals, a moment old: counting millions takes time, so one count is shared by all callers."""
         counted = self._counted
         if counted is not None and (time.monotonic() < counted[0] or self._counting.locked()):
             return counted[1]

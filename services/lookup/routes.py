@@ -1,6 +1,6 @@
-"""The routes of the lookup: for programs as the original had them and some more, and one page for people.
+"""The routes of the lookup: those of the original and some more for programs, and one page for people.
 
-What is asked of the database is asked in a thread, so that a slow question does not keep others waiting.
+The database is queried in a thread, so that a slow request does not delay others.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from services.lookup.store import BusyError, Store
 log = logging.getLogger(__name__)
 
 MAX_IDS: Final = 1_000
-"""In one question."""
+"""In one request."""
 
 MAX_ANSWER_BYTES: Final = 64 << 20
-"""Of the profiles that one question brings."""
+"""Of the profiles in one response."""
 
 LIMITS: Final = Limits(body_bytes=2 << 20)
 """A thousand ids of 255 bytes, all of them escaped, are 1.6 MB."""
@@ -39,14 +39,14 @@ _HERE: Final = Path(__file__).parent
 _FRESH: Final = {"Cache_Control": "no-cache"}
 
 Gauges = Callable[[], tuple[float, dict[str, Any]] | None]
-"""How many seconds ago the gauges of the crawl were heard, and what they said."""
+"""The age in seconds of the last gauges received, and their contents."""
 
 
 def routes(store: Store, gauges: Gauges) -> Any:
-    """The application: `store` is where it adds, and its file where it reads."""
+    """The application: it writes to `store`, and reads from its file."""
     app = application()
     reading = LookupReader(store.path)
-    adding = BoundedSemaphore(1)  # who waits for the writer must not take all the threads
+    adding = BoundedSemaphore(1)  # requests that wait for the writer must not take all the threads
 
     @app.get("/lookup/id/<identifier:path>")  # type: ignore[untyped-decorator]
     def by_id(identifier: str) -> Answered:
@@ -124,7 +124,7 @@ def _asked_ids(said: Any) -> list[str]:
 
 
 def _added() -> KnownProfile:
-    """The profile that somebody wants to add, as the original took it. Raises a failure."""
+    """The profile in a request to add one, in the form of the original. Raises a failure."""
     said = json_body()
     for key in ("id_str", "screen_name"):
         if not isinstance(said, dict) or not isinstance(said.get(key), str) or not is_short(said[key]):
@@ -133,7 +133,7 @@ def _added() -> KnownProfile:
     source.seek(0)
     try:
         return parsed(source.read())
-    except MalformedError as error:  # all else was looked at above
+    except MalformedError as error:  # the rest is checked above
         raise failure(413, f"a profile has at most {MAX_BODY_BYTES:,} bytes") from error
 
 
@@ -151,7 +151,7 @@ def _told(lines: list[Held]) -> list[dict[str, Any]]:
 
 
 def _search(reading: LookupReader, asked: str) -> FoundProfiles:
-    """What a person may have meant: an id, or a name with or without its @, now or formerly."""
+    """The result for what a person may have meant: an id, or a current or former name with or without its @."""
     text = asked.strip()
     name = text.removeprefix("@")
     body = reading.by_id(text) if is_short(text) else None

@@ -1,18 +1,18 @@
-"""The lookup's database: one SQLite file, one writer, and whatever an event brings together with the position.
+"""The lookup's database: one SQLite file, one writer; the contents of an event are stored together with the position.
 
-A profile stands there by (id, owner), owner being
+A profile is stored by (id, owner), owner being
 
-  * SETTLED (0): what completed analyses say, the largest in the order of `services.lookup.profiles`;
-  * ADDED (-1): what somebody posted to `/lookup/add`, the last one said. It is in no dataset, so nothing removes it;
-  * a number above: a page of an analysis that is under way, whose account `analysis` names. It is shown when nobody
-    else knows the account, and settles when the analysis is done; if that dies, it goes, for it is in no file.
+  * SETTLED (0): from completed analyses, the largest in the order of `services.lookup.profiles`;
+  * ADDED (-1): from a POST to `/lookup/add`, the last one received. It is in no dataset, so nothing removes it;
+  * a number above 0: from a page of an analysis under way, whose account `analysis` names. It is shown when the account
+    has no other profile, and settled when the analysis is done; if that dies, it is deleted, since it is in no file.
 
 `held` is the history of names: which account had which, at which sequences of the crawl's log it was first and last
-seen, and at which times, as far as the profiles tell (when the account last posted under it). Nothing but another
-ledger, whose sequences are others, ever changes what it knows of the past.
+seen, and at which times, as far as the profiles have them (when the account last posted under it). Its past only
+changes with another ledger, whose sequences are different.
 
 Rules: every change is one transaction, durable when it returns (WAL, synchronous=FULL); a second process is refused, by
-a lock on `FILE.lock`; readers never wait for the writer, nor it for them.
+a lock on `FILE.lock`; readers and the writer never wait for each other.
 """
 
 from __future__ import annotations
@@ -77,13 +77,13 @@ _SEEN: Final = (
 
 
 class BusyError(TmaticError):
-    """The writer is at work on something long, as when all is made anew; later it will be free."""
+    """The writer is busy with a long operation, such as a rebuild; it will be free later."""
 
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """An analysis under way. `received` is how many records it has brought; `whole` whether all of them came along with
-    their events, so that no file need be read when it is done."""
+    """An analysis under way. `received` is the number of its records so far; `whole` whether all of them arrived with
+    their events, so that no file needs to be read when it is done."""
 
     owner: int
     received: int
@@ -91,19 +91,19 @@ class Analysis:
 
 
 class Writing:
-    """One transaction, as it is being made. Ends with `Store.writing`."""
+    """One open transaction. Ends with `Store.writing`."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._do = connection.execute
         self._do_many = connection.executemany
 
     def analysis(self, user: str) -> Analysis | None:
-        """What is known of the analysis of an account's followers that is under way."""
+        """The analysis under way of an account's followers, if any."""
         row = self._do("SELECT owner, received, whole FROM analysis WHERE user = ?", (user,)).fetchone()
         return None if row is None else Analysis(row[0], row[1], bool(row[2]))
 
     def keep_analysis(self, user: str, received: int, whole: bool) -> int:
-        """Note how far an analysis has come. Returns the owner number of its pages."""
+        """Record the progress of an analysis. Returns the owner number of its pages."""
         self._do(
             "INSERT INTO analysis (user, received, whole) VALUES (?, ?, ?) ON CONFLICT (user) DO UPDATE SET"
             " received = excluded.received, whole = excluded.whole",
@@ -112,22 +112,22 @@ class Writing:
         return int(self._do("SELECT owner FROM analysis WHERE user = ?", (user,)).fetchone()[0])
 
     def pend(self, owner: int, profiles: Iterable[KnownProfile]) -> None:
-        """Keep profiles of an analysis under way. As in the dataset, the first of an account counts."""
+        """Store profiles of an analysis under way. As in the dataset, the first of an account is kept."""
         rows = ((p.id, owner, p.name, p.posted, p.posts, p.body) for p in profiles)
         self._do_many(_PUT + " ON CONFLICT (id, owner) DO NOTHING", rows)
 
     def drop_pages(self, owner: int) -> None:
-        """Forget what an analysis has brought so far."""
+        """Delete the profiles of an analysis under way."""
         self._do("DELETE FROM profile WHERE owner = ? AND owner > 0", (owner,))
 
     def settle_pages(self, owner: int, sequence: int) -> None:
-        """What an analysis brought is complete: it counts from now on."""
+        """Settle the profiles of an analysis that is complete."""
         self._do(
             _NOTE + " SELECT name, id, ?1, ?1, nullif(posted, 0), nullif(posted, 0) FROM profile"
             " WHERE owner = ?2 AND owner > 0 AND name IS NOT NULL" + _SEEN,
             (sequence, owner),
         )
-        # Whom nobody knew yet, most often all of them, change owner and stay where they are.
+        # Profiles of unknown accounts, usually all of them, only change their owner.
         self._do("UPDATE OR IGNORE profile SET owner = 0 WHERE owner = ? AND owner > 0", (owner,))
         self._do(
             "INSERT INTO profile (id, owner, name, posted, posts, body) SELECT id, 0, name, posted, posts, body"
@@ -137,33 +137,33 @@ class Writing:
         self.drop_pages(owner)
 
     def settle(self, profiles: Iterable[KnownProfile], sequence: int) -> None:
-        """Profiles of a completed analysis, each account once."""
+        """Store profiles of a completed analysis, each account once."""
         source = iter(profiles)
         while some := list(islice(source, _AT_ONCE)):
             self._do_many(_PUT + _LARGER, [(p.id, SETTLED, p.name, p.posted, p.posts, p.body) for p in some])
             self._note(some, sequence)
 
     def add(self, profile: KnownProfile) -> None:
-        """What somebody posted; the last one said of an account counts among these."""
+        """Store a profile that was added by hand; it replaces an earlier added one of the account."""
         row = (profile.id, ADDED, profile.name, profile.posted, profile.posts, profile.body)
         self._do(_PUT.replace("INSERT", "INSERT OR REPLACE", 1), row)
         self._note([profile], None)
 
     def end_analysis(self, user: str) -> None:
-        """An analysis is over, and what it brought with it."""
+        """Delete an analysis that has ended, with its unsettled profiles."""
         if analysis := self.analysis(user):
             self.drop_pages(analysis.owner)
             self._do("DELETE FROM analysis WHERE user = ?", (user,))
 
     def empty(self, *, same_log: bool) -> None:
-        """Forget everything that the dataset knows. Sequences of another log say nothing any more."""
+        """Delete everything that the dataset has. Sequences of another log are meaningless."""
         self._do("DELETE FROM profile WHERE owner >= 0")
         self._do("DELETE FROM analysis")
         if not same_log:
             self._do("UPDATE held SET first = NULL, last = NULL")
 
     def place(self, position: Position) -> None:
-        """Everything up to this position is in."""
+        """Store the position up to which everything is applied."""
         self._do("INSERT OR REPLACE INTO place (one, position) VALUES (1, ?)", (str(position),))
 
     def _note(self, profiles: Iterable[KnownProfile], sequence: int | None) -> None:
@@ -174,10 +174,10 @@ class Writing:
 
 
 class Store:
-    """The file, open for writing by this process alone. Writing may be done by several threads, one at a time."""
+    """The file, open for writing by this process alone. Several threads may write, one at a time."""
 
     def __init__(self, path: Path) -> None:
-        """Open or make it. Raises UsageError when another process has it, TmaticError when it cannot be used."""
+        """Open or create it. Raises UsageError when another process has it, TmaticError when it cannot be used."""
         self.path = path
         with in_words(f"open {path}"):
             make_directory(path.absolute().parent)
@@ -194,20 +194,20 @@ class Store:
             raise
 
     def close(self) -> None:
-        """Let go of the file. What was written is durable already."""
+        """Close the file. Everything written is durable already."""
         with self._turn, self._file.in_words():
             self._connection.close()
         self._lock.close()
 
     def position(self) -> Position | None:
-        """What was stored with the data."""
+        """The position stored with the data."""
         with self._turn, self._file.in_words():
             row = self._connection.execute("SELECT position FROM place").fetchone()
         return None if row is None else Position.parse(row[0])
 
     @contextlib.contextmanager
     def writing(self, within_s: float = -1) -> Iterator[Writing]:
-        """A transaction: what is done inside is durable afterwards, all of it, or none when something is raised.
+        """A transaction: all changes made inside are durable afterwards, or none if an exception is raised.
 
         Raises BusyError when the writer is not free in time (never by default), TmaticError when the disk refuses.
         """
@@ -226,7 +226,7 @@ def database(path: Path) -> SqliteFile:
 
 
 def _is_ours(path: Path, connection: sqlite3.Connection) -> bool:
-    """Whether it is a database of ours; False for an empty file. Raises UsageError when it is somebody else's."""
+    """Whether it is a database of this program; False for an empty file. Raises UsageError when it is another's."""
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if application == APPLICATION_ID and version == VERSION:

@@ -1,7 +1,7 @@
 """An account in full, from the dataset: its profile, its posts, its followers, its receipts, and how it was found.
 
-The dataset is only read. Pages of it are counted from the beginning of a file, so the last ones cost the whole file;
-how far one can page is bounded for that reason.
+The dataset is only read. Pages are counted from the beginning of a file, so the last ones require reading the whole
+file; therefore the offset of a page is limited.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Accounts:
         self._store = store
 
     def card(self, user: str) -> dict[str, Any] | None:
-        """All but the rows of an account; None when nothing is known of it. Raises DatasetError, UsageError."""
+        """Everything about an account but its rows; None when it is unknown. Raises DatasetError, UsageError."""
         _check(user)
         path = self._store.path(user)
         receipts = {}
@@ -106,7 +106,7 @@ class Accounts:
         return found[:count], len(found) > count
 
     def _profile(self, user: str, parent: str) -> dict[str, Any] | None:
-        """As the newest post carries it, or as its parent's analysis saw it."""
+        """The profile from the newest post, or from its parent's analysis."""
         for line in self._lines(user, RecordKind.TIMELINE, 1):
             carried = mapping(shown(line), _AUTHOR)
             if text(carried, _NAME):
@@ -136,4 +136,4 @@ def _is(kind: RecordKind, line: bytes, identifier: str) -> bool:
     try:
         return record_id(kind, line) == identifier
     except MalformedError:
-        return False  # a damaged line is not the one that is looked for; `tmatic-data verify` reports it
+        return False  # a damaged line does not match; `tmatic-data verify` reports it

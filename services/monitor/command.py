@@ -64,8 +64,8 @@ def command(database: Path, listening: Listening, settings: Settings) -> None:
 
 
 def monitor(settings: Settings, database: Path, listening: Listening) -> None:
-    """Follow and serve until told to end. Raises TmaticError in one sentence."""
-    # Here and not above: they bring gevent, ZeroMQ and the engines along, which who asks for --help need not wait for.
+    """Follow the crawl and serve the pages until stopped. Raises TmaticError in one sentence."""
+    # Imported here and not above: they load gevent, ZeroMQ and the engines, which would only delay --help.
     import threading
 
     import gevent
@@ -112,7 +112,7 @@ def monitor(settings: Settings, database: Path, listening: Listening) -> None:
             insecure=settings.insecure,
             beside=[lambda: subscriber.run(stopped)],
             ending=[streams.end, stopped.set],
-            # To the terminal and to no log: whoever reads the token may change the crawl.
+            # To the terminal and to no log: anybody who reads the token may change the crawl.
             ready=lambda url: click.echo(f"tmatic-monitor shows the crawl at {url}/#token={guard.token}", err=True),
         )
         feed.keep()

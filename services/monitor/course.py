@@ -1,7 +1,7 @@
-"""The course of a crawl as columns for charts: each second of the last minutes, and the whole of it thinned.
+"""The course of a crawl as columns for charts: each second of the last minutes, and the whole crawl downsampled.
 
-The whole is a row of buckets of one width, which doubles whenever there are too many of them: so a crawl of weeks is
-as cheap to keep and to draw as one of an hour. A bucket holds the mean of the rates and the last of the totals.
+The whole crawl is a series of buckets of one width, which doubles whenever there are too many: so a crawl of weeks is
+as cheap to store and to draw as one of an hour. A bucket holds the mean of the rates and the last of the totals.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ TOTALS: Final = (
     *(f"open_{name}" for name in LETTERS),
 )
 COLUMNS: Final = ("at", *RATES, *TOTALS)
-"""`at` in Unix seconds; rates a second; totals as they stood then. `open` is what is waiting, parked or ongoing."""
+"""`at` in Unix seconds; rates per second; totals at that time. `open` are the jobs waiting, parked or ongoing."""
 
 SPEEDS: Final = {"pages": "pages", "records": "records", "jobs": "completed"}
 SPEED_S: Final = 4.0
-"""Seconds over which a rate is taken."""
+"""Seconds over which a rate is computed."""
 
 PACE_S: Final = 10.0
-"""Seconds, and up to twice as many, over which the rate of a worker is taken."""
+"""Seconds, up to twice as many, over which the rate of a worker is computed."""
 
 RECENT: Final = 900
-"""Seconds of the last minutes that are kept one by one."""
+"""Seconds of the last minutes that are kept individually."""
 WHOLE: Final = 1_024
 """Buckets of the whole crawl before their width doubles."""
 
 _MAX_NUMBER: Final = 1e11
-"""Seconds of a time or a width, and points of a bucket, that a course may have."""
+"""The maximum of a time or a width in seconds, and of the points of a bucket, in a course."""
 
 Point = tuple[float, ...]
 """A value for each of `COLUMNS`."""
 
 
 def point_of(at: float, overview: Mapping[str, Any]) -> Point:
-    """The point that an overview (`reading.overview`) is."""
+    """The point of an overview (`reading.overview`)."""
     operations = overview["operations"]
 
     def total(key: str) -> float:
@@ -75,13 +75,13 @@ def point_of(at: float, overview: Mapping[str, Any]) -> Point:
 
 
 class Speed:
-    """Rates from the totals of the last seconds: the master's own are means over five seconds, and come as seldom."""
+    """Rates from the totals of the last seconds: the master's own are means over five seconds, updated as rarely."""
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, dict[str, float]]] = deque(maxlen=32)
 
     def look(self, at: float, overview: dict[str, Any]) -> None:
-        """Put the rates into an overview that was heard at a monotonic time."""
+        """Set the rates of an overview that was received at a monotonic time."""
         of = overview["operations"].values()
         totals = {name: float(sum(one[key] for one in of)) for name, key in SPEEDS.items()}
         if self._seen and any(totals[name] < self._seen[-1][1][name] for name in totals):
@@ -96,14 +96,14 @@ class Speed:
 
 
 class Pace:
-    """How many jobs a second each worker ends, where the master does not say: from what it had ended some time ago."""
+    """Jobs per second that each worker ends, if the master does not report it: from its earlier total."""
 
     def __init__(self) -> None:
         self._before: tuple[float, dict[str, float]] | None = None
         self._now: tuple[float, dict[str, float]] | None = None
 
     def look(self, at: float, rows: Sequence[list[Any]]) -> None:
-        """Put the rates into rows of workers (`reading.workers`) that were heard at a monotonic time."""
+        """Set the rates in rows of workers (`reading.workers`) that were received at a monotonic time."""
         if self._now is None or at - self._now[0] >= PACE_S:
             self._before, self._now = self._now, (at, {row[0]: row[3] for row in rows})
         if self._before is None:
@@ -115,7 +115,7 @@ class Pace:
 
 
 class Course:
-    """What was seen so far. `add` takes points in the order of their times."""
+    """The course so far. `add` takes points in the order of their times."""
 
     def __init__(self, recent: int = RECENT, whole: int = WHOLE) -> None:
         self._recent: deque[Point] = deque(maxlen=recent)
@@ -125,7 +125,7 @@ class Course:
         self.width_s = 1.0
 
     def add(self, point: Point) -> None:
-        """One more point. A clock that was set back begins the last minutes anew."""
+        """Add a point. A clock that was set back restarts the last minutes."""
         if self._recent and point[0] < self._recent[-1][0]:
             self._recent.clear()
         self._recent.append(point)
@@ -151,14 +151,14 @@ class Course:
             self._thin()
 
     def latest(self, seconds: float) -> list[Point]:
-        """The points of the last seconds, as far as they are kept one by one."""
+        """The points of the last seconds, as far as they are kept individually."""
         if not self._recent:
             return []
         since = self._recent[-1][0] - seconds
         return [point for point in self._recent if point[0] >= since]
 
     def columns(self) -> dict[str, Any]:
-        """{"columns": names, "recent": a list of values for each, "whole": alike, "width_s": of a bucket}."""
+        """{"columns": names, "recent": a list of values for each, "whole": likewise, "width_s": of a bucket}."""
         return {
             "columns": list(COLUMNS),
             "recent": _turned(self._recent),
@@ -167,12 +167,12 @@ class Course:
         }
 
     def kept(self) -> dict[str, Any]:
-        """What must be stored to go on after a restart."""
+        """The state that must be stored to continue after a restart."""
         return {"columns": list(COLUMNS), "width_s": self.width_s, "whole": [*self._whole], "counts": [*self._counts]}
 
     def recall(self, kept: object) -> bool:
-        """Go on from what was stored, and say whether that was possible. What another version stored, with other
-        columns, and what no course can be, is left alone."""
+        """Continue from the stored state, and return whether that was possible. The state of another version, with
+        other columns, and an invalid one are ignored."""
         if not isinstance(kept, Mapping) or kept.get("columns") != list(COLUMNS):
             return False
         whole, counts, width_s = (kept.get(name) for name in ("whole", "counts", "width_s"))
@@ -192,13 +192,13 @@ class Course:
 
 
 def _is_point(values: Sequence[Any]) -> bool:
-    """Whether it is a value for each of `COLUMNS`, the first a time of ours."""
+    """Whether it has a value for each of `COLUMNS`, the first a valid time."""
     are_numbers = all(type(value) in (int, float) and math.isfinite(value) for value in values)
     return len(values) == len(COLUMNS) and are_numbers and 0 <= values[0] <= _MAX_NUMBER
 
 
 def _merged(first: Point, first_count: int, second: Point, second_count: int) -> tuple[Point, int]:
-    """The bucket of two: it keeps its beginning, the rates' mean, and the later totals."""
+    """Two buckets merged: the first one's beginning, the mean of the rates, and the later totals."""
     count = first_count + second_count
     rates = (
         round((a * first_count + b * second_count) / count, 3)

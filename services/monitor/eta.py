@@ -1,8 +1,8 @@
-"""How long it will still take, as far as it can be told, and in words why when it cannot.
+"""The remaining time of a crawl, as far as it can be estimated, else a sentence why it cannot.
 
-What is left is counted in steps: every job that waits, rests or is under way, and those that follow it in its chain.
-A crawl finds new accounts while it works off old ones, so only the fall of what is left says anything: steps left
-divided by how fast they get fewer, over a short and a long stretch. The two give a span, not a number.
+The remaining work is counted in steps: every job that is waiting, parked or under way, and those that follow it in its
+chain. A crawl finds new accounts while it processes others, so only the decrease of the remaining work is significant:
+the steps left divided by their rate of decrease, over a short and a long period. The two give a range, not a number.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from services.monitor.course import COLUMNS, Point
 from services.monitor.reading import LETTERS
 
 SHORT_S: Final = 60.0
-"""A crawl in which nothing moved for so long stands still."""
+"""A crawl without progress for so long is stalled."""
 LONG_S: Final = 600.0
 MIN_WATCHED_S: Final = 20.0
-"""Shorter than that nothing is told."""
+"""No estimate is made from less."""
 MAX_OUTLOOK_S: Final = 400 * 86_400.0
-"""Longer than that is called 'more than a year'."""
+"""Longer estimates are shown as 'more than a year'."""
 
 
 @dataclass(frozen=True, slots=True)
 class Eta:
-    """`kind` is one of none, idle, early, grows, stalled, unknown, estimate, done; `words` say it. `low_s` and `high_s`
-    are the span of an estimate in seconds, None for more than a year; `left` the steps that are left."""
+    """`kind` is one of none, idle, early, grows, stalled, unknown, estimate, done; `words` is its text. `low_s` and
+    `high_s` are the range of an estimate in seconds, None for more than a year; `left` the steps that are left."""
 
     kind: str
     words: str
@@ -36,7 +36,7 @@ class Eta:
 
 
 def steps_left(overview: Mapping[str, Any]) -> float:
-    """The steps that are known to be left: chains counted to their ends."""
+    """The known steps that are left: chains counted to their ends."""
     chain = overview["plan"].get("operations") or ""
     left = float(overview["resting"])
     for name, letter in LETTERS.items():
@@ -55,7 +55,7 @@ def _left_at(point: Point, chain: str) -> float:
 
 
 def outlook(overview: Mapping[str, Any], latest: Sequence[Point]) -> Eta:
-    """What can be said now. `latest` are the points of the last `LONG_S` seconds or less."""
+    """The current estimate. `latest` are the points of the last `LONG_S` seconds or less."""
     if not overview["leads"]:
         return Eta("none", "nobody leads")
     left = steps_left(overview)
@@ -88,14 +88,14 @@ _PAGES_S: Final = COLUMNS.index("pages_s")
 
 
 def _moved(points: Sequence[Point]) -> bool:
-    """Whether a job ended or a page came within the short stretch."""
+    """Whether a job ended or a page arrived within the short period."""
     since = points[-1][0] - SHORT_S
     chosen = [point for point in points if point[0] >= since]
     return chosen[-1][_COMPLETED] != chosen[0][_COMPLETED] or any(point[_PAGES_S] > 0 for point in chosen)
 
 
 def _fall(points: Sequence[Point], seconds: float, chain: str) -> float:
-    """Steps a second by which what is left gets fewer, by least squares over the last seconds."""
+    """The decrease of the remaining steps per second, by least squares over the last seconds."""
     since = points[-1][0] - seconds
     chosen = [point for point in points if point[0] >= since]
     times = [point[0] - since for point in chosen]

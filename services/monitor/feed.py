@@ -1,11 +1,10 @@
-"""What the monitor hears, kept in memory for the pages: the latest document, the course, the log's tail, failures.
+"""What the monitor receives, kept in memory for the pages: the latest document, the course, the log's tail, failures.
 
-Rules it keeps:
-  * The subscriber's thread writes, the server's threads read; a lock is held for moments only, and never while a
-    document is made ready or written anywhere.
-  * All is bounded: points, lines, failures, and the length of every text.
-  * Nothing is invented: a failure that was read from the log of the past has no time, and a feed that fell silent is
-    called silent.
+Rules:
+  * The subscriber's thread writes, the server's threads read; a lock is held only briefly, and never while a document
+    is prepared or written.
+  * Everything is bounded: points, lines, failures, and the length of every text.
+  * Nothing is invented: a failure replayed from the log has no time, and a silent feed is shown as silent.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ MAX_FAILURES: Final = 200
 MAX_LINE_LENGTH: Final = 2_000
 """Characters of a line of the log with its fields."""
 COURSE_S: Final = 60.0
-"""How often the course is kept."""
+"""How often the course is stored."""
 LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of the log. `number` counts from 1 and never repeats while this process lives; `at` in Unix seconds."""
+    """A line of the log. `number` starts at 1 and never repeats while this process lives; `at` is in Unix seconds."""
 
     number: int
     at: float
@@ -45,13 +44,13 @@ class Line:
     fields: str
 
     def row(self) -> list[Any]:
-        """As it travels to a page."""
+        """The row that is sent to a page."""
         return [self.number, self.at, self.level, self.message, self.fields]
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A try that failed, or a job that died. `at` is None for what was announced before the monitor listened."""
+    """A try that failed, or a job that died. `at` is None if it was announced before the monitor subscribed."""
 
     sequence: int
     at: float | None
@@ -64,7 +63,7 @@ class Failure:
 
 
 class Feed:
-    """The consumer of the monitor. `hear` and `apply` are the subscriber's; all else is for the pages."""
+    """The consumer of the monitor. The subscriber calls `hear` and `apply`; the rest is for the pages."""
 
     name = "monitor"
     topics: tuple[str, ...] = ("job.", "master.leads", "stats.gauges", "log.master")
@@ -97,11 +96,11 @@ class Feed:
     # ------------------------------------------------------------------------------------------- for the subscriber
 
     def position(self) -> Position | None:
-        """How far the log was read."""
+        """The position up to which the log was read."""
         return self._store.position()
 
     def apply(self, events: Sequence[Event], position: Position) -> None:
-        """Keep who led to whom and the position, then show the failures."""
+        """Store the parents of accounts and the position, then show the failures."""
         born = []
         failures = []
         for event in events:
@@ -117,7 +116,7 @@ class Feed:
                 self._failures_version += 1
 
     def resynchronise(self, position: Position) -> None:
-        """The announcements up to there are gone: what is kept of another ledger goes, and reading goes on there."""
+        """The events up to there are unavailable: data of another ledger is deleted, and reading continues there."""
         former = self._store.position()
         self._store.begin_anew(position)
         if former is None or former.ledger == position.ledger:
@@ -129,14 +128,14 @@ class Feed:
             self._failures_version += 1
 
     def hear(self, topic: str, body: Any) -> None:
-        """A document of the gauges, or a line of the log."""
+        """Receive a document of the gauges, or a line of the log."""
         if topic == "stats.gauges" and isinstance(body, Mapping):
             self._take(body)
         elif topic.startswith("log.") and isinstance(body, Mapping):
             self._log(body)
 
     def keep(self) -> None:
-        """Keep the course now; done once a minute while documents come, and at the end."""
+        """Store the course; done once a minute while documents arrive, and at the end."""
         self._course_at = self._monotonic()
         with self._lock:
             kept = self._course.kept()
@@ -194,17 +193,17 @@ class Feed:
 
     @property
     def scrollback(self) -> int:
-        """How many lines of the log are kept."""
+        """The number of log lines that are kept."""
         return self._lines.maxlen or 0
 
     @property
     def version(self) -> int:
-        """Grows with every document."""
+        """Incremented with every document."""
         return self._version
 
     @property
     def failures_version(self) -> int:
-        """Grows whenever `failures` are others."""
+        """Incremented whenever `failures` changes."""
         return self._failures_version
 
     def silent_s(self) -> float | None:
@@ -213,7 +212,7 @@ class Feed:
         return None if heard is None else self._monotonic() - heard
 
     def overview(self) -> dict[str, Any] | None:
-        """The latest document without its workers (`reading.overview`), with `outlook` and `at`; None before it."""
+        """The latest document without its workers (`reading.overview`), with `outlook` and `at`; None before one."""
         return self._overview
 
     def workers(self) -> list[list[Any]]:
@@ -234,6 +233,6 @@ class Feed:
             return [self._lines[index] for index in range(skip, len(self._lines))]
 
     def failures(self) -> tuple[int, list[Failure]]:
-        """How many there were, and the latest ones, newest first."""
+        """The number of failures, and the latest ones, newest first."""
         with self._lock:
             return self._failed, list(reversed(self._failures))

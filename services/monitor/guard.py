@@ -1,14 +1,14 @@
-"""Who may look, and who may act.
+"""Access control: who may view the pages, and who may perform actions.
 
-Rules it keeps:
-  * Whoever may act has shown the token, which is new each time the monitor starts and travels once, in the body of a
-    POST; after that a cookie speaks for it (HttpOnly, SameSite=Strict), which lives as long as the process.
-  * An action needs three things that no other site can send together: the cookie, the session's second secret in a
-    header of its own, and an Origin that is this very page's.
-  * On loopback everybody on the machine may look; beyond it, and behind a name or a path that was named, looking needs
-    the token as well: who comes through a proxy comes over loopback, wherever he is.
+Rules:
+  * Actions require signing in with the token, which is new at each start of the monitor and sent once, in the body of a
+    POST; after that a cookie replaces it (HttpOnly, SameSite=Strict), which is valid as long as the process lives.
+  * An action requires three things that no other site can send together: the cookie, the session's second secret in a
+    separate header, and an Origin that is this page's.
+  * On loopback everybody on the machine may view; beyond it, and with a configured name or path, viewing requires the
+    token too: requests through a proxy arrive over loopback, wherever the client is.
 
-That a request names this very host, and what a page of ours is, is what `services.http` sees to, for every service.
+`services.http` checks for every service that a request names this host, and what the origin of our own pages is.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from typing import Final
 from services.http.names import Names
 
 MAX_SESSIONS: Final = 64
-"""The one that was used longest ago makes room."""
+"""Beyond it, the least recently used one is removed."""
 TOKEN_BYTES: Final = 18
 CSRF_HEADER: Final = "X-Tmatic-Csrf"
 
 
 @dataclass(frozen=True, slots=True)
 class BrowserSession:
-    """Who has shown the token: `identifier` is the cookie's, `csrf` goes into the header of each action."""
+    """A signed-in session: `identifier` is the cookie's, `csrf` is sent in the header of each action."""
 
     identifier: str
     csrf: str
 
 
 class AccessGuard:
-    """`names` are those under which the monitor may be asked, and `proxied` says that a proxy brings others in whatever
-    name it asks for; `token` is made unless it is given."""
+    """`names` are the host names that requests may use; `proxied` means that a proxy forwards requests of others,
+    whatever name they use; `token` is generated unless it is given."""
 
     def __init__(self, names: Names, token: str | None = None, *, proxied: bool = False) -> None:
         self.token = token or secrets.token_urlsafe(TOKEN_BYTES)
@@ -46,7 +46,7 @@ class AccessGuard:
         self._sessions: OrderedDict[str, BrowserSession] = OrderedDict()
 
     def sign_in(self, token: str) -> BrowserSession | None:
-        """A new session for whoever knows the token."""
+        """A new session, if the token is correct."""
         if not secrets.compare_digest(token.encode("utf-8", "replace"), self.token.encode()):
             return None
         session = BrowserSession(secrets.token_urlsafe(TOKEN_BYTES), secrets.token_urlsafe(TOKEN_BYTES))
@@ -56,7 +56,7 @@ class AccessGuard:
         return session
 
     def sign_out(self, session: BrowserSession) -> None:
-        """The cookie is worth nothing from here on."""
+        """Invalidate the session's cookie."""
         self._sessions.pop(session.identifier, None)
 
     def session(self, cookie: str | None) -> BrowserSession | None:
@@ -67,11 +67,11 @@ class AccessGuard:
         return found
 
     def may_look(self, session: BrowserSession | None) -> bool:
-        """Whether what is shown may be read."""
+        """Whether the pages' contents may be read."""
         return self.open_to_all or session is not None
 
     def why_not_act(self, session: BrowserSession | None, headers: Mapping[str, str], host: str) -> str:
-        """Why an action is refused, in words; "" when it is not."""
+        """The reason why an action is refused, for people; "" when it is not."""
         if session is None:
             return "sign in first: the token is in the line that tmatic-monitor printed at its start"
         if not secrets.compare_digest(headers.get(CSRF_HEADER, "").encode("utf-8", "replace"), session.csrf.encode()):
@@ -79,7 +79,7 @@ class AccessGuard:
         return self.why_not_ours(headers, host)
 
     def why_not_ours(self, headers: Mapping[str, str], host: str) -> str:
-        """Why a POST does not come from a page of ours, in words; "" when it does."""
+        """The reason why a POST is not from one of our pages, for people; "" when it is."""
         if not self._names.own_page(headers.get("Origin", ""), host):
             return "this was not sent by a page of this monitor"
         if headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":

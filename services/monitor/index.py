@@ -1,4 +1,4 @@
-"""The index of `tmatic-indexer`, asked as the page of inspection asks: its form becomes a query."""
+"""Searches the index of `tmatic-indexer` for the inspection page: its form becomes a query."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_BARS: Final = 90
 """Bars of the counts over time."""
 DAY_S: Final = 86_400
 HOURS_UNTIL_S: Final = 7 * DAY_S
-"""A question about less time than that is counted by the hour."""
+"""Posts over a shorter period than that are counted by the hour."""
 
 
 class IndexSearch:
@@ -28,7 +28,7 @@ class IndexSearch:
         self._index = index
 
     def search(self, question: Question) -> Findings:
-        """The posts that a question finds. Raises UsageError for one that the index does not understand."""
+        """The posts that match a question. Raises UsageError for one that the index cannot parse."""
         began = time.perf_counter()
         short = (
             question.since is not None
@@ -58,7 +58,7 @@ class IndexSearch:
         )
 
     def post(self, identifier: str) -> bytes | None:
-        """The line of a post as the service wrote it, or what the index knows when the dataset has not got it (yet)."""
+        """The line of a post as the service wrote it, or the index's copy when it is not in the dataset (yet)."""
         line = self._index.whole(identifier)
         if line is not None:
             return line
@@ -67,8 +67,8 @@ class IndexSearch:
 
 
 def query_of(question: Question) -> str:
-    """The question in the language of `services.indexer.query`. The words come last: a quote in them that is never
-    closed would take in all that follows."""
+    """The question in the language of `services.indexer.query`. The words come last: an unclosed quote in them would
+    include everything after it."""
     parts = []
     if question.author:
         parts.append(_said("user" if question.author.isdecimal() else "screen_name", question.author))
@@ -92,12 +92,12 @@ def _said(name: str, value: str) -> str:
 
 
 def _when(second: float) -> str:
-    """A time as the query has it. What lies beyond the calendar is as good as its end."""
+    """A time in the form of the query. Times beyond the calendar are clamped to its end."""
     return datetime.fromtimestamp(min(max(0, second), 4_294_967_294), UTC).strftime("%Y/%m/%dT%H:%M:%S")
 
 
 def bars(counted: Sequence[tuple[int, int]], step: int) -> list[tuple[float, int]]:
-    """At most `MAX_BARS` + 1 rows of [start, posts] of one width, the empty ones between them too."""
+    """At most `MAX_BARS` + 1 rows of [start, posts] of one width, including the empty ones between them."""
     if not counted:
         return []
     first, last = counted[0][0], counted[-1][0]

@@ -1,4 +1,4 @@
-"""A line of the dataset as a browser is sent it."""
+"""A line of the dataset as it is sent to a browser."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from protocol.errors import DatasetError
 EXACT: Final = (1 << 53) - 1
 """Whole numbers beyond this are rounded by a browser."""
 DEEPEST: Final = 64
-"""What is nested deeper is left out."""
+"""Values that are nested deeper are left out."""
 
 
 def shown(line: bytes) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def shown(line: bytes) -> dict[str, Any]:
 
 
 def exact(value: Any, depth: int = 0) -> Any:
-    """The same with texts in place of the whole numbers that a browser would round: ids above all."""
+    """The same with strings instead of the integers that a browser would round, above all ids."""
     if isinstance(value, int) and abs(value) > EXACT:
         return str(value)
     if not isinstance(value, dict | list):

@@ -1,4 +1,4 @@
-"""What the monitor asks of whoever leads: the dead letters, and to requeue or drop some."""
+"""The monitor's requests to the leader: list the dead letters, requeue or drop some."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from protocol.transport.keys import Certificate
 from services.monitor.reading import items, number, text
 
 MAX_DEAD: Final = 500
-"""Dead letters of one question."""
+"""Dead letters of one request."""
 ANSWER_S: Final = 3.0
 LETTERS: Final = frozenset(operation.value for operation in Operation)
 MAX_ACCOUNT_LENGTH: Final = 255
@@ -22,26 +22,26 @@ Job = tuple[str, str]
 
 
 class Master(Protocol):
-    """Whoever leads. All raise LedgerError, in words, when nobody answers or the answer is no."""
+    """The leader. All methods raise LedgerError with a message for people when it does not answer, or refuses."""
 
     def dead(self, first: int, count: int) -> list[dict[str, Any]]:
-        """Dead letters from the `first`-th on, in an order that stays, each {"operation", "user", "tries", "words",
+        """Dead letters from the `first`-th on, in a stable order, each {"operation", "user", "tries", "words",
         "cursor"}."""
 
     def requeue(self, jobs: Sequence[Job]) -> list[str]:
-        """The jobs are tried again from their cursors. Why not, a text for each, "" for one that is done."""
+        """Retry the jobs from their cursors. Returns a reason for each that is refused, "" for one that is done."""
 
     def drop(self, jobs: Sequence[Job]) -> list[str]:
-        """The jobs are given up for good. Why not, as above."""
+        """Drop the jobs for good. Returns the reasons, as above."""
 
 
 class NoMasterError(LedgerError):
-    """Nobody leads who answers, so there is no use in asking on."""
+    """No leader answers, so further requests are useless."""
 
 
 class AskedMaster:
-    """The masters at these HOST:PORTs, asked over their sockets: `ANSWER_S` at most for whoever leads to be found, and
-    as long for its answer."""
+    """The masters at these HOST:PORTs, called over their sockets: at most `ANSWER_S` to find the leader, and as long
+    for its answer."""
 
     def __init__(self, addresses: Sequence[str], certificate: Certificate | None = None) -> None:
         self._addresses, self._certificate = tuple(addresses), certificate
@@ -65,11 +65,11 @@ class AskedMaster:
         return self._settle("requeue", jobs)
 
     def drop(self, jobs: Sequence[Job]) -> list[str]:
-        """Give dead letters up."""
+        """Drop dead letters."""
         return self._settle("drop", jobs)
 
     def _settle(self, word: str, jobs: Sequence[Job]) -> list[str]:
-        """Ask for one job after the other, until whoever leads is silent: the rest are told why, and not tried."""
+        """Send a request for one job after the other, until the leader is silent: the rest get that reason, untried."""
         leader = self._leader()
         told: list[str] = []
         for operation, user in jobs:
@@ -84,7 +84,7 @@ class AskedMaster:
         return told
 
     def _leader(self) -> str:
-        """The address of whoever leads: it is found first, since one that stands by refuses."""
+        """The leader's address: it is found first, since a standby refuses."""
         states = ask_masters(self._addresses, "where", certificate=self._certificate, within_s=ANSWER_S)
         if not states:
             raise NoMasterError(f"no master answers at {', '.join(self._addresses)}: see whether one runs")
@@ -101,7 +101,7 @@ class AskedMaster:
 
 
 def job_name(operation: str, user: str) -> str:
-    """`T:123`, as the masters read it. Raises UsageError for what cannot be one."""
+    """`T:123`, as the masters parse it. Raises UsageError for an invalid one."""
     if operation not in LETTERS or not 0 < len(user.encode("utf-8", "replace")) <= MAX_ACCOUNT_LENGTH:
         raise UsageError("a job is an operation, one of T, F, A and U, and an account")
     if not user.isprintable():

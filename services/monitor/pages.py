@@ -1,16 +1,16 @@
-"""The routes of the monitor: three pages, their assets, the stream, what they ask for, and the few actions.
+"""The routes of the monitor: three pages, their assets, the stream, their data, and the few actions.
 
-    /  /inspect  /user/ID             the pages, which are files; what they show they ask for below
+    /  /inspect  /user/ID             the pages, which are files; they request their data from the routes below
     /assets/…                         scripts, styles, fonts, the world's outline
     /api/stream                       events (`stream`); `Last-Event-ID` or `after` is the last line of the log it has
-    /api/about  /api/course           what there is to show, and the columns of the charts
+    /api/about  /api/course           which data is available, and the columns of the charts
     /api/dead?first&count             dead letters; POST /api/dead/requeue, /api/dead/drop {"jobs": [[operation, user]]}
-    /api/search?q&author&…            posts (`search.question_of`); /api/post?id[&user] one in full, beside its line
+    /api/search?q&author&…            posts (`search.question_of`); /api/post?id[&user] one in full, with its line
     /api/user?id                      an account; /api/user/timeline and /followers ?id&first&count its rows
     /api/session                      GET: who I am; POST {"token"}: sign in; DELETE: sign out
 
-Whatever waits (a master, the dataset, an index) is waited for in a thread beside, so that streams go on. A master or an
-index that is slow holds up nobody who asks for something else: a few at once ask it, and who waits too long is told so.
+Blocking calls (to a master, the dataset, an index) run in other threads, so that streams continue. A slow master or
+index does not delay other requests: few requests call it at once, and one that waits too long gets an error.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ KINDS: Final = {
     ".txt": "text/plain; charset=utf-8",
 }
 PACKED: Final = frozenset({".html", ".js", ".css", ".json", ".svg"})
-"""What is sent as gzip to whoever takes it: a monitor may be looked at through a thin line."""
+"""Files that are sent as gzip to clients that accept it: a monitor may be viewed over a slow connection."""
 
 
 class Pages:
-    """The application. `search` is None where there is no index, `graphite_url` empty where there is no Graphite."""
+    """The application. `search` is None without an index, `graphite_url` empty without Graphite."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Pages:
         }
         self._packed: dict[str, tuple[str, bytes]] = {}
         self.app = bottle.Bottle()
-        self.app.config["catchall"] = False  # what nobody expected is logged and answered by the guard of services.http
+        self.app.config["catchall"] = False  # the guard of services.http logs and answers unexpected exceptions
         failures_in_words(self.app)
         for method, rule, route in self._routes():
             looking = rule != "/" and not rule.startswith(_OPEN)
@@ -137,7 +137,7 @@ class Pages:
 
     @staticmethod
     def _cookie() -> str:
-        """Cookies are shared by all ports of a host, so the name says which monitor's it is."""
+        """Cookies are shared by all ports of a host, so the name identifies the monitor."""
         port = urlsplit(f"//{bottle.request.get_header('Host', '')}").port or 80
         return f"tmatic-monitor-{port}"
 
@@ -153,7 +153,7 @@ class Pages:
         return answer
 
     def _asset(self, name: str, base: str = "") -> Answered:
-        """A file; in a page `base` is put before our own paths, each of which is an attribute that begins with `/`."""
+        """A file; in a page `base` is prefixed to our own paths, which are the attributes that begin with `/`."""
         path = self._assets.get(name)
         if path is None:
             return failure(404, "there is nothing here under that address")
@@ -258,7 +258,7 @@ class Pages:
         if session is None:
             return failure(403, "this is not the token that tmatic-monitor printed at its start")
         answer = json_answer(200, {"csrf": session.csrf}, Cache_Control="no-store")
-        secure = request.get_header("Origin", "").lower().startswith("https:")  # a page of ours, as was just seen
+        secure = request.get_header("Origin", "").lower().startswith("https:")  # our own page, as checked above
         self._set_cookie(answer, session.identifier, secure=secure)
         return answer
 
@@ -278,14 +278,14 @@ class Pages:
 
 
 _OPEN: Final = ("/assets", "/favicon", "/inspect", "/user", "/api/session", "/api/about")
-"""What may be seen by whoever is still to sign in: the pages themselves hold nothing of the crawl."""
+"""The paths that are served without signing in: the pages themselves contain no data of the crawl."""
 
 
 _NO_INDEX: Final = "there is no index to search: start tmatic-indexer, and this monitor with the same settings"
 
 
 def _origin(url: str) -> str:
-    """Where a URL leads, as a policy names it: without name and password, and in ASCII."""
+    """The origin of a URL, as a content policy names it: without name and password, and in ASCII."""
     parts = urlsplit(url)
     host = (parts.hostname or "").encode("idna").decode()
     port = "" if parts.port is None else f":{parts.port}"
@@ -293,7 +293,7 @@ def _origin(url: str) -> str:
 
 
 def _text(value: str) -> str:
-    """A part of a path as text; bottle hands over UTF-8 as latin-1. Raises UsageError when it is none."""
+    """A part of a path as text; bottle passes UTF-8 as latin-1. Raises UsageError when it is not UTF-8."""
     try:
         return value.encode("latin-1").decode()
     except UnicodeError as error:
@@ -301,7 +301,7 @@ def _text(value: str) -> str:
 
 
 def _asked(name: str) -> str:
-    """A parameter as text, "" when there is none."""
+    """A parameter as text, "" when it is missing."""
     return _text(bottle.request.query.get(name, ""))
 
 

@@ -1,8 +1,8 @@
-"""The master's document as the pages show it: every key in its place, whatever the master left out.
+"""The master's document as the pages show it: every key is present, whatever the master left out.
 
-Rules it keeps:
-  * A key that is missing, or is not what it should be, becomes the plain absence of it; nothing here raises.
-  * Texts and lists have a longest length, so that no document makes a page that a browser cannot hold.
+Rules:
+  * A key that is missing or has the wrong type gets its empty value; nothing here raises.
+  * Texts and lists have a maximum length, so that no document makes a page too large for a browser.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MAX_BUDGET_LENGTH: Final = 160
 DIGEST_DIGITS: Final = 16
 
 BUSY_S: Final = 3.0
-"""A worker that was silent for longer is shown as silent."""
+"""A worker without messages for longer is shown as silent."""
 
 
 def number(of: Any, key: str) -> float:
@@ -52,7 +52,7 @@ def maybe(of: Any, key: str) -> float | None:
 
 
 def moment(said: Any) -> float | None:
-    """Unix seconds of a time that is told in them or as ISO 8601, None for neither."""
+    """Unix seconds of a time that is given in them or as ISO 8601, None for neither."""
     if isinstance(said, str):
         try:
             return datetime.fromisoformat(said).timestamp()
@@ -68,12 +68,12 @@ def text(of: Any, key: str) -> str:
 
 
 def clipped(value: str, most: int = MAX_TEXT_LENGTH) -> str:
-    """The text, with an ellipsis in place of what is too long."""
+    """The text, truncated with an ellipsis if it is too long."""
     return value if len(value) <= most else value[: most - 1] + "…"
 
 
 def named(value: str, most: int) -> str:
-    """A name of at most so many characters; one that is cut ends in a digest, so that no two become one."""
+    """A name of at most so many characters; a truncated one ends in a digest, so that names stay distinct."""
     if len(value) <= most:
         return value
     digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST_DIGITS]
@@ -93,7 +93,7 @@ def items(of: Any, key: str, most: int) -> list[Any]:
 
 
 def overview(document: Mapping[str, Any], crew: Sequence[list[Any]] | None = None) -> dict[str, Any]:
-    """All of the document but its workers one by one; `crew` are their rows (`workers`), if they are made already."""
+    """The whole document but its individual workers; `crew` are their rows (`workers`), if they exist already."""
     dead = document.get("dead")
     log = mapping(document, "log")
     crew = workers(document) if crew is None else crew
@@ -124,7 +124,7 @@ def overview(document: Mapping[str, Any], crew: Sequence[list[Any]] | None = Non
 
 
 def _counted(document: Mapping[str, Any]) -> dict[str, float]:
-    """What the leader counted of itself, and the frames that it dropped since it did not understand them, by kind."""
+    """The leader's own counters, and the malformed frames that it dropped, by kind."""
     shown = {str(key): number(mapping(document, "counted"), key) for key in mapping(document, "counted")}
     dropped = mapping(document, "dropped")
     shown |= {f"frames dropped, {key}": number(dropped, key) for key in dropped}
@@ -242,7 +242,7 @@ def _job(job: Any) -> list[Any]:
 
 
 def state_of(row: list[Any]) -> str:
-    """What a worker's row says of it: silent, busy or idle."""
+    """The state of a worker, from its row: silent, busy or idle."""
     return "silent" if row[5] > BUSY_S else "busy" if row[6] else "idle"
 
 

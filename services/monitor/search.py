@@ -1,6 +1,6 @@
-"""What the page of inspection asks of an index of posts, and what it shows of the answer.
+"""The inspection page's queries of an index of posts, and what it shows of the answer.
 
-`SearchPage` is what the pages need; whichever index there is stands behind it. Without one the page says so.
+`SearchPage` is the interface that the pages need, whichever index implements it. Without one the page says so.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from protocol.numbers import whole_number
 MAX_HITS: Final = 100
 """Posts of one answer."""
 LAST_HIT: Final = 10_000
-"""Nobody pages further than that; a narrower question is of more use."""
+"""The last post that can be paged to; a narrower question is of more use."""
 MAX_LOCATED: Final = 2_000
 MAX_HASHTAGS: Final = 40
 MAX_QUESTION_LENGTH: Final = 500
@@ -23,7 +23,7 @@ MAX_QUESTION_LENGTH: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is looked for. Empty texts do not narrow; `since` and `until` are Unix seconds, None for open ends."""
+    """The search criteria. Empty texts match everything; `since` and `until` are Unix seconds, None for open ends."""
 
     words: str = ""
     author: str = ""
@@ -40,9 +40,9 @@ class Question:
 @dataclass(frozen=True, slots=True)
 class Findings:
     """`hits` are posts, each {"id", "user", "screen_name", "text", "created_at" (Unix seconds), "language",
-    "hashtags", "place", "latitude", "longitude"}, keys that are not known missing; `histogram` rows of [start in Unix
-    seconds, posts], of one width; `hashtags` rows of [tag, posts]; `located` rows of [latitude, longitude, id, text],
-    the first ones in the order that was asked for, and `located_more` whether there may be more of them.
+    "hashtags", "place", "latitude", "longitude"}, without unknown keys; `histogram` rows of [start in Unix seconds,
+    posts], of one width; `hashtags` rows of [tag, posts]; `located` rows of [latitude, longitude, id, text], the first
+    ones in the requested order, and `located_more` whether there may be more of them.
     """
 
     total: int
@@ -55,17 +55,17 @@ class Findings:
 
 
 class SearchPage(Protocol):
-    """An index of posts. Both raise TmaticError in words when it cannot answer."""
+    """An index of posts. Both methods raise TmaticError with a message for people when it cannot answer."""
 
     def search(self, question: Question) -> Findings:
-        """The posts that a question finds."""
+        """The posts that match a question."""
 
     def post(self, identifier: str) -> bytes | None:
-        """The line of a post, JSON as the service gave it, None when it is not there."""
+        """The line of a post, JSON as the service sent it, None when there is none."""
 
 
 def question_of(asked: Mapping[str, str]) -> Question:
-    """The question in the parameters of a request. Raises UsageError, which names the one that is wrong."""
+    """The question in the parameters of a request. Raises UsageError, which names the invalid one."""
     texts = {}
     for name, key in (("q", "words"), ("author", "author"), ("hashtag", "hashtag"), ("language", "language")):
         value = asked.get(name, "").strip()

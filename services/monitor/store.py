@@ -1,10 +1,10 @@
-"""What the monitor must still know after a restart: who led to whom, and the course of the crawl.
+"""The state that the monitor keeps over a restart: the parents of accounts, and the course of the crawl.
 
-One SQLite file. An account's parent and the position in the log go into it in one commit, so that after a kill no
-announcement is missed and none counts twice. The course is a picture, kept once a minute: a kill costs a minute of it.
+One SQLite file. An account's parent and the position in the log are stored in one commit, so that after a kill no
+announcement is missed and none counts twice. The course is a copy, stored once a minute: a kill loses a minute of it.
 
-Nothing is written to a file that holds anything else, and a second process is refused, by a lock on `FILE.lock`. What
-stands in the file is not trusted: a value that cannot be is said in a sentence, and a course that cannot be is dropped.
+A file with other contents is never written to, and a second process is refused, by a lock on `FILE.lock`. The contents
+of the file are not trusted: an invalid value is reported in a sentence, and an invalid course is dropped.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from storage.sqlite import SqliteFile
 log = logging.getLogger(__name__)
 
 MAX_PATH_STEPS: Final = 1_000
-"""Steps of a path back to a target; a longer one is cut."""
+"""Steps of a path back to a target; a longer one is truncated."""
 
 APPLICATION_ID: Final = 0x746D6D6F
-"""`tmmo`, in the header of the file. Files of before this had one have none."""
+"""`tmmo`, in the header of the file. Files of earlier versions have none."""
 
 _MAX_COURSE_BYTES: Final = 16 << 20
 _MAX_POSITION_LENGTH: Final = 1_000
@@ -50,21 +50,21 @@ _COLUMNS: Final = {
     "lineage": [("user", "TEXT"), ("parent", "TEXT"), ("depth", "INTEGER")],
 }
 _OBJECTS: Final = {("table", "kept", "kept"), ("table", "lineage", "lineage"), ("index", "children", "lineage")}
-"""Kind, name and table of what the schema makes."""
+"""Kind, name and table of each object of the schema."""
 
 
 @dataclass(frozen=True, slots=True)
 class PathStep:
-    """An account on the way from a target. `depth` is None when nothing was announced of it."""
+    """An account on the path from a target. `depth` is None when nothing was announced about it."""
 
     user: str
     depth: int | None
 
 
 class MonitorStore:
-    """The file at `path`, or memory alone when it is None. Its methods may be called from several threads.
+    """The file at `path`, or memory only when it is None. Its methods may be called from several threads.
 
-    Raises UsageError when the file is another's or in use, DatasetError when it cannot be used, also by its methods.
+    Raises UsageError when the file is another program's or in use; it and its methods raise DatasetError on failure.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -78,7 +78,7 @@ class MonitorStore:
             raise
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self._lock:
             self._base.close()
             self._release()
@@ -89,7 +89,7 @@ class MonitorStore:
             self._held = None
 
     def position(self) -> Position | None:
-        """How far the log was read."""
+        """The position up to which the log was read."""
         kept = self._kept("position")
         if kept is None:
             return None
@@ -102,13 +102,13 @@ class MonitorStore:
         return found
 
     def record(self, born: Iterable[tuple[str, str, int]], position: Position) -> None:
-        """Keep (account, parent, depth) of accounts that are new, and the position: all or nothing."""
+        """Store (account, parent, depth) of new accounts, and the position: all or nothing."""
         with self._commit():
             self._base.executemany("INSERT OR IGNORE INTO lineage VALUES (?, ?, ?)", born)
             self._keep("position", str(position).encode())
 
     def begin_anew(self, position: Position) -> None:
-        """The announcements up to there are gone. What is known stays true, unless it is of another ledger."""
+        """The events up to there are unavailable. The stored data stays valid, unless it is of another ledger."""
         former = self.position()
         with self._commit():
             if former is not None and former.ledger != position.ledger:
@@ -117,12 +117,12 @@ class MonitorStore:
             self._keep("position", str(position).encode())
 
     def keep_course(self, course: dict[str, Any]) -> None:
-        """Keep the course (`Course.kept`)."""
+        """Store the course (`Course.kept`)."""
         with self._commit():
             self._keep("course", orjson.dumps(course))
 
     def course(self) -> Any:
-        """The course that was kept, None when none was, or none that is JSON. `Course.recall` sees what is in it."""
+        """The stored course, None when there is none, or it is not JSON. `Course.recall` validates it."""
         kept = self._kept("course")
         if kept is None:
             return None
@@ -133,7 +133,7 @@ class MonitorStore:
             return None
 
     def path(self, user: str) -> list[PathStep]:
-        """The way to an account, from the target on; the account alone when nothing is known of it."""
+        """The path to an account, from the target on; the account alone when nothing is known about it."""
         steps: list[PathStep] = []
         met = {user}
         with self._reading():
@@ -148,7 +148,7 @@ class MonitorStore:
         return steps[::-1]
 
     def led_to(self, user: str, most: int) -> tuple[list[str], int]:
-        """Accounts that were found through this one, at most so many, and how many there are."""
+        """Accounts that were found through this one, at most so many, and their total number."""
         with self._reading():
             rows = self._base.execute("SELECT user FROM lineage WHERE parent = ? LIMIT ?", (user, most)).fetchall()
             (count,) = self._base.execute("SELECT count(*) FROM lineage WHERE parent = ?", (user,)).fetchone()
@@ -185,7 +185,7 @@ class MonitorStore:
 
 
 def _locked(path: Path) -> BinaryIO:
-    """The open file that keeps others away. Raises UsageError when another process has it."""
+    """The open lock file. Raises UsageError when another process has locked it."""
     held = locked(Path(f"{path}.lock"), "the monitor's file")
     if held is None:
         raise UsageError(f"{path} is in use by another tmatic-monitor: end that one, or name another file")
@@ -193,8 +193,8 @@ def _locked(path: Path) -> BinaryIO:
 
 
 def _check_ours(path: Path | None, base: sqlite3.Connection) -> bool:
-    """Raises UsageError when there is anything in the file that no tmatic-monitor made, before it is written to. False:
-    a file of before this one gets what it lacks."""
+    """Raises UsageError, before anything is written, when the file has contents that no tmatic-monitor made. Returns
+    False: the parts of the schema that files of earlier versions lack are to be created."""
     application, version = (base.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
     there = set(
         base.execute("SELECT type, name, tbl_name FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")

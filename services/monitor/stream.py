@@ -1,12 +1,12 @@
-"""The events that keep a page alive: one stream a page, written at most once a second.
+"""The events that update a page: one stream per page, written at most once a second.
 
-What all streams are sent is made ready once and shared, packed too: each piece is a deflate block of its own that
-looks back at nothing, so pieces can be strung together behind any gzip header.
+The contents common to all streams are prepared once and shared, compressed too: each piece is an independent deflate
+block without references to earlier data, so pieces can be concatenated after any gzip header.
 
-    hello      {"boot", "scrollback"}: which life of the monitor this is: in another one lines are counted anew
-    overview   the overview and the rows of the workers, when a document has come
-    lines      lines of the log that this page has not seen; the event's id is BOOT-NUMBER of the last one
-    failures   how many tries failed, and the latest
+    hello      {"boot", "scrollback"}: identifies the run of the monitor: each run numbers its lines from the start
+    overview   the overview and the rows of the workers, when a document has arrived
+    lines      lines of the log that this page has not received; the event's id is BOOT-NUMBER of the last one
+    failures   the number of failed tries, and the latest
     beat       {"silent_s"}: nothing new, but the monitor lives
 """
 
@@ -28,25 +28,25 @@ LINES_AT_ONCE: Final = 2_000
 FAILURES_SHOWN: Final = 60
 MAX_STREAMS: Final = 256
 FULL_CREW: Final = 2_000
-"""With more workers than that their rows come more seldom, so that a page never gets more rows a second."""
+"""With more workers than that their rows are sent less often, so that a page never gets more rows per second."""
 
 GZIP_HEAD: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
 
 def event(name: str, data: Any, identifier: str = "") -> bytes:
-    """One event. JSON has no line breaks of its own, so it is one line."""
+    """One event. JSON contains no line breaks, so it is one line."""
     number = f"id: {identifier}\n".encode() if identifier else b""
     return number + b"event: " + name.encode() + b"\ndata: " + orjson.dumps(data) + b"\n\n"
 
 
 def packed(piece: bytes) -> bytes:
-    """A piece of a deflate stream, whole in itself, and not its end."""
+    """An independent piece of a deflate stream, which does not end it."""
     deflate = zlib.compressobj(5, zlib.DEFLATED, -zlib.MAX_WBITS)
     return deflate.compress(piece) + deflate.flush(zlib.Z_FULL_FLUSH)
 
 
 class PageStreams:
-    """The streams of one feed. `wait` pauses the one who writes, for so many seconds."""
+    """The streams of one feed. `wait` pauses the writer of a stream, for so many seconds."""
 
     def __init__(self, feed: Feed, wait: Callable[[float], object]) -> None:
         self._feed, self._wait = feed, wait
@@ -56,11 +56,11 @@ class PageStreams:
         self.open = 0
 
     def end(self) -> None:
-        """Every stream ends at its next turn; from any thread."""
+        """End every stream at its next iteration; from any thread."""
         self._ending = True
 
     def stream(self, after: str, in_gzip: bool) -> Iterator[bytes]:
-        """The bytes of a stream, until whoever reads it goes. `after` is the id of the last event that was seen."""
+        """The bytes of a stream, until the client disconnects. `after` is the id of the last event received."""
         boot, _, number = after.partition("-")
         seen = whole_number(number, 10**15 - 1) if boot == self._boot else None
         self.open += 1

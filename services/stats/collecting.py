@@ -1,8 +1,8 @@
-"""The consumer behind `tmatic-stats collect`: events and gauges become lines of a recording.
+"""The consumer of `tmatic-stats collect`: events and gauges become lines of a recording.
 
-A result (`job.done`) becomes one line, in the commit that holds its position: it is there once, however often we die.
-Gauges come once a second and may be lost; their lines wait up to `GATHER_S` for a commit that they can share, since
-lines of one member take far less room than as many members.
+A result (`job.done`) becomes one line, in the commit that has its position: it is recorded once, however often we die.
+Gauges arrive once a second and may be lost; their lines wait up to `GATHER_S` for a common commit, since lines in one
+member take far less space than as many members.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from storage.dataset.interface import Dataset
 
 GATHER_S: Final = 2
 UNHEARD: Final = "unheard"
-"""In the place of a worker's name: results that nobody told us of, counted from the dataset; and what a repair
-takes back or adds, which is below zero when it takes back."""
+"""Replaces a worker's name for results without an event, counted from the dataset, and for the correction by a
+repair, which is negative when it subtracts."""
 MAX_WORKERS: Final = 10_000
-"""Workers whose records are summed up for a scrape."""
+"""Workers whose records are totalled for a scrape."""
 
 log = logging.getLogger(__name__)
 
 
 class Collecting:
-    """Records a crawl. `grown` is told the new length of the recording after each commit.
+    """Records a crawl. `grown` is called with the new length of the recording after each commit.
 
-    The subscriber calls from one thread; `tick`, `now` and `flush` may come from others.
+    The subscriber calls from one thread; `tick`, `now` and `flush` may be called from others.
     """
 
     name = "stats"
@@ -62,11 +62,11 @@ class Collecting:
         self._by_worker: dict[tuple[str, str], Number] = {}
 
     def position(self) -> Position | None:
-        """What was stored with the last commit."""
+        """The position stored with the last commit."""
         return self._recording.position
 
     def apply(self, events: Sequence[Event], position: Position) -> None:
-        """Record what these events say, and the position, in one commit."""
+        """Record these events, and the position, in one commit."""
         with self._lock:
             at, counts = int(self._clock()), self._recording.counts.copy()
             lines = []
@@ -77,11 +77,11 @@ class Collecting:
                 self._commit(lines, position, counts, durable=bool(lines))
 
     def resynchronise(self, position: Position) -> None:
-        """Count the receipts of the crawl: what they have more than the recording becomes one line an operation.
+        """Count the receipts of the crawl: their excess over the recording becomes one line per operation.
 
-        Jobs that are in the dataset now are not counted when they are announced later. Raises UsageError when the
-        recording is of another crawl. It is of this one, though the ledger is new, when the dataset has the receipts
-        of what it counted: then `--adopt` was said.
+        Jobs that are in the dataset already are not counted when they are announced later. Raises UsageError when the
+        recording is of another crawl. Despite a new ledger it is of this one when the dataset has the receipts of the
+        jobs that it counted: then `--adopt` was used.
         """
         if not self._dataset.is_there:
             log.warning(
@@ -114,8 +114,8 @@ class Collecting:
         log.info("counted anew from the dataset", extra=fields(jobs=len(found.known), position=position))
 
     def hear(self, topic: str, body: Any) -> None:
-        """Take in the gauges of this second, unless they are of another ledger: whether its crawl is ours is not known
-        before all is counted anew."""
+        """Record the gauges of this second, unless they are of another ledger: whether it is the same crawl is unknown
+        until everything is recounted."""
         if topic != "stats.gauges" or not isinstance(body, dict):
             return
         with self._lock:
@@ -133,40 +133,40 @@ class Collecting:
         self.tick()
 
     def tick(self) -> None:
-        """See to it that nothing waits too long. To be called once a second."""
+        """Commit and sync what is due. To be called once a second."""
         with self._lock:
             if self._waits_s() >= GATHER_S:
                 self._commit([], self._recording.position, self._recording.counts, durable=False)
             self._recording.sync_when_due()
 
     def now(self) -> list[Sample]:
-        """The numbers as they are now, for a scrape."""
+        """The current numbers, for a scrape."""
         with self._lock:
             results = [Sample(OPS, labels, value) for labels, value in self._by_worker.items()]
             counted = [] if self._latest else self._counted(self._recording.counts)
             return [*self._latest, *counted, *results]
 
     def flush(self) -> None:
-        """Commit what waits."""
+        """Commit the waiting lines."""
         with self._lock:
             lines, self._waiting = self._waiting, []
             if lines:
                 self._commit(lines, self._recording.position, self._recording.counts, durable=True)
 
     def _commit(self, lines: list[Point], position: Position | None, counts: EventCounts, *, durable: bool) -> None:
-        """Commit these lines, and those that have waited long enough."""
+        """Commit these lines, and those that have waited for `GATHER_S`."""
         if self._waits_s() >= GATHER_S:
             lines, self._waiting = self._waiting + lines, []
         self._recording.append(lines, position, counts, durable=durable)
         self._grown(self._recording.end)
 
     def _waits_s(self) -> float:
-        """How long the oldest line waits; as good as for ever when the clock was set back."""
+        """How long the oldest line has waited; infinite when the clock was set back."""
         waits = int(self._clock()) - self._waiting_since if self._waiting else 0
         return waits if waits >= 0 else math.inf
 
     def _said(self, event: Event, counts: EventCounts) -> list[Sample]:
-        """The lines that an event asks for, counted."""
+        """Count an event; returns its lines."""
         match event.topic, event.record:
             case "job.done", [str(letter), str(user), str(outcome), int(records), _, _, str(by), *more] if _known(
                 letter
@@ -175,7 +175,7 @@ class Collecting:
                 if counts.known and mark(operation, user, str(more[0]) if more else "") in self._recording.known:
                     return []  # it was in the dataset before it was announced
                 if more and (operation is not Operation.UPDATE or not counts.leadership):
-                    counts.leadership = leadership_of(str(more[0]))  # An update's receipt gives way to the next one's.
+                    counts.leadership = leadership_of(str(more[0]))  # The next update's receipt replaces this one.
                 counts.results[operation] += outcome != Outcome.NO_LIST.value
                 counts.records[operation] += max(0, records)
                 labels = (OPERATIONS[operation].name, by)
@@ -199,14 +199,14 @@ class Collecting:
             Sample(metric, (OPERATIONS[operation].name,), numbers[operation])
             for metric, numbers in by_operation
             for operation in ORDER
-            if (metric, operation) != (INCLUDED, Operation.ANALYSE)  # For it the accounts that were taken in count.
+            if (metric, operation) != (INCLUDED, Operation.ANALYSE)  # It counts the accounts taken in.
         ]
         return [*found, Sample(TAKEOVERS, (), counts.takeovers)]
 
 
 def _set_right(counts: EventCounts, included: dict[Any, Any]) -> list[Sample]:
-    """A repair counted the records of jobs that are done and stay so; the lines of the difference, below zero for what
-    will be done once more. Every job that ends from here on counts, whatever the dataset had of it before."""
+    """A repair counted the records of jobs that are done and stay so; returns the lines of the difference, negative for
+    jobs to be repeated. Every job that ends after it counts, whatever the dataset had of it before."""
     counts.known, lines = 0, []
     for operation in ORDER:
         records = included.get(operation.value)

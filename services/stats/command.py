@@ -73,7 +73,7 @@ def collect_command(path: Path, metrics_port: int | None, settings: Settings) ->
 
 @contextlib.contextmanager
 def collecting(path: Path, settings: Settings) -> Iterator[Collecting]:
-    """The consumer with its recording and, if one is named, its carbon; all is sent and on the disk afterwards."""
+    """The consumer with its recording and, if configured, its carbon; at exit everything is sent and on disk."""
     with contextlib.ExitStack() as opened:
         recording = Recording(path)
         opened.callback(recording.close)
@@ -91,7 +91,7 @@ def collecting(path: Path, settings: Settings) -> Iterator[Collecting]:
 
 
 def attend(subscriber: Subscriber, consumer: Collecting, metrics_port: int | None) -> None:
-    """Run the subscriber until a signal, with the page for Prometheus beside it if a port is given."""
+    """Run the subscriber until a signal, and the page for Prometheus if a port is given."""
     stopped = threading.Event()
     failed: list[TmaticError] = []
 
@@ -188,7 +188,7 @@ def plot_command(path: Path, output: Path, begins: str | None, ends: str | None,
 
 
 def carbon_at(settings: Settings, carbon: str | None = None) -> Address:
-    """Where carbon is, by the flag or by the settings. Raises UsageError."""
+    """The address of carbon, from the flag or the settings. Raises UsageError."""
     pickle = settings.carbon_protocol == "pickle"
     if carbon is None:
         if not settings.carbon_server:
@@ -203,12 +203,12 @@ def carbon_at(settings: Settings, carbon: str | None = None) -> Address:
 
 
 def _plain(text: str) -> str:
-    """A text that can be shown, also when the name of a file in it is none."""
+    """A printable text, even if it contains an unprintable file name."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _progress() -> Callable[[str], None]:
-    """Where progress is told: on a terminal's last line, and nowhere else. Told nothing, it wipes that line."""
+    """Reports progress on a terminal's last line, and nowhere else. An empty text clears that line."""
     if not is_screen(sys.stderr):
         return lambda words: None
     return lambda words: click.echo(f"\r\x1b[K{words}", err=True, nl=False)

@@ -1,6 +1,6 @@
-"""What is counted from events, and goes into each commit beside the position: so it is exact, however often we die.
+"""The counts of events, which are stored in each commit with the position: so they are exact, however often we die.
 
-Results are counted by operation. When events are not to be had any more, the dataset's receipts tell what is missing.
+Results are counted by operation. When events are unavailable, the missing results are counted from the receipts.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ ORDER: Final = (Operation.TIMELINE, Operation.FOLLOWER, Operation.ANALYSE, Opera
 
 @dataclass(slots=True)
 class EventCounts:
-    """Sums since the recording began. `results` counts the ends of jobs, but of analyses that found no list. `known`
-    names the list of what was counted from the dataset, by the unix time in milliseconds at which it was; 0 is none.
-    `leadership` is the one that leased out a job that was counted, as a mark: the dataset of the crawl has its receipt,
-    whatever becomes of the ledger; 0 before there is one."""
+    """Totals since the start of the recording. `results` counts the ends of jobs, except analyses that found no list.
+    `known` names the list of jobs counted from the dataset, by the unix time in milliseconds of that count; 0 is none.
+    `leadership` is the one that leased a job that was counted, as a mark: the dataset of the crawl has its receipt,
+    whatever happens to the ledger; 0 before there is one."""
 
     results: dict[Operation, int] = field(default_factory=lambda: dict.fromkeys(ORDER, 0))
     records: dict[Operation, int] = field(default_factory=lambda: dict.fromkeys(ORDER, 0))
@@ -44,24 +44,24 @@ class EventCounts:
 
     @classmethod
     def unpacked(cls, numbers: Sequence[int]) -> EventCounts:
-        """What `packed` made; missing numbers are 0, more of them are of a later version."""
+        """The counts that `packed` wrote; missing numbers are 0, additional ones are of a later version."""
         padded = [*numbers, *[0] * 15]
         results, records, failed = (dict(zip(ORDER, padded[at : at + 4], strict=True)) for at in (0, 4, 8))
         return cls(results, records, failed, leads=padded[12], known=padded[13], leadership=padded[14])
 
     def copy(self) -> EventCounts:
-        """One that may change without this one."""
+        """An independent copy."""
         return EventCounts.unpacked(self.packed())
 
 
 def mark(operation: Operation, user: str, token: str = "") -> int:
-    """By which a job is known in the list of those that were counted: 64 bits. An account is updated again and again,
-    so an update is known by its lease too."""
+    """The 64 bits that identify a job in the list of counted jobs. An account is updated repeatedly, so an update is
+    identified by its lease too."""
     return _mark(f"{operation.value} {user} {token if operation is Operation.UPDATE else ''}")
 
 
 def leadership_of(token: str) -> int:
-    """The mark of the leadership that gave a lease: tokens begin with its incarnation."""
+    """The mark of the leadership that granted a lease: tokens start with its incarnation."""
     return _mark(token.partition(":")[0])
 
 
@@ -88,7 +88,7 @@ class CountedJobs:
 
     @classmethod
     def unpacked(cls, data: bytes) -> CountedJobs:
-        """What `packed` made."""
+        """The jobs that `packed` wrote."""
         marks = array("Q")
         marks.frombytes(data[: len(data) // 8 * 8])
         return cls(marks)
@@ -96,7 +96,7 @@ class CountedJobs:
 
 @dataclass(slots=True)
 class Surveyed:
-    """What the receipts of a crawl say: how many jobs are done, with how many records, which, and who leased them."""
+    """A summary of the receipts of a crawl: numbers of jobs done and of their records, the jobs, the leaderships."""
 
     results: dict[Operation, int] = field(default_factory=lambda: dict.fromkeys(ORDER, 0))
     records: dict[Operation, int] = field(default_factory=lambda: dict.fromkeys(ORDER, 0))
@@ -105,8 +105,8 @@ class Surveyed:
 
 
 def survey(receipts: Iterable[Receipt], crawl: str) -> Surveyed:
-    """Add up the receipts that a crawl left. Of the updates of an account only the last one has left one. An analysis
-    that found no list is not taken for done: it comes again when the list does."""
+    """Add up the receipts of a crawl. Of the updates of an account only the last one has a receipt. An analysis that
+    found no list does not count as done: it is repeated when the list exists."""
     found = Surveyed()
     marks = array("Q")
     for receipt in receipts:

@@ -1,11 +1,11 @@
-"""The one table of metrics: what each is called in the file, in Graphite and for Prometheus, and what it counts.
+"""The table of all metrics: the name of each in the file, in Graphite and for Prometheus, and what it counts.
 
 The names without the prefix `stats.`, those under `stats.worker.` and `stats.ops.` are the original's, so that its
-dashboards work. A name in braces is one part of the name, in which everything that Graphite cannot have is escaped, so
-that two names never become one: see `part`.
+dashboards work. A name in braces is one part of the name, in which everything that Graphite does not allow is escaped,
+so that names stay distinct: see `part`.
 
-`fetched` counts the records of every page that was accepted; `included` those of jobs that are done, which the dataset
-has as finished files; for `analyzer` it is, as in the original, the accounts that were found and taken in.
+`fetched` counts the records of every accepted page; `included` those of jobs that are done, which the dataset has as
+finished files; for `analyzer` it counts, as in the original, the accounts that were found and taken in.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from typing import Any, Final
 from protocol.jobs import OPERATIONS, Operation
 
 MAX_PART_LENGTH: Final = 200
-"""Characters of one part of a name: whisper makes a file of it, and a file's name has 255 bytes."""
+"""Characters of one part of a name: whisper creates a file for it, and a file name has at most 255 bytes."""
 
 ESCAPE: Final = "~"
 DIGEST_DIGITS: Final = 16
-"""Hexadecimal digits of SHA-256 that tell a name which is too long from others that begin like it."""
+"""Hexadecimal digits of SHA-256 that distinguish a truncated name from others with the same beginning."""
 
 MAX_BUDGETS: Final = 500
-"""Budgets that are recorded each second, by their names' order; a crawl with more has them in the monitor."""
+"""Budgets that are recorded each second, in the order of their names; the monitor shows more."""
 
 MAX_SUBSCRIBERS: Final = 64
 MAX_NUMBER: Final = 1 << 63
-"""A number beyond this counts nothing that there is."""
+"""Numbers of this size or more are invalid."""
 
 Number = int | float
 
 
 class Kind(Enum):
-    """How a number moves: a counter only grows within a crawl, a gauge goes where it likes."""
+    """How a number changes: a counter only grows within a crawl, a gauge moves freely."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -45,7 +45,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A row of the table. `scraped` is the name for Prometheus, which says the same with labels."""
+    """A row of the table. `scraped` is the name for Prometheus, which has labels instead of name parts."""
 
     name: str
     scraped: str
@@ -60,7 +60,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A number that was read. `labels` are the values of the metric's labels, in their order, as they came."""
+    """A number that was read. `labels` are the values of the metric's labels, in order, as received."""
 
     metric: Metric
     labels: tuple[str, ...]
@@ -128,12 +128,12 @@ _HALF_AN_ESCAPE: Final = re.compile(f"{ESCAPE}.?$")
 
 
 def part(said: str) -> str:
-    """What is said as one part of a name in Graphite: `.` parts names there, and the rest means something to it or
-    to the file system. Letters, digits, `_` and `-` stay; each byte of anything else, `~` too, becomes `~` and two
-    hexadecimal digits: `worker.1` is `worker~2E1`, and `worker_1` itself. Nothing at all is `~`. So two names never
-    become one, and `unquote(name.replace("~", "%"))` reads it back.
+    """Escape a text as one part of a Graphite name: `.` separates parts there, and other characters are special to it
+    or to the file system. Letters, digits, `_` and `-` stay; each byte of anything else, `~` too, becomes `~` and two
+    hexadecimal digits: `worker.1` is `worker~2E1`, and `worker_1` itself. The empty text is `~`. So names stay
+    distinct, and `unquote(name.replace("~", "%"))` reverses it.
 
-    A name that is too long is cut, and ends in `~-` and a digest of the whole.
+    A name that is too long is truncated, and ends in `~-` and a digest of the whole.
     """
     escaped = _UNFIT.sub(_escaped, said) or ESCAPE
     if len(escaped) <= MAX_PART_LENGTH:
@@ -147,17 +147,17 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def digest(said: str) -> str:
-    """What tells a long name from others that begin like it."""
+    """The digest that distinguishes a long name from others with the same beginning."""
     return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST_DIGITS]
 
 
 def shown(value: Number) -> str:
-    """A number as the file has it: whole numbers without a fraction, others in the shortest form that is exact."""
+    """A number as written to the file: integers without a fraction, others in the shortest exact form."""
     return repr(int(value)) if isinstance(value, int) or value.is_integer() else repr(value)
 
 
 def samples(document: Mapping[str, Any]) -> Iterator[Sample]:
-    """The numbers of the document of a master's status. What is missing, or is no number, is left out."""
+    """The numbers in a master's status document. Values that are missing, or not a number, are left out."""
     operations = _map(document.get("operations"))
     totals = _map(document.get("totals"))
     for operation in (words.name for words in OPERATIONS.values()):

@@ -1,6 +1,6 @@
-"""The chart of a crawl: how fast it went, what waited, and what was done, by operation; as SVG or PNG.
+"""The chart of a crawl: its speed, what was waiting, and what was done, by operation; as SVG or PNG.
 
-Drawn with matplotlib, which is an extra: who only records does without it.
+Drawn with matplotlib, which is an optional extra: recording does not need it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS: Final = {"timeline": "#0969da", "follower": "#d4640b", "analyzer": "#1a7f37", "update": "#8250df"}
-"""Of operations; the same everywhere, and told apart by most who see colours otherwise."""
+"""Of operations; the same everywhere, and distinguishable with most forms of colour blindness."""
 INK, FAINT, GRID, MARK = "#1f2328", "#57606a", "#e4e8ec", "#cf222e"
 WIDTH_IN: Final = 11.0
 PANEL_IN: Final = 2.1
@@ -52,7 +52,7 @@ STYLE: Final[dict[Any, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One row of the chart: a metric of each operation, read in one way. Summed areas, or lines."""
+    """One row of the chart: a metric of each operation, read in one way. Stacked areas, or lines."""
 
     title: str
     metric: Metric
@@ -69,9 +69,9 @@ PANELS: Final = (
 
 
 def draw(path: Path, output: Path, begins: int, ends: int, title: str) -> str:
-    """Draw a recording from one unix time to another; returns a sentence that says what was made.
+    """Draw a recording from one unix time to another; returns a sentence that describes the result.
 
-    Raises UsageError when matplotlib is not there, the picture is to be neither SVG nor PNG, or there is nothing in it.
+    Raises UsageError when matplotlib is not installed, the format is neither SVG nor PNG, or there is no data.
     """
     kind = output.suffix[1:].lower()
     if kind not in ("svg", "png"):
@@ -174,12 +174,12 @@ def _dates(axes: Axes) -> Any:
 
 
 def _day(at: float) -> float:
-    """A unix time as matplotlib's dates count: days since 1970."""
+    """A unix time as a matplotlib date: days since 1970."""
     return at / 86_400
 
 
 def _subtitle(read: Series, found: Survey) -> str:
-    """When it was, how long it took, and what it brought."""
+    """The time of the crawl, its duration, and its results."""
     begun, ended = (datetime.fromtimestamp(at) for at in (found.begins, found.ends - 1))
     until = f"{ended:%H:%M:%S}" if begun.date() == ended.date() else f"{ended:%Y-%m-%d %H:%M:%S}"
     sums = [read.gauge(name)[-1:] for name in _names([FETCHED])]
@@ -195,7 +195,7 @@ def _length(seconds: int) -> str:
 
 
 def _short(value: float) -> str:
-    """A number in few letters."""
+    """A number in short form."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
         if value >= size:
             scale = 1e3 if letter == "k" else size

@@ -1,4 +1,4 @@
-"""`/metrics` for Prometheus: the numbers of the recording as they are now, under Prometheus' kind of names."""
+"""`/metrics` for Prometheus: the current numbers of the recording, under names in the style of Prometheus."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_LABEL_LENGTH: Final = 200
 
 
 class _Numbers(Collector):
-    """What the client's library asks at each scrape."""
+    """The collector that the client library calls at each scrape."""
 
     def __init__(self, now: Callable[[], Sequence[Sample]]) -> None:
         self._now = now
@@ -38,8 +38,8 @@ class _Numbers(Collector):
 
 
 def _label(said: str) -> str:
-    """A label's value. What is too long, or cannot be written (half of a surrogate pair), ends in a digest of the
-    whole: two names with one value would be one series twice, which Prometheus refuses together with all others."""
+    """A label's value. One that is too long, or cannot be encoded (half of a surrogate pair), ends in a digest of the
+    whole: two names with one value would be a duplicate series, for which Prometheus refuses the whole scrape."""
     written = said.encode("utf-8", "replace").decode()
     if written == said and len(said) <= MAX_LABEL_LENGTH:
         return said
@@ -47,7 +47,7 @@ def _label(said: str) -> str:
 
 
 def metrics_page(now: Callable[[], Sequence[Sample]]) -> Any:
-    """A WSGI application that answers `GET /metrics`. `now` tells the numbers, from any thread."""
+    """A WSGI application that answers `GET /metrics`. `now` returns the numbers, from any thread."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Numbers(now))
     app = application()

@@ -1,4 +1,4 @@
-"""Times as people write them on a command line, and as they read them."""
+"""Parses times of a command line, and formats times for people."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from protocol.errors import UsageError
 
 
 def unix_time(said: str, flag: str, now: float) -> int:
-    """The unix time that is said: `now`, seconds, or ISO 8601, which is local time unless it says otherwise.
+    """Parse a unix time: `now`, seconds, or ISO 8601, which is local time unless it has a time zone.
 
     Raises UsageError, which names the flag.
     """
@@ -26,12 +26,12 @@ def unix_time(said: str, flag: str, now: float) -> int:
 
 
 def clock_time(at: int) -> str:
-    """A unix time in local time, in a form that `unix_time` reads."""
+    """A unix time in local time, in a form that `unix_time` parses."""
     return datetime.fromtimestamp(at).isoformat()
 
 
 def speed(said: str) -> float:
-    """The speed that is said: `60x` is sixty times as fast as it was, `max` does not wait. Raises UsageError."""
+    """Parse a speed: `60x` is sixty times the original speed, `max` does not wait. Raises UsageError."""
     if said == "max":
         return float("inf")
     found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)x?", said)

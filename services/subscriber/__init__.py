@@ -1,1 +1,1 @@
-"""The base of every subscriber: events in order, each once, whatever is killed or cut meanwhile."""
+"""The base of every subscriber: events in order, each exactly once, despite killed processes and cut links."""

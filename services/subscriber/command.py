@@ -21,7 +21,7 @@ from services.subscriber.subscriber import Subscriber
 SETTINGS = ("host", "port", "master", "key", "insecure", "log_level", "log_format")
 TOPICS = ("job.", "timeline.", "followers.", "user.", "master.")
 LAST_SEQUENCE = (1 << 63) - 1
-"""What the ledger can count to."""
+"""The highest sequence that the ledger can assign."""
 
 
 @click.group()

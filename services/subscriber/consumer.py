@@ -64,13 +64,13 @@ class Consumer(Protocol):
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """Prefixes of the topics that it wants, those of `hear` too."""
+        """Prefixes of the topics that it subscribes to, including those of `hear`."""
 
     def position(self) -> Position | None:
         """The position stored with the data; None before the first run."""
 
     def apply(self, events: Sequence[Event], position: Position) -> None:
-        """Store what follows from the events, in order, and the position. There may be no events."""
+        """Store what is derived from the events, in order, and the position. `events` may be empty."""
 
     def resynchronise(self, position: Position) -> None:
         """The events up to there are unavailable: rebuild everything from the dataset, and store the position. The

@@ -1,7 +1,7 @@
 """Follows the log of a crawl: live messages become events in order, each once, and a proven position.
 
 No socket, no clock, no store in here. Live and reread events go in; `ready` has events to apply and `position` how far
-they are complete; `wanted` says what is to be reread.
+they are complete; `wanted` is the request for what must be reread.
 
     heard live ──▶ kept by sequence ──heads prove that nothing is missing──▶ ready
                         │ something is missing, or a new incarnation
@@ -43,7 +43,7 @@ _PAYLOADS = frozenset(RECORDS.values())
 
 @dataclass(slots=True)
 class _Heard:
-    """An event that was received live, and waits."""
+    """An event that was received live and is not yet proven complete."""
 
     previous: int
     topic: str
@@ -68,9 +68,9 @@ class GapRepair:
     resynchronise: Position | None = None
     """Set when the events before it are unavailable: rebuild everything, store this position, `resynchronised`."""
     behind: bool = True
-    """Whether the log is to be asked."""
+    """Whether the log must be requested."""
     head: int = 0
-    """The highest sequence heard."""
+    """The highest sequence received."""
     counted: dict[str, int] = field(default_factory=dict)
     only_new: bool = False
     """Whether a subscriber without a position starts at the end of the log, and not at its beginning."""
@@ -217,8 +217,8 @@ class GapRepair:
         self.behind = answer.covered < answer.head
         if not self.behind:
             if answer.incarnation != self._incarnation:
-                # Heads prove what comes in the reign that we are known to be in. Of the two one is late: if it is the
-                # answer, the next thing that the leader says shows it.
+                # Heads prove events of the reign that is known to be current. One of the two is late: if it is the
+                # answer, the next message of the leader shows it.
                 self._incarnation = answer.incarnation
                 self._forget()
             self.prove()

@@ -57,7 +57,7 @@ class Presence:
             ]
             for line in lines:
                 line.setsockopt(zmq.LINGER, LAST_WORD_MS)
-                line.setsockopt(zmq.SNDHWM, 2)  # old news is none
+                line.setsockopt(zmq.SNDHWM, 2)  # outdated positions are useless
             ended = False
             while not ended:
                 self._news.wait(EVERY_S)
@@ -69,7 +69,7 @@ class Presence:
 
 
 def _say(line: zmq.Socket[bytes], message: wire.Passed) -> None:
-    """Drop answers: only refusals come, which the subscriber itself receives too."""
+    """Send, and drop replies: they are only refusals, which the subscriber itself receives too."""
     with contextlib.suppress(zmq.Again):
         line.send_multipart(wire.encode(message), zmq.NOBLOCK)
     with contextlib.suppress(zmq.Again):

@@ -66,7 +66,7 @@ class _Master:
     hears: zmq.Socket[bytes] | None = None
     where_at: float = float("-inf")
     strange_since: float | None = None
-    """Since when it leads another crawl than the dataset is of, None when it does not."""
+    """Since when it leads another crawl than the dataset's, None when it does not."""
     told: set[str] = field(default_factory=set)
 
 

@@ -1,1 +1,1 @@
-"""The dataset: what a crawl brought, whichever backend keeps it."""
+"""The dataset: the result of a crawl, in any backend."""

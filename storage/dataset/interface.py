@@ -1,11 +1,11 @@
-"""The dataset, as every backend keeps it: what a page is, what a record is, and what may be asked.
+"""The dataset's interface, the same for every backend: pages, records, and the calls.
 
 Rules that hold for every backend:
 
 - a page is durable when `append` returns, and not a moment later;
-- `merge` is a union by record id and a function of what it is given: to repeat it changes nothing;
+- `merge` is a union by record id and a pure function of its input: repeating it changes nothing;
 - a late writer never replaces newer content, and of two concurrent merges neither is lost;
-- whatever ended without data leaves a receipt that says why.
+- a job that ended without data leaves a receipt that says why.
 
 A line of a timeline or of profiles is one JSON object, whose id is the first of `ID_KEYS` that it has. A line of a
 follower list is the follower's id.
@@ -26,7 +26,7 @@ from protocol.jobs import OPERATIONS, Operation, Segment
 from storage.dataset.receipts import FileRecord, Receipt, ReceiptDraft
 
 ID_KEYS = ("id_str", "id", "uri", "did")
-"""Where the id of a JSON record stands, the first one present. Numbers count by their digits."""
+"""The keys of a JSON record's id; the first one present is used. Numbers are compared by their digits."""
 
 MAX_ID_CHARACTERS = 1_024
 MAX_CURSOR_CHARACTERS = 1_024
@@ -39,11 +39,11 @@ class NoListError(DatasetError):
 
 
 class SegmentLostError(DatasetError):
-    """Pages that the ledger accepted are not in the dataset any more; the job must start again from its beginning."""
+    """Pages that the ledger accepted are missing from the dataset; the job must restart from its beginning."""
 
 
 class RecordKind(Enum):
-    """What a data file holds. The values are the files' endings."""
+    """What a data file holds. The values are the file extensions."""
 
     TIMELINE = ".twt"
     FOLLOWERS = ".fws"
@@ -68,9 +68,9 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer of a service. `cursor` is the service's word for where the next page starts, empty for none.
+    """One response of a service. `cursor` is the service's cursor for the next page, empty for none.
 
-    `packed` keeps what it was packed to: a page goes to its segment or file, and to those who listen.
+    `packed` caches the encoded page, which goes to its segment or file, and to subscribers.
     """
 
     records: tuple[Record, ...]
@@ -80,7 +80,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many records a file has, and how many different ids among them. Equal, unless something is wrong."""
+    """The number of records in a file, and of distinct ids among them. Equal, unless something is wrong."""
 
     records: int
     distinct: int
@@ -113,7 +113,7 @@ def record_id(kind: RecordKind, line: bytes) -> str:
 
 
 def exactly(line: bytes, key: str) -> object:
-    """What a field of a line holds, whole numbers beyond 64 bits by their digits: orjson makes floats of them."""
+    """The value of a field of a line, integers beyond 64 bits by their digits: orjson turns them into floats."""
     try:
         return json.loads(line).get(key)
     except (ValueError, RecursionError):
@@ -121,10 +121,10 @@ def exactly(line: bytes, key: str) -> object:
 
 
 class Dataset(Protocol):
-    """What a worker, a master and an auditor ask of the place where the data are.
+    """What workers, masters and auditors need from the place where the data are stored.
 
     All calls are synchronous and may be made from several threads, as long as one token is used by one thread at a
-    time. All raise DatasetError with one sentence when the place refuses.
+    time. All raise DatasetError with one sentence when the storage fails.
     """
 
     @property
@@ -136,20 +136,20 @@ class Dataset(Protocol):
         """Whether there is a dataset in this place."""
 
     def require_there(self) -> None:
-        """Raises DatasetError when there is no dataset, for who would take what is missing for what is gone."""
+        """Raises DatasetError when there is no dataset, for callers that would take missing data for deleted data."""
 
     def append(self, user: str, operation: Operation, token: str, offset: int, page: Page) -> int:
-        """Keep a page durably behind the first `offset` bytes of the lease's segment, and cut what was beyond them.
+        """Write a page durably after the first `offset` bytes of the lease's segment, and cut what was beyond them.
 
-        Returns the new length in bytes, which is what the ledger is to accept. Raises SegmentLostError when less
-        than `offset` is there.
+        Returns the new length in bytes, which the ledger is to accept. Raises SegmentLostError when the segment is
+        shorter than `offset`.
         """
 
     def payload(self, operation: Operation, page: Page) -> bytes:
-        """A page as those get it who listen: gzip of its lines."""
+        """A page as subscribers receive it: gzip of its lines."""
 
     def close(self, token: str) -> None:
-        """No more pages come under this token from here; whatever is held open for it may go."""
+        """The caller appends no more pages under this token; what is open for it may be closed."""
 
     def merge(
         self,
@@ -159,25 +159,25 @@ class Dataset(Protocol):
         last: Page | None,
         draft: ReceiptDraft,
     ) -> Receipt:
-        """Unite the accepted pages, then `last` (a final page that is in no segment), with what was there.
+        """Merge the accepted pages, then `last` (a final page that is in no segment), with the stored lines.
 
         Durable when it returns. Raises SegmentLostError when an accepted segment is missing, shorter or damaged.
         """
 
     def record_outcome(self, user: str, operation: Operation, draft: ReceiptDraft) -> Receipt:
-        """Keep the receipt of a job that ended without data. Data that were there stay."""
+        """Store the receipt of a job that ended without data. Existing data stay."""
 
     def discard(self, segments: Iterable[Segment]) -> None:
-        """Remove segments whose job the ledger has finished. Missing ones are fine."""
+        """Remove segments whose job is finished in the ledger. Missing ones are fine."""
 
     def require(self, segments: Iterable[Segment]) -> None:
-        """Raises SegmentLostError unless all of these are there as far as the ledger accepted them."""
+        """Raises SegmentLostError unless all of these exist as far as the ledger accepted them."""
 
     def cursors(self, segments: Iterable[Segment]) -> Iterator[str]:
         """The cursors of the pages in these, as far as the ledger accepted them. Raises SegmentLostError."""
 
     def segments(self) -> Iterator[Segment]:
-        """Every segment that is stored now, with its full length."""
+        """Every stored segment, with its full length."""
 
     def followers(self, user: str) -> Iterator[str]:
         """The stored follower list in its order. Raises NoListError when there is none."""
@@ -197,39 +197,39 @@ class Dataset(Protocol):
     def accounts(self, kind: RecordKind, nameless: Callable[[str], None] = lambda where: None) -> Iterator[str]:
         """The accounts that `has` is true of, each once and always in the same order; none without a dataset.
 
-        What does not say whose it is is left out; `nameless` hears where it is.
+        Data without the id of its account are left out; `nameless` is called with their place.
         """
 
     def scan_counts(self, user: str, kind: RecordKind) -> Counts:
-        """Count what is stored, from what is there and not from receipts; cheaply where the order proves it."""
+        """Count what is stored, from the data and not from receipts; cheaply where the order proves the count."""
 
     def receipt(self, user: str, operation: Operation) -> Receipt | None:
         """The current receipt of an operation on an account."""
 
     def finished(self, user: str, operation: Operation, crawl: str) -> Receipt | None:
-        """The receipt that a crawl left for an operation on an account, if what it speaks of is there."""
+        """The receipt that a crawl left for an operation on an account, if the data that it describes exist."""
 
     def receipts(self) -> Iterator[Receipt]:
         """Every current receipt."""
 
     def records(self, damaged: Callable[[DatasetError], None] | None = None) -> Iterator[FileRecord]:
-        """One record for each account and kind: its receipts, and what must be stored. Its `file.name` is for messages.
+        """One record for each account and kind: its receipts, and the expected data. Its `file.name` is for messages.
 
         Records that cannot be read go to `damaged`; without it the first one raises.
         """
 
     def set_aside(self, record: FileRecord) -> str | None:
-        """Take damaged lines out of the dataset, so that their jobs fetch them again. They are kept; returns where,
+        """Move damaged lines out of the dataset, so that their jobs fetch them again. They are kept; returns where,
         None when there are none."""
 
     def keep(self, name: str, write: Callable[[BinaryIO], None]) -> str:
-        """Keep a document beside the data, whole or not at all, in place of one of the same name; returns where."""
+        """Store a document beside the data, atomically, replacing one of the same name; returns where."""
 
     def highest_epoch(self) -> int:
         """The highest epoch ever witnessed here, 0 for none."""
 
     def witness_epoch(self, epoch: int) -> None:
-        """Keep this epoch durably, unless a higher one is known."""
+        """Store this epoch durably, unless a higher one is known."""
 
     def ledger_id(self, crawl: str) -> str | None:
         """The id of the ledger that a crawl of this dataset belongs to, None before there is one."""
@@ -241,7 +241,7 @@ class Dataset(Protocol):
         """The crawls of this dataset that are bound to a ledger."""
 
     def check(self) -> None:
-        """Refuse now, with one sentence, what would fail later."""
+        """Raise DatasetError early, with one sentence, for what would fail later."""
 
     def recover(self) -> None:
-        """Finish what had been committed when a process died. To be called at start."""
+        """Complete what was committed when a process died. To be called at start."""

@@ -1,7 +1,7 @@
-"""The manifest: one JSON file that says what a finished dataset is, for whoever receives it without the crawl.
+"""The manifest: one JSON file that describes a finished dataset, for users who receive it without the crawl.
 
-It names the seeds, the settings and the versions that made the dataset, its counts, and for every file its size, its
-records and its sha256, as the receipts have them. A million files are written one by one, never held together.
+It lists the seeds, the settings and the versions that made the dataset, its counts, and for every file its size, its
+records and its sha256, from the receipts. A million files are written one by one, never held in memory together.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ def write_manifest(
     versions: Mapping[str, str],
     counts: Mapping[str, int],
 ) -> str:
-    """Write `manifest.json` beside the data, whole or not at all; returns where it is.
+    """Write `manifest.json` beside the data, atomically; returns where it is.
 
-    What JSON cannot say (a path) is written as its text; whoever calls sees to it that no secret is among the
-    settings. Raises DatasetError when the disk refuses.
+    A value that JSON cannot represent (a path) is written as its text; the caller ensures that no secret is among
+    the settings. Raises DatasetError when the disk fails.
     """
     dataset.require_there()
     head = {

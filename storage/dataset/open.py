@@ -1,6 +1,6 @@
-"""The one door to the dataset: `--output` says which backend keeps it.
+"""Opens the dataset: `--output` names its backend.
 
-A path is a directory of files. `SCHEME://…` is a backend that was registered for the scheme: by an installed package,
+A path is a directory of files. `SCHEME://…` is a backend that is registered for the scheme: by an installed package,
 as an entry point of the group `twittomatic.datasets` whose name is the scheme, or by `register_dataset`.
 """
 
@@ -18,21 +18,21 @@ from storage.dataset.interface import Dataset
 GROUP = "twittomatic.datasets"
 
 OpenDataset = Callable[[Settings], Dataset]
-"""Makes the dataset that the settings name. It writes nothing, and raises UsageError for settings that it refuses."""
+"""Creates the dataset object for the settings. It writes nothing, and raises UsageError for invalid settings."""
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
-"""A path of which two slashes have become one, as pathlib makes them."""
+"""A URL as a path, of which pathlib has merged the two slashes into one."""
 
 _registered: dict[str, OpenDataset] = {}
 
 
 def register_dataset(scheme: str, opener: OpenDataset) -> None:
-    """Have this process open `scheme://…` with `opener`. It goes before an entry point of the same name."""
+    """Make this process open `scheme://…` with `opener`. It takes precedence over an entry point of the same name."""
     _registered[scheme.lower()] = opener
 
 
 def scheme_of(output: Path) -> str | None:
-    """The scheme of an output that is a URL, in small letters; None for a path."""
+    """The scheme of an output that is a URL, in lower case; None for a path."""
     found = _URL.match(str(output))
     return found[1].lower() if found else None
 
@@ -43,7 +43,7 @@ def url_of(output: Path) -> str:
 
 
 def open_dataset(settings: Settings) -> Dataset:
-    """The dataset that the settings name. Nothing is written. Raises UsageError for a form that is not known."""
+    """The dataset that the settings name. Nothing is written. Raises UsageError for an unknown form."""
     scheme = scheme_of(settings.output_directory)
     if scheme is None:
         return FileDataset(
@@ -56,7 +56,7 @@ def open_dataset(settings: Settings) -> Dataset:
 
 
 def _installed(scheme: str) -> OpenDataset | None:
-    from importlib.metadata import entry_points  # only here: it takes longer to come in than all of this module
+    from importlib.metadata import entry_points  # only here: its import takes longer than all of this module's
 
     for point in entry_points(group=GROUP, name=scheme):
         try:

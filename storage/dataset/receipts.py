@@ -1,8 +1,8 @@
-"""Receipts: what a job brought, written beside the data, one for each (account, operation).
+"""Receipts: the result of a job, written beside the data, one for each (account, operation).
 
-A receipt says what the service promised, what came, through which pages, under which leases, when, and why there is no
-more. The receipts of one data file live together in a `FileRecord`, numbered by generation, so that a timeline's first
-crawl (`T`) and its updates (`U`) both stay on record while they share a file.
+A receipt records what the service promised, what was received, through which pages, under which leases, when, and why
+there is no more. The receipts of one data file are stored together in a `FileRecord`, numbered by generation, so that a
+timeline's first crawl (`T`) and its updates (`U`) both stay on record while they share a file.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from protocol.errors import MalformedError
 from protocol.jobs import Operation, Outcome
 
 MAX_CURSORS = 1_000
-"""A chain of more cursors is kept as its first and its last half."""
+"""Cursors kept of a chain: of a longer one, half of them from its beginning and half from its end."""
 
 MAX_RECORD_BYTES = 16 << 20
-"""A file record that is larger than this was not written by us."""
+"""A larger file record was not written by this project."""
 
 _FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
 class CursorChain:
-    """The service's word for where the next page starts, page by page. Up to 1,000 of them are all in `first`."""
+    """The service's cursors, page by page. Up to 1,000 of them are all in `first`."""
 
     count: int = 0
     first: tuple[str, ...] = ()
@@ -35,7 +35,7 @@ class CursorChain:
 
     @classmethod
     def of(cls, cursors: tuple[str, ...]) -> CursorChain:
-        """The chain of these cursors, cut in its middle when it is too long."""
+        """The chain of these cursors, without its middle when it is too long."""
         if len(cursors) <= MAX_CURSORS:
             return cls(len(cursors), cursors)
         half = MAX_CURSORS // 2
@@ -46,9 +46,9 @@ class CursorChain:
 class ReceiptDraft:
     """What the worker knows when a job ends; the dataset adds what it stored.
 
-    `expected` is the number of records that the service said there are, None when it did not say. `tokens` are the
-    lease tokens of the job, the last one its present lease. `started` and `finished` are ISO 8601 times. `why` says in
-    words why there is no more than there is; it may be empty for a complete job.
+    `expected` is the number of records that the service reported, None when it reported none. `tokens` are the lease
+    tokens of the job, the last one its present lease. `started` and `finished` are ISO 8601 times. `why` is a sentence
+    that explains why there are no more records; it may be empty for a complete job.
     """
 
     crawl: str
@@ -62,12 +62,12 @@ class ReceiptDraft:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What one job brought to one account.
+    """The result of one job for one account.
 
     `received` counts the records in the pages of this job, before the union; `total` those in the file after it.
-    `file` is relative to the output directory, and empty when there is none; `bytes` and `sha256` are the file's as it
-    stood when this receipt was written, `previous` its sha256 just before. `source` is a digest of what was merged: a
-    job that is merged again is recognised by it.
+    `file` is relative to the output directory, and empty when there is none; `bytes` and `sha256` are those of the file
+    when this receipt was written, `previous` its sha256 just before. `source` is a digest of what was merged, by which
+    a repeated merge of a job is recognised.
     """
 
     crawl: str
@@ -93,7 +93,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """What a data file is now: its name relative to the output directory, its size, its digest, its records."""
+    """The state of a data file: its name relative to the output directory, its size, its digest, its records."""
 
     name: str
     bytes: int
@@ -105,7 +105,7 @@ class FileState:
 class FileRecord:
     """One generation of one data file, with the current receipts of the operations that write to it.
 
-    `writer` is a name that no other commit ever has; when `wrote` is true, the data of this generation were written
+    `writer` is a name that is unique to this commit; when `wrote` is true, the data of this generation were written
     under that name first, and may still wait there to be put in place.
     """
 
@@ -118,7 +118,7 @@ class FileRecord:
     receipts: Mapping[Operation, Receipt] = field(default_factory=dict)
 
     def with_receipt(self, receipt: Receipt) -> FileRecord:
-        """The same record with this receipt in place of the operation's former one."""
+        """The same record with the operation's previous receipt replaced by this one."""
         return replace(self, receipts={**self.receipts, receipt.operation: receipt})
 
 
@@ -179,7 +179,7 @@ def pack_record(record: FileRecord) -> bytes:
 
 
 def unpack_record(raw: bytes) -> FileRecord:
-    """The record of these bytes. Raises MalformedError when they are none."""
+    """The record of these bytes. Raises MalformedError when they are not a record."""
     try:
         value = orjson.loads(raw)
         if value["format"] != _FORMAT:

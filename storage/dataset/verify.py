@@ -1,7 +1,7 @@
-"""Is the dataset what its receipts say? Every file is read again, byte by byte and line by line.
+"""Compares the dataset with its receipts. Every file is read again, byte by byte and line by line.
 
-Nothing is changed. What a crawl that rests or runs may rightly leave (segments of unfinished jobs, data that wait to
-be put in place) is told apart from what is wrong.
+Nothing is changed. What an unfinished crawl may legitimately leave (segments of unfinished jobs, data that wait to be
+put in place) is distinguished from what is wrong.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from storage.durable import PRIVATE, in_words
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that is wrong with a file, named relative to the output."""
+    """A fault of a file, which is named relative to the output."""
 
     file: str
     what: str
@@ -32,7 +32,7 @@ class Problem:
 
 @dataclass(slots=True)
 class Verification:
-    """What `verify` found. `leftovers` are not wrong as long as a crawl is unfinished."""
+    """The result of `verify`. `leftovers` are no fault while a crawl is unfinished."""
 
     files: int = 0
     records: int = 0
@@ -74,7 +74,7 @@ def verify(dataset: FileDataset, progress: Callable[[Verification], None] = lamb
 
 
 def _has_record(dataset: FileDataset, path: Path) -> bool:
-    """Whether a file has a record by now. One that cannot be read has been told of already."""
+    """Whether a file has a record by this time. An unreadable one has been reported already."""
     try:
         return dataset.record_at(path) is not None
     except DatasetError:
@@ -82,7 +82,7 @@ def _has_record(dataset: FileDataset, path: Path) -> bool:
 
 
 def _verify_record(dataset: FileDataset, record: FileRecord, state: FileState, report: Verification) -> None:
-    """Check one file. A running crawl may replace it meanwhile: what seems wrong then is looked at once more."""
+    """Check one file. A running crawl may replace it meanwhile: an apparent fault is then checked once more."""
     found = _verified(dataset, record, state)
     if found.problems:
         now = dataset.record_at(dataset.output / state.name)
@@ -128,7 +128,7 @@ def _read(report: Verification, name: str, kind: RecordKind, path: Path, state: 
 
 
 def _read_lines(kind: RecordKind, path: Path) -> tuple[int, list[str]]:
-    """The number of lines, and what is wrong with them: each fault once, with its count and where it is first."""
+    """The number of lines, and their faults: each once, with its count and its first place."""
     seen: set[str] = set()
     faults: Counter[str] = Counter()
     first: dict[str, int] = {}

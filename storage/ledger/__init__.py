@@ -1,1 +1,1 @@
-"""The ledger: what must survive of a crawl, in Redis or Valkey, and the server that comes with it."""
+"""The ledger: the durable state of a crawl, in Redis or Valkey, and the embedded server."""

@@ -1,13 +1,12 @@
-"""The memory allocator that the embedded Valkey runs with: mimalloc where its wheel is there and loads, else the
-system's own.
+"""The memory allocator of the embedded Valkey: mimalloc where its wheel is installed and loads, else the system's own.
 
-The server's wheel is built upon the C library's allocator. With ten million jobs waiting that one hands out memory from
-wherever a small piece is free, and the script's work, a few hundred short-lived strings and tables a commit, is strewn
-over the whole heap: a commit takes a third longer than in an empty ledger. With mimalloc it takes the same, and less.
+The server's wheel is built with the C library's allocator. With ten million waiting jobs, it allocates from any small
+free chunk, and the script's objects, a few hundred short-lived strings and tables per commit, are scattered over the
+whole heap: a commit takes a third longer than in an empty ledger. With mimalloc it takes the same time, or less.
 
-A wheel can be there and not load: it may need a library that a small system does not have, for which the dynamic loader
-ends the server before its first line. So each process tries once, with the server's `--version`, and goes without when
-that fails. It is a matter of speed alone, and no reason not to crawl.
+An installed wheel may fail to load: it may need a library that a small system lacks, and then the dynamic loader ends
+the server before it starts. So each process tries once, with the server's `--version`, and runs without mimalloc when
+that fails. Only speed depends on it, so a failure does not prevent a crawl.
 """
 
 from __future__ import annotations
@@ -28,20 +27,20 @@ log = logging.getLogger(__name__)
 PACKAGE: Final = "cmeel-mimalloc"
 LIBRARY: Final = "libmimalloc.so"
 SEPARATORS: Final = frozenset(" :")
-"""What stands between the libraries of LD_PRELOAD, and can be in the path of none."""
+"""The separators of LD_PRELOAD, which a library's path cannot contain."""
 
 BROUGHT_BY: Final = {"libatomic.so.1": "libatomic1"}
-"""What the wheel's library needs beyond the C library, and the Debian package that brings it."""
+"""What the wheel's library needs beyond the C library, and the Debian package that provides it."""
 
 TRIAL_TIMEOUT_S: Final = 10.0
-"""A trial takes some milliseconds; a server that does not even say its version by then is not kept waiting for."""
+"""A trial takes some milliseconds; a server that has not printed its version by then is not waited for."""
 
 MISSING_LIBRARY: Final = re.compile(r"error while loading shared libraries: ([^\s:]+): cannot open")
-"""The dynamic loader's words for a library that it does not find."""
+"""The dynamic loader's message for a library that it does not find."""
 
 
 def library() -> Path | None:
-    """The allocator to preload; None where there is none for this machine, or its path cannot be said."""
+    """The allocator to preload; None where this machine has none, or LD_PRELOAD cannot hold its path."""
     try:
         files = distribution(PACKAGE).files or ()
     except PackageNotFoundError:
@@ -54,8 +53,8 @@ def library() -> Path | None:
 
 
 def environment(server: Path) -> dict[str, str]:
-    """The environment for that server: this process' own, with the allocator, where the server starts with it, before
-    what is preloaded anyway."""
+    """The environment for that server: this process' own, with the allocator, if the server starts with it, before
+    what is already preloaded."""
     preloaded = library()
     if preloaded is None or not _loads(server, preloaded):
         return dict(os.environ)
@@ -69,7 +68,7 @@ def _preloading(preloaded: Path) -> dict[str, str]:
 
 @functools.cache
 def _loads(server: Path, preloaded: Path) -> bool:
-    """Whether the server starts with that allocator; says once why it does not."""
+    """Whether the server starts with that allocator; logs once why it does not."""
     why = _complaint(server, preloaded)
     if why is None:
         return True
@@ -85,10 +84,10 @@ def _loads(server: Path, preloaded: Path) -> bool:
 
 
 def _complaint(server: Path, preloaded: Path) -> str | None:
-    """What the server, or the loader before it, has to say against that allocator; None: it starts with it.
+    """The error of the server, or of the loader, with that allocator; None: it starts with it.
 
-    The loader ends the server for what the library lacks, and for a library that it cannot take at all it complains and
-    goes on. Both are told on standard error, on which a server that only says its version writes nothing."""
+    The loader ends the server when a dependency of the library is missing; a library that it cannot load at all it
+    reports and skips. Both go to standard error, to which a server that prints its version writes nothing."""
     try:
         tried = subprocess.run(
             [str(server), "--version"],

@@ -1,13 +1,13 @@
-"""The embedded Valkey: the ledger's server when nobody named another.
+"""The embedded Valkey: the ledger's server when the user names no other.
 
-It comes up from the wheel that brings it, on a Unix socket in a directory of its own, and writes everything to an
-append-only file there. The rules:
+It is started from its wheel, on a Unix socket in a directory of its own, and writes everything to an append-only file
+there. The rules:
 
-- One owner to a directory: who starts or adopts the server holds `owner.lock` as long as it lives. The masters of a
-  pair hold it together.
-- One server to a directory: the server itself holds `server.lock`, inherited, as long as it lives. So two servers can
-  never write one append-only file, whoever was killed and however process numbers were used again.
-- The server outlives an owner that was killed. The next owner adopts it, with all that it knows.
+- One owner per directory: the process that starts or adopts the server holds `owner.lock` as long as it lives. The
+  masters of a pair hold it together.
+- One server per directory: the server itself holds `server.lock`, inherited, as long as it lives. So two servers can
+  never write one append-only file, whichever process was killed and however process ids were reused.
+- The server outlives an owner that was killed. The next owner adopts it, with all its data.
 - No TCP port is opened, and only the user can enter the directory.
 """
 
@@ -40,7 +40,7 @@ from storage.locks import locked, take
 log = logging.getLogger(__name__)
 
 APPENDFSYNC: Final = {"always": "always", "everysec": "everysec", "memory": None}
-"""What each word of durability asks of the append-only file; None: there is none."""
+"""The `appendfsync` of each durability; None: there is no append-only file."""
 
 LOG: Final = "valkey.log"
 
@@ -53,17 +53,17 @@ SETTINGS: Final = {
     "loglevel": "notice",
     "daemonize": "no",
     "save": "",
-    # A record that a kill tore is cut off; nothing before it is.
+    # A record torn by a kill is cut off, and nothing before it.
     "aof-load-truncated": "yes",
     "set-max-intset-entries": "512",
 }
-"""What every embedded server is told, as the server's own configuration names it."""
+"""The configuration of every embedded server, by the server's own option names."""
 
 ANSWER_TIMEOUT_S: Final = 15.0
-"""How long a server may take to answer at all. One that says it is loading is waited for without limit."""
+"""How long a server may take to answer at all. One that answers that it is loading is waited for without limit."""
 
 STOP_TIMEOUT_S: Final = 15.0
-"""How long a server may take to leave; it waits up to 10 s of its own for clients and replicas."""
+"""How long a server may take to shut down; it waits up to 10 s itself for clients and replicas."""
 
 MAX_STARTS: Final = 10
 """How often a server may be killed from outside while it starts."""
@@ -71,7 +71,7 @@ MAX_STARTS: Final = 10
 PAUSE_S: Final = 0.01
 
 MAX_LOG_BYTES: Final = 1 << 20
-"""Bytes; at the next start a longer log makes room for a new one. One old log is kept."""
+"""Bytes; at the next start a longer log is rotated. One old log is kept."""
 
 
 class OwnedError(LedgerError):
@@ -81,13 +81,13 @@ class OwnedError(LedgerError):
 class EmbeddedValkey:
     """A Valkey server in `directory`, which is made if it is missing and belongs to this server alone.
 
-    `durability` is `always`, `everysec` or `memory`. Not for several threads at once, but that one may stop
-    for good what another starts.
+    `durability` is `always`, `everysec` or `memory`. Not thread-safe, except that one thread may stop for good
+    what another starts.
     """
 
     def __init__(self, directory: Path, durability: str, *, shared: bool = False) -> None:
-        """`shared` lets several processes own the directory, the masters of a pair; the last of them to leave stops the
-        server, and any of them starts it again. Raises UsageError when an embedded server cannot be so durable."""
+        """`shared` lets several processes, the masters of a pair, own the directory; the last to leave stops the
+        server, and any of them restarts it. Raises UsageError for a durability that no embedded server has."""
         if durability not in APPENDFSYNC:
             raise UsageError(
                 f"durability {durability!r} cannot be had from the embedded Valkey: choose one of "
@@ -96,17 +96,17 @@ class EmbeddedValkey:
         self.directory = directory.resolve()
         self.durability, self.shared = durability, shared
         self.pid: int | None = None
-        """The server's process, while there is one."""
+        """The process id of the server, while there is one."""
         self._child: subprocess.Popen[bytes] | None = None
         self._owner: BinaryIO | None = None
         self._last, self._closed = True, False
-        self._making = threading.RLock()  # held by who owns or starts something; a signal's handler may hold it twice
+        self._making = threading.RLock()  # held while owning or starting; re-entrant for a signal handler
         self._socket = self.directory / SOCKET
 
     def start(self) -> str:
-        """Bring the server up, or adopt the one that is there, and wait until it answers. Returns its URL.
+        """Start the server, or adopt a running one, and wait until it answers. Returns its URL.
 
-        Called again it returns the same URL, and brings the server up again if it died.
+        A second call returns the same URL, and restarts the server if it died.
         Raises OwnedError when another process owns the directory, LedgerError when the server dies, does not answer or
         was stopped.
         """
@@ -132,7 +132,7 @@ class EmbeddedValkey:
 
     @property
     def url(self) -> str:
-        """Where the server listens, from the first start to the stop; the same after it was started again."""
+        """Where the server listens, from the first start to the stop; a restart does not change it."""
         return url_of(self._socket)
 
     def alive(self) -> bool:
@@ -148,7 +148,7 @@ class EmbeddedValkey:
         return False
 
     def stop(self) -> None:
-        """Let the server write what it holds and leave, for good; wait until it has. Then others may own the
+        """Shut the server down for good, with everything written, and wait for it. Then others may own the
         directory."""
         with self._making:
             self._closed = True
@@ -165,7 +165,7 @@ class EmbeddedValkey:
             self._disown()
 
     def dismiss(self) -> None:
-        """Have the server leave, which writes what it holds, and do not wait for it: for who has no time."""
+        """Make the server write its data and shut down, without waiting for it: for callers that have no time."""
         with self._making:
             self._closed = True
         if self.alive() and self.pid is not None and self._is_last_owner():
@@ -176,7 +176,7 @@ class EmbeddedValkey:
         try:
             self.start()
             return self
-        except BaseException:  # a signal, when the server had come up
+        except BaseException:  # a signal after the server came up
             self.stop()
             raise
 
@@ -196,8 +196,8 @@ class EmbeddedValkey:
             )
 
     def _is_last_owner(self) -> bool:
-        """Whether nobody else owns the directory. Of two that ask at once, the one that is answered later is the last:
-        turning a shared lock into one of its own gives the shared one up first."""
+        """Whether no other process owns the directory. Of two that ask at once, the one answered later is the last:
+        converting a shared lock into an exclusive one releases the shared one first."""
         if not self.shared or self._owner is None:
             return True
         with suppress(OSError):
@@ -217,9 +217,9 @@ class EmbeddedValkey:
         return lock
 
     def _give_up(self) -> None:
-        """A start that failed leaves no server behind: not the one that it made, nor one that it had adopted."""
+        """A failed start leaves no server behind: neither a new nor an adopted one."""
         if self._closed:
-            return  # the thread that stops it does the rest
+            return  # the stopping thread does the rest
         if self._child is not None:
             self._child.kill()
             self._child.wait()
@@ -240,7 +240,7 @@ class EmbeddedValkey:
             self._socket = self.directory / SOCKET
 
     def _adopt(self) -> bool:
-        """Take over the server that holds the lock, which may be loading or on its way out. False if there is none."""
+        """Take over the server that holds the lock, which may be loading or shutting down. False if there is none."""
         deadline = time.monotonic() + ANSWER_TIMEOUT_S
         # A server that was killed may leave a child that holds the lock until it notices.
         while self._is_held():
@@ -281,7 +281,7 @@ class EmbeddedValkey:
             raise LedgerError(f"the embedded Valkey in {self.directory} was told to stop")
 
     def _is_held(self) -> bool:
-        """Whether a server lives in the directory."""
+        """Whether a server runs in the directory."""
         lock = self._server_lock()
         if lock is not None:
             lock.close()
@@ -291,7 +291,7 @@ class EmbeddedValkey:
         return locked(self.directory / "server.lock", "the ledger's server", failure=LedgerError)
 
     def _spawn(self) -> bool:
-        """Start a server, when it is sure that there is none. False if it was killed before it could answer."""
+        """Start a server, after making sure that there is none. False if it was killed before it could answer."""
         policy = APPENDFSYNC[self.durability]
         server_log = self.directory / LOG
         if server_log.exists() and server_log.stat().st_size > MAX_LOG_BYTES:
@@ -345,7 +345,7 @@ class EmbeddedValkey:
                     client.ping()
                     return True
                 except redis.ResponseError:
-                    # It is there and says why it takes no writes, as with a full disk: that is for the ledger to hear.
+                    # It runs but refuses writes, for example on a full disk: the ledger handles that error.
                     return True
                 except redis.BusyLoadingError:
                     deadline = time.monotonic() + ANSWER_TIMEOUT_S
@@ -379,14 +379,14 @@ class EmbeddedValkey:
             socket_timeout=ANSWER_TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
             decode_responses=True,
-            # It tells of folders, as the bytes that their names are.
+            # The output names folders, as raw bytes.
             encoding=sys.getfilesystemencoding(),
             encoding_errors="surrogateescape",
         )
 
 
 def _first_file_is_being_written(persistence: dict[str, object]) -> bool:
-    """Whether a server that was just told to write an append-only file does not have a whole one yet."""
+    """Whether a server whose append-only file was just enabled does not have a complete one yet."""
     return bool(persistence["aof_rewrite_in_progress"] or persistence["aof_rewrite_scheduled"])
 
 

@@ -1,8 +1,8 @@
-"""How a job is packed in the ledger: 10 to 20 bytes for one that waits, so that many millions fit in memory.
+"""The binary encoding of a job in the ledger: 10 to 20 bytes for a waiting one, so that many millions fit in memory.
 
     byte 0         bits 0-2 operation (T F A U = 0 1 2 3), bit 3 started, bits 4-6 the chain that follows (T F A)
     if started     steps u32, count u48, big-endian; the Lua script reads these, and nothing behind them
-    byte           high half: how the account is written, low half: how its parent is
+    byte           high half: the encoding of the account, low half: that of its parent
                    (0 to 8: an integer of that many bytes; 9: none; 15: one byte of length, then UTF-8)
     depth          one byte, or 255 and two bytes
     account, parent
@@ -37,7 +37,7 @@ _FRESH = Progress()
 
 
 def _pack_id(account: str) -> tuple[int, bytes]:
-    """The half byte that says how, and the bytes. Only canonical decimals become integers: "007" stays text."""
+    """The half byte of the encoding, and the bytes. Only canonical decimals become integers: "007" stays text."""
     if account.isascii() and account.isdigit() and (account[0] != "0" or account == "0") and len(account) < 20:
         number = int(account)
         if number < 1 << 63:
@@ -81,7 +81,7 @@ def pack_job(job: Job) -> bytes:
 
 
 def unpack_job(record: bytes) -> Job:
-    """The job of a record. Raises MalformedError when the bytes are not one."""
+    """The job of a record. Raises MalformedError when the bytes are not a job."""
     try:
         return _unpack_job(record)
     except (IndexError, ValueError, KeyError, TypeError, struct.error, msgpack.UnpackException) as error:

@@ -1,8 +1,8 @@
 -- The ledger's one write: a batch of transitions in one atomic step, fenced by the leader's incarnation and beat.
 --
 -- Rules it keeps:
---   * Who is not the leader, or speaks of a beat that is not the last one written, changes nothing (FENCED), but the
---     count of what was refused.
+--   * A caller that is not the leader, or names a beat that is not the last one written, changes nothing (FENCED) but
+--     the count of what was refused.
 --   * A lease is known by its token. A token that is not held changes nothing (stale).
 --   * Steps of a job are accepted one after the other: an old one changes nothing (again), and a step that skips one is
 --     refused (gap), since what came with the skipped one would be lost.
@@ -22,8 +22,8 @@ local function fenced(why)
   return redis.error_reply('FENCED ' .. why)
 end
 
--- A script that fails half way has written half. So it asks before its first write whether its user may do all of it; a
--- server before Redis 7 cannot say so.
+-- A script that fails half way leaves half of its writes. So it checks its user's permissions before the first write; a
+-- server before Redis 7 cannot check them.
 local COMMANDS = {}
 for words in string.gmatch('DEL k, HDEL k f, HGET k f, HGETALL k, HINCRBY k f 1, HLEN k, HMGET k f, HSET k f v, LLEN k, '
   .. 'LPOP k 1, LPUSH k v, LRANGE k 0 1, LTRIM k 0 1, RPUSH k v, SADD k v, SISMEMBER k v, SMEMBERS k, SREM k v', '[^,]+') do
@@ -54,7 +54,7 @@ if req[1] == 'take' then
   return cmsgpack.pack({ whole(epoch), id })
 end
 
--- Giving the lead back, so that the next master need not watch a beat that stands still. `ended` says how the crawl ended,
+-- Releasing the lead, so that the next master need not wait for the lease to lapse. `ended` says how the crawl ended,
 -- or is '' when it goes on.
 if req[1] == 'release' then
   local incarnation, beat, ended = unpack(req, 2, 4)
@@ -64,17 +64,17 @@ if req[1] == 'release' then
   return cmsgpack.pack({})
 end
 
--- A commit. `beat` is the one seen; `queue_names` those whose lengths are wanted; `max_users` 0: no limit; `newcomers` the
--- set into which accounts that are new to the crawl are put as well, or ''; `passed` the sequence that all who read the
--- log have behind them (-1: nobody reads it); `log_cap` and `log_floor` how many bytes of the log are kept at most, and for
--- those who come late.
+-- A commit. `beat` is the one seen; `queue_names` are the queues whose lengths are returned; `max_users` 0: no limit;
+-- `newcomers` is the set to which accounts that are new to the crawl are added as well, or ''; `passed` is the sequence
+-- that every reader of the log has passed (-1: no readers); `log_cap` and `log_floor` are how many bytes of the log are
+-- kept at most, and for late readers.
 local incarnation, beat, transitions, queue_names, max_users, log_cap, newcomers, passed, log_floor = unpack(req, 2, 10)
 local lead = call('HMGET', LEAD, 'incarnation', 'beat')
 if lead[1] ~= incarnation then return fenced('another incarnation leads') end
 if lead[2] ~= whole(beat) then return fenced('the beat is not the one that was written last') end
 local forbidden = refused()
 if forbidden then return forbidden end
--- For the same reason what it writes is known to be of its kind before.
+-- For the same reason the types of the keys that it writes are checked first.
 for name in string.gmatch('held totals sets levels heads retry dead crawl readers dropped', '%a+') do call('HLEN', P .. name) end
 call('LLEN', LOG); call('LLEN', P .. 'reigns'); for _, name in ipairs(queue_names) do call('LLEN', P .. 'queue:' .. name) end
 local OPERATIONS = { 'T', 'F', 'A', 'U' }
@@ -112,7 +112,7 @@ local function split(f)
     if hash(id) % modulus == to then move[#move + 1] = id else stay[#stay + 1] = id end
   end
   if #move > 0 then
-    call('DEL', key) -- and made anew: a set that once outgrew the compact encoding never returns to it
+    call('DEL', key) -- and created again: a set that once outgrew the compact encoding never returns to it
     for first = 1, #stay, 4000 do call('SADD', key, unpack(stay, first, math.min(first + 3999, #stay))) end
     for first = 1, #move, 4000 do call('SADD', f.prefix .. whole(to), unpack(move, first, math.min(first + 3999, #move))) end
   end
@@ -149,7 +149,7 @@ local function pour(name)
   if not q then return end
   local key = P .. 'queue:' .. name
   for first = 1, #q.back, 4000 do call('RPUSH', key, unpack(q.back, first, math.min(first + 3999, #q.back))) end
-  if #q.front > 0 then -- LPUSH turns the order round: the first of them shall be the next one out
+  if #q.front > 0 then -- LPUSH reverses the order: the first of them must be the next one out
     local turned, n = {}, #q.front
     for i = 1, n do turned[i] = q.front[n + 1 - i] end
     for first = 1, n, 4000 do call('LPUSH', key, unpack(turned, first, math.min(first + 3999, n))) end
@@ -182,8 +182,8 @@ local function discover(found)
   end
 end
 
--- The log of announcements: what a subscriber reads again. Trimmed from its head: to what is not passed yet, and to the
--- cap. `reigns` tells which incarnation gave which sequences: {incarnation, the first one}, one after the other.
+-- The log of announcements, which subscribers read again. Trimmed from its head: to what is not passed yet, and to the
+-- cap. `reigns` lists which incarnation assigned which sequences: {incarnation, the first one}, one after the other.
 local heads, sequence, log_bytes, reign
 local entries, at = {}, 0
 local told = { 0 } -- the first sequence of this commit; then, for each: which transition, and the topic's one before
@@ -237,10 +237,10 @@ end
 
 local OK, STALE, AGAIN, GAP = 1, 0, 2, 3
 local tokens_given
--- By kind. What they take is told in `storage/ledger/transitions.py`, whose classes have the same names for it.
+-- By kind. Their fields are documented in `storage/ledger/transitions.py`, whose classes use the same names.
 local handlers = {}
 
--- Each job that is handed out gets a token of its own.
+-- Each assigned job gets its own token.
 function handlers.give(t)
   local queues, most, worker, budget, granted = unpack(t, 2, 6)
   local out = {}
@@ -260,7 +260,7 @@ function handlers.give(t)
   return out
 end
 
--- Whether a step is the one after that which is held: its status, and the lease with what it has.
+-- Whether a step follows the one that is held: its status, and the lease with its contents.
 local function next_step(token, step)
   local lease = held[token]
   if not lease then return STALE end
@@ -282,8 +282,8 @@ function handlers.page(t)
   return OK
 end
 
--- An analysis that ended for want of a list, and a list that came by itself, with no analysis behind it: whichever of
--- the two is second brings the analysis back.
+-- An analysis that ended for lack of a list, and a list that was stored with no analysis after it: whichever of the two
+-- is second requeues the analysis.
 local function meet(analysis, one, other)
   local account, queue, record, front, level = unpack(analysis, 1, 5)
   if not take(family(other), account) then
@@ -340,7 +340,7 @@ function handlers.back(t)
   return OK
 end
 
--- A job that begins anew takes its count back.
+-- A job that restarts subtracts its count.
 local function recount(lease, record)
   local operation, _, records = read(lease[1])
   local _, _, now = read(record)
@@ -383,8 +383,8 @@ function handlers.dead(t)
   return OK
 end
 
--- An update takes the place of the dead letter of an earlier round: else that could be tried again beside it. What a
--- repair gives, whose ids are OP:account, takes the place of a letter that was put away, and is to be stored.
+-- An update replaces the dead letter of an earlier round, which could otherwise be requeued beside it. A job from a
+-- repair, whose id is OP:account, replaces a letter that was dropped, and is to be stored.
 function handlers.jobs(t)
   local set_name, front, jobs = unpack(t, 2, 4)
   local letters = call('HLEN', P .. 'dead') > 0
@@ -431,7 +431,7 @@ function handlers.reader(t)
   return OK
 end
 
--- An update is in the round that is under way, which gives its account no second one.
+-- An update belongs to the current round, which gives its account no second one.
 function handlers.letter(t)
   local field, letter, queue, record, level, entry, account, chained = unpack(t, 2, 9)
   if call('HGET', P .. 'dead', field) ~= letter then return STALE end
@@ -508,7 +508,7 @@ end
 local statuses = {}
 for i, t in ipairs(transitions) do at = i; statuses[i] = handlers[t[1]](t) end
 
--- One write of everything that was gathered.
+-- One write of everything that was collected.
 for _, name in ipairs(order) do pour(name) end
 local keep, away = {}, {}
 for token in pairs(changed) do

@@ -1,18 +1,18 @@
-"""The ledger: what must survive, in Redis or Valkey, under one hash tag per crawl.
+"""The ledger: a crawl's durable state, in Redis or Valkey, under one hash tag per crawl.
 
-Every write is one call of `ledger.lua`, which commits a batch of transitions or changes nothing. This module only packs
-the request, names the errors and reads back. What a batch may hold is in `storage.ledger.transitions`.
+Every write is one call of `ledger.lua`, which commits a batch of transitions or changes nothing. This module packs
+the request, translates the errors, and reads. What a batch may hold is in `storage.ledger.transitions`.
 
     {tmatic:CRAWL}:lead        who leads: incarnation, beat, epoch, name; how it ended; and the id of this ledger
-    {tmatic:CRAWL}:queue:NAME  waiting jobs (`job_codec`); `front:OP` holds those that were begun and came back
+    {tmatic:CRAWL}:queue:NAME  waiting jobs (`job_codec`); `front:OP` holds those that were started and put back
     {tmatic:CRAWL}:held        token -> job, worker, budget, grant: what is assigned
     {tmatic:CRAWL}:retry       "OP:account" -> job: failed, resting
-    {tmatic:CRAWL}:dead        "OP:account" -> job and the last error's words; in :dropped those that were put away
+    {tmatic:CRAWL}:dead        "OP:account" -> job and the last error message; :dropped holds those that were dropped
     {tmatic:CRAWL}:set:F:N     bucket N of the set F of account ids (seen, seeds, collected); sizes in :sets
-    {tmatic:CRAWL}:levels      depth -> accounts whose analysis is still to come (breadth first with a depth limit)
+    {tmatic:CRAWL}:levels      depth -> accounts whose analysis is pending (breadth first with a depth limit)
     {tmatic:CRAWL}:log         announcements, oldest first; :heads has the last sequence of each topic, :reigns which
-                               incarnation gave which sequences, :readers how far each consumer has come
-    {tmatic:CRAWL}:totals, :crawl   counters, and the crawl's words
+                               incarnation assigned which sequences, :readers the position of each consumer
+    {tmatic:CRAWL}:totals, :crawl   counters, and what the crawl remembers
 """
 
 from __future__ import annotations
@@ -43,27 +43,27 @@ from storage.ledger.job_codec import unpack_job
 from storage.ledger.transitions import Transition, encoded
 
 MAX_TRANSITIONS = 512
-"""Transitions in one commit, so that no commit keeps the server from others for long."""
+"""Transitions in one commit, so that no commit blocks the server for long."""
 MAX_DISCOVERIES = 4096
-"""Discoveries in one commit; more become several commits of the same step."""
+"""Discoveries in one commit; more are split into several commits of the same step."""
 REPLICA_WAIT_MS = 1000
 LOG_CAP_BYTES = 64 * 1024 * 1024
 """How much of the announcements' log is kept for subscribers that are behind."""
 LOG_FLOOR_BYTES = 4 * 1024 * 1024
-"""How much of it is kept in any case, for subscribers that come late."""
+"""How much of it is always kept, for subscribers that connect late."""
 NOBODY = -1
 """The sequence that all readers have passed when there are none."""
 
 STALE, OK, AGAIN, GAP = 0, 1, 2, 3
-"""What became of a transition: its token is not held; accepted; accepted before; it skips a step."""
+"""The status of a transition: its token is not held; accepted; accepted before; it skips a step."""
 
 Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """Who leads, as read. No incarnation: nobody does; no ledger id: nobody ever did. `ended` says how the crawl ended
-    when the lead was given back for that, and is "" otherwise."""
+    """Who leads, as read. No incarnation: nobody leads; no ledger id: nobody ever led. `ended` says how the crawl
+    ended when the lead was released at its end, and is "" otherwise."""
 
     incarnation: str
     beat: int
@@ -75,7 +75,7 @@ class Lead:
 
 @dataclass(frozen=True, slots=True)
 class LeaseRecord:
-    """A job in somebody's hands. `granted` counts requests, since the lease began."""
+    """An assigned job. `granted` is the number of requests since the lease began."""
 
     token: str
     job: Job
@@ -94,8 +94,8 @@ class Announced(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a commit did: a status a transition (a number, or what was handed out), the gauges after it, and what was
-    announced, in its order."""
+    """The result of a commit: one status per transition (a number, or the assigned jobs), the gauges after it, and
+    what was announced, in order."""
 
     statuses: list[Any]
     lengths: dict[str, int]
@@ -108,7 +108,7 @@ class Reply:
 
 
 class Ledger:
-    """One crawl's ledger on one server. Methods block, and raise LedgerError in words if the server does not serve."""
+    """One crawl's ledger on one server. Methods block, and raise LedgerError if the server does not serve."""
 
     def __init__(self, client: redis.Redis, crawl: str, *, replicas: int = 0) -> None:
         """With `replicas`, a write counts when as many replicas have acknowledged it within `REPLICA_WAIT_MS`."""
@@ -120,7 +120,7 @@ class Ledger:
         self._sha = ""
 
     def observe(self) -> Lead:
-        """Who leads now."""
+        """Who leads."""
         values = self._ask(
             lambda: self._client.hmget(self.prefix + "lead", ["incarnation", "beat", "epoch", "id", "name", "ended"])
         )
@@ -128,15 +128,15 @@ class Ledger:
         return Lead(words[0], int(words[1] or 0), int(words[2] or 0), words[3], words[4], words[5])
 
     def take(self, incarnation: str, seen: Lead, *, witness: int, ledger_id: str, name: str) -> Lead:
-        """Take the lead from what was seen. `witness` is the highest epoch known elsewhere; `ledger_id` is given to
-        a ledger that has none. Raises FencedError when the lead is no longer what was seen."""
+        """Take the lead if it is still as `seen`. `witness` is the highest epoch known elsewhere; `ledger_id` is
+        assigned to a ledger that has none. Raises FencedError when the lead differs from what was seen."""
         request = ["take", incarnation, seen.incarnation, seen.beat, witness, ledger_id, name]
         epoch, kept_id = self._call(request)
         return Lead(incarnation, 1, int(epoch), kept_id.decode(), name)
 
     def release(self, incarnation: str, beat: int, *, ended: str = "") -> None:
-        """Give the lead back; `ended` says how the crawl ended, if it did. `beat` is the last one that was written.
-        Raises FencedError when the lead is no longer what was said."""
+        """Release the lead; `ended` says how the crawl ended, if it did. `beat` is the last one that was written.
+        Raises FencedError when the lead is not that of `incarnation` and `beat`."""
         self._call(["release", incarnation, beat, ended])
 
     def commit(
@@ -151,8 +151,8 @@ class Ledger:
         passed: int = NOBODY,
     ) -> Reply:
         """Commit a batch in one atomic step. `beat` is the last one that this incarnation wrote; it becomes beat + 1.
-        Accounts that are new to the crawl are also put into the set `newcomers`, if one is named. `passed` is the
-        sequence that every reader of the log has behind it.
+        Accounts that are new to the crawl are also added to the set `newcomers`, if one is named. `passed` is the
+        sequence that every reader of the log has passed.
 
         Raises FencedError when another leads or the ledger was rolled back, LedgerError when the server does not serve;
         after the latter it is unknown whether the batch was committed, and the lead must be taken again.
@@ -183,33 +183,33 @@ class Ledger:
         return leases
 
     def retry(self) -> dict[str, Job]:
-        """The jobs that rest after a failed try, by "OP:account"."""
+        """The jobs that wait for a retry after a failed try, by "OP:account"."""
         return {field.decode(): unpack_job(record) for field, record in self._scan_hash("retry")}
 
     def levels(self) -> dict[int, int]:
-        """How many accounts of each depth are still to be analysed, as it was counted."""
+        """How many accounts of each depth still await analysis, by the stored counts."""
         raw = self._ask(lambda: self._client.hgetall(self.prefix + "levels"))
         return {int(level): int(accounts) for level, accounts in raw.items()}
 
     def dead(self) -> Iterator[tuple[Job, str]]:
-        """The dead letters: the job where it stood, and the last error's words."""
+        """The dead letters: the job as it stood, and the last error message."""
         for _, packed in self._scan_hash("dead"):
             record, words = msgpack.unpackb(packed, raw=True)
             yield unpack_job(record), words.decode(errors="replace")
 
     def dropped(self) -> Iterator[tuple[Job, str]]:
-        """The dead letters that were put away by hand."""
+        """The dead letters that were dropped by hand."""
         for _, packed in self._scan_hash("dropped"):
             record, words = msgpack.unpackb(packed, raw=True)
             yield unpack_job(record), words.decode(errors="replace")
 
     def letter(self, name: str) -> bytes | None:
-        """The dead letter "OP:account" as it lies, None when there is none."""
+        """The raw record of the dead letter "OP:account", None when there is none."""
         letter: bytes | None = self._ask(lambda: self._client.hget(self.prefix + "dead", name))
         return letter
 
     def readers(self) -> dict[str, int]:
-        """How far each consumer of the log has come, by its name."""
+        """The position of each consumer of the log, by its name."""
         raw = self._ask(lambda: self._client.hgetall(self.prefix + "readers"))
         return {name.decode(errors="replace"): int(sequence) for name, sequence in raw.items()}
 
@@ -219,8 +219,8 @@ class Ledger:
         return [(incarnation.decode(), first) for incarnation, first in map(_unpacked, raw)]
 
     def totals(self) -> dict[str, int]:
-        """Every counter by its name, and the pages of each operation: the steps that were told one by one, and the last
-        page of each complete job, which its end tells of."""
+        """Every counter by its name, and the pages of each operation: the steps that were reported one by one, and the
+        last page of each complete job, which is reported with its end."""
         raw = self._ask(lambda: self._client.hgetall(self.prefix + "totals"))
         totals = {name.decode(): int(value) for name, value in raw.items()}
         for letter in (operation.value for operation in Operation):
@@ -234,7 +234,7 @@ class Ledger:
         return {topic.decode(): int(last) for topic, last in raw.items() if topic not in (b"bytes", b"reign")}
 
     def remembered(self) -> dict[str, str]:
-        """What the crawl remembers of itself."""
+        """What the crawl remembers about itself."""
         raw = self._ask(lambda: self._client.hgetall(self.prefix + "crawl"))
         return {name.decode(): value.decode() for name, value in raw.items()}
 
@@ -248,8 +248,8 @@ class Ledger:
     def accounts(self, family: str) -> Iterator[str]:
         """Every member of a set, in no order; one bucket is read at a time.
 
-        A set that grows meanwhile is read to its new end: what a split moves goes to a bucket that is still to come,
-        so that nobody is missed; who was moved behind the reader may come twice.
+        A set that grows meanwhile is read to its new end: a split moves members to a bucket that is still to be read,
+        so that none is missed; a member that was moved after it was read may appear twice.
         """
         bucket = -1
         while (bucket := bucket + 1) < self.sizes().get(family, (0, 0))[1]:
@@ -262,12 +262,12 @@ class Ledger:
         return int(self._ask(lambda: self._client.llen(f"{self.prefix}queue:{queue}")))
 
     def beginning(self, queue: str, most: int) -> list[bytes]:
-        """The first records of a queue, as they lie."""
+        """The first raw records of a queue."""
         records: list[bytes] = self._ask(lambda: self._client.lrange(f"{self.prefix}queue:{queue}", 0, most - 1))
         return records
 
     def queue(self, name: str, *, chunk: int = 1000) -> Iterator[bytes]:
-        """The records of a queue from its head, as they lie (ids for `collected`)."""
+        """The raw records of a queue from its head (ids for `collected`)."""
         first = 0
         while True:
             records = self._ask(
@@ -313,8 +313,8 @@ class Ledger:
         return msgpack.unpackb(self._ask(run), raw=True, strict_map_key=False)
 
     def _acknowledged(self, write: Callable[[redis.Redis], Any]) -> Any:
-        """The answer to a write, once so many replicas hold what it wrote. WAIT speaks of what its own connection
-        wrote, so both go over one: over another it would be answered at once, and mean nothing."""
+        """The answer to a write, once the required replicas hold what it wrote. WAIT covers the writes of its own
+        connection, so both use the same one: on another it would return at once and mean nothing."""
         if not self._replicas:
             return write(self._client)
         with self._client.pipeline(transaction=False) as pipe:
@@ -332,17 +332,17 @@ class Ledger:
         try:
             return question()
         except (RedisError, OSError) as error:
-            # Whoever that was, it may be the wrong server by now: the next question connects anew, and to the primary.
+            # That server may not be the primary any more: the next call reconnects, to the primary.
             self._client.connection_pool.disconnect()
             raise in_words(error) from error
 
 
 _SCRIPT = re.compile(r"\s*script: [0-9a-f]{40}, on @?user_script:\d+\.?")
-"""Where in a script a server refused a command: another place each time, and of no use to who runs it."""
+"""Where in a script a server refused a command: it varies, and is of no use to the operator."""
 
 
 class _UnacknowledgedError(RedisError):
-    """A write of which no replica knows."""
+    """A write that no replica has acknowledged."""
 
 
 def _unpacked(packed: bytes) -> Any:
@@ -350,7 +350,7 @@ def _unpacked(packed: bytes) -> Any:
 
 
 def in_words(error: Exception) -> LedgerError:
-    """What a failure of the server means to the person who runs it."""
+    """A failure of the server as a message for the operator."""
     said = _SCRIPT.sub("", str(error))
     if "FENCED" in said:
         return FencedError(f"the ledger refused a write: {said.partition('FENCED ')[2] or said}")
@@ -358,7 +358,7 @@ def in_words(error: Exception) -> LedgerError:
         return LedgerError(f"no replica of the ledger's server acknowledged a write within {REPLICA_WAIT_MS} ms")
     if isinstance(error, MasterNotFoundError):
         return LedgerError(said)
-    if isinstance(error.__context__, ReadOnlyError):  # the library's way to say it of a primary that sentinels named
+    if isinstance(error.__context__, ReadOnlyError):  # how the library reports it for a sentinels' primary
         return LedgerError("the ledger's server has become a replica: the sentinels are asked for the new primary")
     if isinstance(error, BusyLoadingError):
         return LedgerError("the ledger's server is still loading its data; waiting for it")

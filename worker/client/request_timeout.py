@@ -68,7 +68,7 @@ class WatchedCalls:
             self.late = True
             with self._lock, contextlib.suppress(OSError):
                 if self._socket is not None:
-                    # Not the method of a TLS socket, which would take its state from under the thread that reads.
+                    # Not the method of a TLS socket, which would clear its state while the other thread reads.
                     socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 

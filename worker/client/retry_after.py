@@ -2,11 +2,11 @@
 
 | value | wait |
 |---|---|
-| seconds | as long, from the arrival of the answer |
-| a date | as long as it lies behind the answer's own Date, so that no clock need be right; without that, behind ours |
-| a date that is past, 0 | nothing: come back as one pleases |
-| more than `MAX_WAIT_S` | `MAX_WAIT_S`: to ask once a day does no harm, and a wrong value must not end a crawl |
-| less than nothing, a fraction, anything else | nothing |
+| seconds | that long, from the arrival of the response |
+| a date | its distance from the response's own Date, so that no clock need be right; without one, from our clock |
+| a date in the past, 0 | none |
+| more than `MAX_WAIT_S` | `MAX_WAIT_S`: one request a day does no harm, and a wrong value must not end a crawl |
+| negative, a fraction, anything else | none |
 """
 
 from __future__ import annotations

@@ -209,7 +209,7 @@ class RetryingClient:
             report = said.report(self._who, call.endpoint)
             return report._replace(remaining=0) if report and answer.status == TOO_MANY else report
         counts = self._client_context.budgets.counts(self._who, call.endpoint)
-        # A refusal without a word of limits, or a word that cannot be read, does not mean that there are none; nor does
+        # A refusal without limits, or with unreadable ones, does not mean that there are none; nor does
         # the page of a proxy.
         if counts or answer.status >= 500 or answer.status == TOO_MANY or _words_of_limits(answer):
             return None
@@ -224,5 +224,5 @@ def _words_of_limits(answer: HttpAnswer) -> list[str]:
 
 def rest_s(number: int) -> float:
     """The back-off after the n-th failed try, in seconds; bounded, so that a job is not held for nothing."""
-    # A rest that may exceed the most by half of it is spread, so that a late one is always the most.
+    # A delay that may exceed the maximum by half is spread, so that a late one is always the maximum.
     return min(MAX_REST_S, spread(doubled(FIRST_REST_S, number, 2 * MAX_REST_S), random.random()))

@@ -1,1 +1,1 @@
-"""The calls of the emulated service: who asks, what is answered, and what goes wrong on demand."""
+"""The calls of the emulated service: the caller, the response, and faults on demand."""

@@ -1,7 +1,7 @@
-"""Who asks: an app by bearer token, a user by an OAuth 1 signature, or an address without either.
+"""The caller: an app by bearer token, a user by an OAuth 1 signature, or an address without either.
 
-Signatures are taken as they come. Bearer tokens are those that `oauth2/token` gives for any key and secret; they carry
-their own proof, so that they outlive a restart of the emulator with the same seed.
+Signatures are not verified. Bearer tokens are those that `oauth2/token` issues for any key and secret; they contain
+their own proof, so that they survive a restart of the emulator with the same seed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _CREDENTIAL_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class ApiCaller:
-    """Whom a request is counted for. `app` says that the limits of apps hold."""
+    """The caller for whom a request is counted. `app` is whether the limits of apps apply."""
 
     who: str
     app: bool = False
@@ -39,7 +39,7 @@ def _proof(seed: int, name: str) -> str:
 
 
 def identify(header: str, params: Mapping[str, str], address: str, seed: int) -> ApiCaller:
-    """Whom to count a request for. Raises `CallRefused` for credentials that are broken or unknown."""
+    """The caller of a request. Raises `CallRefused` for malformed or unknown credentials."""
     if not header and "oauth_consumer_key" not in params:
         return ApiCaller(f"address:{address}")
     scheme, _, credentials = header.partition(" ")
@@ -74,7 +74,7 @@ def _oauth_fields(text: str) -> dict[str, str]:
 
 
 def consumer_key(header: str) -> str:
-    """The key in the Basic header of a call for a token. Raises `CallRefused` where there is none."""
+    """The key in the Basic header of a token request. Raises `CallRefused` if there is none."""
     scheme, _, credentials = header.partition(" ")
     try:
         key, colon, secret = base64.b64decode(credentials, validate=True).decode().partition(":")

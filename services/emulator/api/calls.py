@@ -1,10 +1,10 @@
-"""The emulated service: a request and the time go in, an answer comes out. No sockets, no clock.
+"""The emulated service: maps a request and the time to a response. No sockets, no clock.
 
-What the service does where its documentation is silent, and so does this one: a timeline or list of a protected or a
-suspended account is 401 "Not authorized."; of a deleted or unknown one 404 with code 34; a suspended account shows
-itself only in users/show (403, code 63) and is left out of users/lookup like a deleted one. A parameter that cannot be
-read is 403 with code 44, a missing account 400 with code 25. Counts above the largest page are cut to it. What
-`include_rts=false` and `exclude_replies` leave out has been counted before, so that a page may be short, or empty.
+Behaviour of the service that it does not document, and that is emulated: a timeline or list of a protected or
+suspended account is 401 "Not authorized."; of a deleted or unknown one 404 with code 34; a suspended account appears
+only in users/show (403, code 63) and is omitted from users/lookup like a deleted one. An invalid parameter is 403 with
+code 44, a missing account parameter 400 with code 25. Counts above the maximum page size are reduced to it. Posts that
+`include_rts=false` and `exclude_replies` filter out count towards the page, so a page may be short, or empty.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _FALSE = frozenset({"false", "f", "0"})
 _TOKEN_PATH = "/oauth2/token"
 _VERSIONS = ("/1.1/", "/1/")
 _PUT_OFF = (429, 503)
-"""Refusals that may say when to come back."""
+"""Refusals that may have a Retry-After header."""
 _PAGE_MISSING = (404, 34, "Sorry, that page does not exist.")
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How the service behaves. `page_cap` bounds every page; the `withheld` newest posts of an account do not show."""
+    """How the service behaves. `page_cap` bounds every page; the `withheld` newest posts of an account are hidden."""
 
     limits: RateLimits
     rates: FaultRates
@@ -67,13 +67,13 @@ class Service:
         }
 
     def clear(self) -> None:
-        """As after the start: nothing counted, all windows full, every fault to come again."""
+        """Reset to the state after the start: no counts, all windows full, every fault due again."""
         self.windows.clear()
         self.faults.clear()
         self.tally.clear()
 
     def answer(self, request: Request, now: float) -> ApiAnswer:
-        """Answer one request at `now`, in seconds since 1970. Never raises for what a client can send."""
+        """Answer one request at `now`, in seconds since 1970. Never raises, whatever a client sends."""
         endpoint = _endpoint(request.path)
         if endpoint is None:
             try:
@@ -112,7 +112,7 @@ class Service:
         window: LimitWindow,
         now: float,
     ) -> ApiAnswer:
-        """Count the answer, and add to it the caller's window and the faults of its way."""
+        """Count the response, and add to it the caller's window and the faults of its transport."""
         cut = next((cut for cut in Cut if cut.value in trial.kinds and answer.status == 200), None)
         full = answer.status == 200 and cut is None and "repeat_cursor" not in trial.kinds
         self.tally.count(endpoint, caller.who, answer.status, identity, full=full, faulted=bool(trial.kinds))
@@ -126,7 +126,7 @@ class Service:
         return replace(answer, headers=headers, wait_s=trial.wait_s, cut=cut)
 
     def _retry_after(self, identity: str, trial: Trial, now: float) -> str:
-        """When to ask this again: in seconds, or as a date, by turns of the seed."""
+        """The value of Retry-After: seconds or a date, as the seed decides."""
         until = now + self.rules.rates.retry_after_s
         if trial.draw % 2:
             until = int(until)
@@ -174,7 +174,7 @@ class Service:
         total: int,
         members: Callable[[Account, int, int], Sequence[int]],
     ) -> bytes:
-        """One page of ids. A cursor stands for the position after what was given, so pages of any size fit."""
+        """One page of ids. A cursor encodes the position after the ids returned, so pages may have any size."""
         count = min(_number(request, "count", LIST_PAGE, least=1), LIST_PAGE, self.rules.page_cap)
         cursors = Cursors(self.rules.seed, _endpoint(request.path) or "", account.id)
         asked = _cursor(request)
@@ -238,7 +238,7 @@ class Service:
         return self._by_id(user) if user else self.world.find_name(name)
 
     def _visible(self, request: Request) -> Account:
-        """The account of a timeline or list that everyone may read."""
+        """The account of a timeline or list. Raises `CallRefused` unless it is public."""
         account = self._named(request)
         if account is None or account.state is AccountState.DELETED:
             raise CallRefused(*_PAGE_MISSING)
@@ -300,7 +300,7 @@ def _cursor(request: Request) -> int:
 
 
 def _span(cursors: Cursors, asked: int, count: int, total: int) -> tuple[int, int]:
-    """The positions of a page, from and up to. Raises `CallRefused` for a cursor of nothing here."""
+    """The positions of a page, from and up to. Raises `CallRefused` for a cursor that is not of this list."""
     if asked == BEGINNING:
         return 0, min(count, total)
     if asked == END:

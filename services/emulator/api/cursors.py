@@ -1,7 +1,7 @@
-"""Cursors of the id lists: opaque 64-bit numbers that any later process with the same seed understands.
+"""Cursors of the id lists: opaque 64-bit numbers that any later process with the same seed can decode.
 
-A cursor carries a position and a check of (seed, list, position), so that one made up or taken from another list is
-told from a real one. As in the service −1 is the beginning, 0 the end, and a negative cursor leads back.
+A cursor contains a position and a checksum of (seed, list, position), so that an invented cursor, or one of another
+list, is detected. As in the service, −1 is the beginning, 0 the end, and a negative cursor pages backwards.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Cursors:
         return _TOP | check << _POSITION_BITS | (position ^ (mix(self._key + check) & _POSITION_MASK))
 
     def position(self, cursor: int) -> int | None:
-        """The position that a positive cursor stands for, or None if it is not one of this list."""
+        """The position that a positive cursor encodes, or None if it is not a cursor of this list."""
         check = cursor >> _POSITION_BITS & _CHECK_MASK
         position = (cursor & _POSITION_MASK) ^ (mix(self._key + check) & _POSITION_MASK)
         return position if cursor == self.at(position) else None

@@ -1,7 +1,7 @@
-"""Faults on demand. Whether a request meets one is a function of (seed, request, try), so every run meets the same.
+"""Faults on demand. Whether a request meets one is a function of (seed, request, try), so every run is the same.
 
-A request is known by its identity: path and sorted parameters without credentials. A try is the how-manieth time that
-identity is asked; it is remembered for at most `_MAX_TRIES` identities, and what is asked beyond them meets no fault.
+The identity of a request is its path and sorted parameters without credentials. The try is the number of the attempt
+with that identity; tries are remembered for at most `_MAX_TRIES` identities, and further requests meet no fault.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from protocol.errors import UsageError
 from services.emulator.worlds.hashing import digest64, share
 
 KINDS = ("http500", "http503", "reset", "truncate", "slow", "repeat_cursor", "short_page")
-"""`http500` and `http503` answer so; `reset` breaks the connection in the middle of the answer; `truncate` ends it
-before the announced length; `slow` waits first; `repeat_cursor` gives the cursor that was asked for as the next one;
-`short_page` keeps the tail of a page back for the next one."""
+"""`http500` and `http503` answer with that status; `reset` resets the connection in the middle of the response;
+`truncate` closes it before the Content-Length; `slow` delays the response; `repeat_cursor` returns the requested cursor
+as the next one; `short_page` leaves the tail of a page to the next one."""
 OPTIONS = ("slow_s", "retry_after")
-"""What goes with them, in seconds: how long a slow answer takes, and what 503 and 429 say in Retry-After."""
+"""Parameters of the faults, in seconds: the delay of a slow response, and the Retry-After of 503 and 429."""
 SLOW_S = (0.2, 2.0)
-"""From and to, in seconds, where `slow_s` is not given."""
+"""The range of the delay in seconds, if `slow_s` is not given."""
 _MAX_TRIES = 2_000_000
 _NO_FAULTS: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class FaultRates:
-    """The share of requests that meets each fault, 0 to 1; `slow_s` is the range of a slow one's wait; `retry_after_s`
-    when refusals ask the client to come back, 0 where they do not say."""
+    """The share of requests that meet each fault, 0 to 1; `slow_s` is the range of the delay of `slow`; `retry_after_s`
+    is the Retry-After of refusals, 0 if they have none."""
 
     rates: dict[str, float] = field(default_factory=dict)
     slow_s: tuple[float, float] = SLOW_S
@@ -34,7 +34,7 @@ class FaultRates:
 
 
 def parse_faults(text: str) -> FaultRates:
-    """Read `http500=0.02,slow=0.05,slow_s=0.5`. Raises `UsageError` with a sentence that says what is wrong."""
+    """Parse `http500=0.02,slow=0.05,slow_s=0.5`. Raises `UsageError` with a sentence that describes the error."""
     rates: dict[str, float] = {}
     slow_s, retry_after_s = SLOW_S, 0
     for item in filter(None, text.split(",")):
@@ -69,7 +69,7 @@ class Trial:
     draw: int = 0
 
     def shortened(self, length: int) -> int:
-        """How many of `length` items a page gives: all of them, or under `short_page` at least one and not all."""
+        """How many of `length` items a page contains: all of them, or with `short_page` at least one and not all."""
         if "short_page" not in self.kinds or length < 2:
             return length
         return 1 + self.draw % (length - 1)
@@ -80,7 +80,7 @@ SOUND = Trial()
 
 
 class Faults:
-    """Deals the faults out, and remembers how often each identity was tried."""
+    """Decides which faults occur, and remembers how often each identity was tried."""
 
     def __init__(self, rates: FaultRates, seed: int) -> None:
         self._rates = {kind: rate for kind, rate in rates.rates.items() if rate > 0}
@@ -105,5 +105,5 @@ class Faults:
         return Trial(kinds, wait_s, digest64("draw", key, number))
 
     def clear(self) -> None:
-        """Forget all tries: the next run meets what the first one met."""
+        """Forget all tries: the next run meets the same faults as the first."""
         self._tries.clear()

@@ -1,4 +1,4 @@
-"""A post that was stored, in the form that is asked for. What the form asks for already comes byte for byte."""
+"""Converts a stored post to the requested form. A post that already has the form is returned byte for byte."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NESTED: Final = ("retweeted_status", "quoted_status")
 
 
 def in_style(line: bytes, style: Style) -> bytes | None:
-    """The line of a post as the style has it; None when the style leaves the post out."""
+    """The line of a post in the requested style; None when the style excludes the post."""
     post: dict[str, Any] = json.loads(line)
     if not style.reposts and "retweeted_status" in post:
         return None
@@ -24,7 +24,7 @@ def in_style(line: bytes, style: Style) -> bytes | None:
 
 
 def _changed(post: dict[str, Any], style: Style) -> bool:
-    """Bring a post, and what is nested in it, to the form; returns whether anything had to change."""
+    """Convert a post, and the posts nested in it, to the form; returns whether anything changed."""
     changed = _whole(post) if style.extended else _compatible(post)
     user = post.get("user")
     if style.trim_user and isinstance(user, dict) and not user.keys() <= {"id", "id_str"}:
@@ -37,7 +37,7 @@ def _changed(post: dict[str, Any], style: Style) -> bool:
 
 
 def _whole(post: dict[str, Any]) -> bool:
-    """A text that was stored cut, and nowhere whole, is left as it is: nobody knows the rest."""
+    """To the extended form. A text that was stored only truncated is left unchanged: the rest is unknown."""
     more = post.get("extended_tweet")
     text = post.get("text")
     if "full_text" in post:
@@ -55,7 +55,7 @@ def _whole(post: dict[str, Any]) -> bool:
 
 
 def _compatible(post: dict[str, Any]) -> bool:
-    """A post whose id is no number stays whole: there is nothing that a link to the rest could name."""
+    """To the compatible form. A post without a numeric id is not truncated: no link to the rest can be formed."""
     text = post.get("full_text")
     if not isinstance(text, str):
         return False
@@ -72,7 +72,7 @@ def _compatible(post: dict[str, Any]) -> bool:
 
 
 def _entities(post: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """Those entities of a stored post that say where they stand."""
+    """The entities of a stored post that have valid indices."""
     found = post.get("entities")
     kinds = found.items() if isinstance(found, dict) else ()
     return {

@@ -1,4 +1,4 @@
-"""A request as the emulator's calls see it, and what they answer. Nothing here knows of sockets."""
+"""Requests and responses of the emulator's calls, independent of sockets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class CallRefused(Exception):
 
 
 class NotAuthorized(CallRefused):
-    """Ends a call on what the caller may not see, in the form that has no code."""
+    """Ends a call for data that the caller may not see, with the error format that has no code."""
 
     def __init__(self, path: str) -> None:
         super().__init__(401, 0, "Not authorized.")
@@ -28,7 +28,7 @@ class NotAuthorized(CallRefused):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request. `params` holds query and form together; header names are in lower case."""
+    """One request. `params` holds query and form together; header names are lower case."""
 
     method: str
     path: str
@@ -38,7 +38,7 @@ class Request:
 
 
 class Cut(Enum):
-    """How an answer is broken off on its way: by a reset, or by an end before the announced length."""
+    """How a response is cut off in transit: by a reset, or by a close before its Content-Length."""
 
     RESET = "reset"
     TRUNCATE = "truncate"
@@ -46,7 +46,7 @@ class Cut(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ApiAnswer:
-    """One answer. `wait_s` is how long to hold it back, in seconds; `cut` how it is broken off, if it is."""
+    """One response. `wait_s` is its delay in seconds; `cut` is how it is cut off, None if it is not."""
 
     status: int
     body: bytes

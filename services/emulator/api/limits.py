@@ -1,8 +1,8 @@
 """Rate limits: fixed windows per (caller, endpoint), as the service counts them.
 
-A window starts with the first request in it and its length is known beforehand. The reset that is announced is its end
-rounded up to a whole second; a window of less than a second is therefore over before the announced instant, and a
-caller that waits for that instant is never refused.
+A window starts with its first request and has a fixed length. The announced reset is its end rounded up to a whole
+second; a window of less than a second is therefore over before the announced instant, and a caller that waits until
+that instant is never refused.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class RateLimits:
 
 
 def parse_limits(text: str) -> RateLimits:
-    """Read `none`, `real`, `real/60` (windows a 60th as long) or `T=90,F=15,A=90/15s` (counts / length of the window).
+    """Parse `none`, `real`, `real/60` (windows a 60th as long) or `T=90,F=15,A=90/15s` (counts / length of the window).
 
-    Raises `UsageError` with a sentence that says what is wrong.
+    Raises `UsageError` with a sentence that describes the error.
     """
     if text == "none":
         return RateLimits(dict.fromkeys(_REAL, (UNLIMITED, UNLIMITED)), enforced=False)
@@ -103,14 +103,14 @@ class LimitWindow:
 
 
 class Windows:
-    """All windows that are open. Not a clock: whoever asks says what time it is."""
+    """All open windows. Has no clock: the time is passed to each call."""
 
     def __init__(self, limits: RateLimits) -> None:
         self.limits = limits
         self._open: dict[tuple[str, str], LimitWindow] = {}
 
     def spend(self, who: str, endpoint: str, *, app: bool, now: float) -> tuple[bool, LimitWindow]:
-        """Take one request from the caller's window. Returns whether it was there, and the window after it."""
+        """Take one request from the caller's window. Returns whether it is allowed, and the window after it."""
         window = self._open.get((who, endpoint))
         if window is None or now >= window.end:
             if len(self._open) >= _MAX_WINDOWS:
@@ -123,7 +123,7 @@ class Windows:
         return not self.limits.enforced, window
 
     def look(self, who: str, endpoint: str, *, app: bool, now: float) -> LimitWindow:
-        """The caller's window as it stands; one that would start now if none is open."""
+        """The caller's current window; if none is open, the one that would start at `now`."""
         window = self._open.get((who, endpoint))
         return self._fresh(endpoint, app=app, now=now) if window is None or now >= window.end else window
 

@@ -1,4 +1,4 @@
-"""What was asked of the emulator, counted, so that a test can compare what a client says with what it did."""
+"""Counts the requests to the emulator, so that a test can compare what a client reports with what it did."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from hashlib import blake2b
 _MAX_IDENTITY_LENGTH = 200
 _MAX_CALLERS = 10_000
 REMEMBERED = 2_000_000
-"""Identities that are remembered; more are counted but not told apart."""
+"""Identities that are remembered; further ones are counted but not distinguished."""
 
 
 def identity_of(path: str, params: Mapping[str, str]) -> str:
-    """Path and sorted parameters without credentials; a long list of parameters is given by its hash."""
+    """Path and sorted parameters without credentials; a long list of parameters is replaced by its hash."""
     text = "&".join(f"{name}={params[name]}" for name in sorted(params) if not name.startswith("oauth_"))
     if len(text) > _MAX_IDENTITY_LENGTH:
         text = f"blake2b:{blake2b(text.encode(), digest_size=16).hexdigest()}"
@@ -28,7 +28,7 @@ class Tally:
         self.clear()
 
     def clear(self) -> None:
-        """Back to nothing."""
+        """Reset all counts."""
         self.total = 0
         self.refused = 0
         self.faulted = 0
@@ -40,17 +40,17 @@ class Tally:
         self._not_before: dict[str, float] = {}
 
     def come(self, identity: str, now: float) -> None:
-        """A request comes in: too soon, if it was told to come back later than now."""
+        """A request arrives: too soon, if it comes before the Retry-After of its refusal."""
         if self._not_before:
             self.too_soon += now < self._not_before.pop(identity, now)
 
     def put_off(self, identity: str, until: float) -> None:
-        """Who asks this again is told not to do so before then."""
+        """The client was told not to repeat this request before `until`."""
         if len(self._not_before) < self._remembered:
             self._not_before[identity] = until
 
     def count(self, endpoint: str, who: str, status: int, identity: str, *, full: bool, faulted: bool) -> None:
-        """One answer. `full` says that it is a 200 which left nothing out; `faulted` that a fault was in it."""
+        """One response. `full` is whether it is a 200 without omissions; `faulted` whether it met a fault."""
         self.total += 1
         self.refused += status == 429
         self.faulted += faulted
@@ -67,8 +67,8 @@ class Tally:
         counts[1] += full
 
     def requests(self) -> dict[str, object]:
-        """Everything but the identities. `beyond_budget` are the requests that the window did not hold (429),
-        `too_soon` those that came again before the time that their refusal named in Retry-After."""
+        """Everything but the identities. `beyond_budget` are the requests that exceeded the window (429), `too_soon`
+        those that were repeated before the Retry-After of their refusal."""
         by_path: dict[str, dict[str, int]] = {}
         for (endpoint, status), count in sorted(self._answers.items()):
             by_path.setdefault(endpoint, {})[str(status)] = count
@@ -89,7 +89,7 @@ class Tally:
         }
 
     def identities(self, at_least: int) -> dict[str, dict[str, int]]:
-        """Each identity answered in full at least so often, with how often it was asked and answered in full."""
+        """Each identity answered in full `at_least` times, with how often it was requested and answered in full."""
         return {
             identity: {"asked": counts[0], "answered": counts[1]}
             for identity, counts in self._identities.items()

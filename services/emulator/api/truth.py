@@ -1,4 +1,4 @@
-"""`/_truth/…`: what the world holds and what was asked of it, for tests. Free of limits and faults, and not counted."""
+"""`/_truth/…`: the content of the world and the requests to it, for tests. Without limits and faults; not counted."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ PAGE = (
 
 
 class TruthCalls:
-    """Answers what lies outside the emulated service: the front page and `/_truth/…`."""
+    """Answers requests outside the emulated service: the front page and `/_truth/…`."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
     def answer(self, request: Request) -> ApiAnswer | None:
-        """The answer, or None if the request is the service's."""
+        """The response, or None if the request is for the service."""
         if request.path == "/":
             return ApiAnswer(200, PAGE, content_type="text/html;charset=utf-8")
         if request.path != PREFIX and not request.path.startswith(f"{PREFIX}/"):
@@ -102,7 +102,7 @@ class TruthCalls:
 
 
 def _as_written(post: dict[str, Any]) -> dict[str, object]:
-    """What a person reads of a post: of a repost what it reposts, of a quote what it quotes too."""
+    """The text of a post as a person reads it: for a repost the original's, for a quote also the quoted one."""
     reposted, quoted = post.get("retweeted_status"), post.get("quoted_status")
     kind = "repost" if reposted else "quote" if quoted else "plain"
     said = {"id": post["id"], "kind": kind, **_text(reposted or post)}
@@ -114,7 +114,7 @@ def _as_written(post: dict[str, Any]) -> dict[str, object]:
 
 
 def _text(post: dict[str, Any]) -> dict[str, object]:
-    """A text and its hashtags; a dataset may have one that was cut when it was stored."""
+    """A text and its hashtags; a text of a dataset may have been truncated when it was stored."""
     entities = post.get("entities")
     tags = entities.get("hashtags") if isinstance(entities, dict) else None
     named = [tag["text"] for tag in tags or () if isinstance(tag, dict) and "text" in tag]

@@ -1,4 +1,4 @@
-"""Who the seeded accounts are: name, language, age, and when they wrote what. All of it follows from seed and id."""
+"""The seeded accounts: name, language, age, and the ids and times of their posts, all derived from seed and id."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from services.emulator.worlds.hashing import GOLDEN, MASK64, digest64, mix
 SNOWFLAKE_EPOCH_MS = 1_288_834_974_657
 """Post ids are (milliseconds since this instant) · 2^22 + 22 bits of machine and sequence."""
 NEWEST_MS = 1_672_531_200_000
-"""No seeded account wrote after 2023-01-01: worlds are static."""
+"""No seeded post is newer than 2023-01-01: worlds are static."""
 OLDEST_MS = 1_293_840_000_000
 """No visible post is older than 2011-01-01, when ids had become snowflakes."""
 FIRST_ACCOUNT_MS = 1_143_000_000_000
@@ -25,7 +25,7 @@ _NORMAL = NormalDist()
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """What an account's seed says of it. `statuses` may exceed the 3,200 that are visible; times are in ms."""
+    """The properties that the seed gives an account. `statuses` may exceed the 3,200 visible ones; times are in ms."""
 
     id: int
     key: int
@@ -36,7 +36,7 @@ class Author:
     gap_ms: int
 
     def post_id(self, position: int) -> int:
-        """The id of the post at a position; falls as the position rises."""
+        """The id of the post at a position; decreases as the position increases."""
         return self.post_ms(position) - SNOWFLAKE_EPOCH_MS << 22 | mix(self.key ^ position) & 0x3FFFFF
 
     def post_ms(self, position: int) -> int:
@@ -53,7 +53,7 @@ class Author:
 
 
 def author(seed: int, user: int) -> Author:
-    """What a seed says of an account."""
+    """The properties that a seed gives an account."""
     key = digest64("author", seed, user)
     draw = mix(key) % 100
     language = next(name for name, bound in words.LANGUAGE_SHARES if draw < bound)
@@ -71,7 +71,7 @@ def author(seed: int, user: int) -> Author:
 
 
 def screen_name(user: int) -> str:
-    """The name of an account, at most 15 characters; `user_of` reads the id out of it again."""
+    """The screen name of an account, at most 15 characters; `user_of` decodes the id from it."""
     tail = "_" + base36(user)
     first = words.FIRST_NAMES[mix(user) % len(words.FIRST_NAMES)]
     plain = first.encode("ascii", "ignore").decode()
@@ -79,7 +79,7 @@ def screen_name(user: int) -> str:
 
 
 def user_of(name: str) -> int | None:
-    """The id of the account that has this screen name, in any case of letters, or None."""
+    """The id of the account with this screen name, ignoring case, or None."""
     tail = name.rpartition("_")[2]
     if not (0 < len(tail) < 14 and tail.isascii() and tail.isalnum()):
         return None

@@ -1,7 +1,7 @@
-"""Counts for a whole ring of places at once: each count is spread over big integers, one for each of its bits.
+"""Counters for all places of a ring at once, bit-sliced: bit n of every counter is in the n-th of a few big integers.
 
-Adding one to all places of a set costs a few operations on whole integers, so a set of a million places is added in
-well below a millisecond (a carry-save counter, as in Knuth, The Art of Computer Programming, 7.1.3).
+Incrementing the counters of a set of places takes a few operations on big integers: well below a millisecond for a set
+of a million places (a carry-save counter, as in Knuth, The Art of Computer Programming, 7.1.3).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Planes:
         self._planes: list[int] = []
 
     def add_turned(self, members: int, step: int) -> None:
-        """Add one at every place that lies `step` (0 to `places`) beyond a member. Bit n of `members` is place n."""
+        """Add one at every place that is `step` (0 to `places`) after a member. Bit n of `members` is place n."""
         carry = (members << step | members >> (self._places - step)) & self._mask
         for number, plane in enumerate(self._planes):
             self._planes[number], carry = plane ^ carry, plane & carry
@@ -43,7 +43,7 @@ class Planes:
         return totals
 
     def _spread(self, number: int) -> int:
-        """A plane with a byte for each place, in which its bit stands where it belongs within the lane."""
+        """A plane with one byte per place, with its bit at its position within the lane."""
         digits = f"{self._planes[number]:0{self._places}b}".encode()
         bit = 1 << number % _LANE_BITS
         return int.from_bytes(digits.translate(bytes.maketrans(b"01", bytes((0, bit)))), "big")

@@ -1,7 +1,7 @@
 """The bodies of posts: texts with their entities, a small pool per language, written once in both forms.
 
-A body does not know its post. What comes from the post stands in it as characters of Unicode's private use, each for a
-character of what takes its place, so that lengths and indices are right; `template` makes fields of them.
+A body is independent of its post. Values of the post are represented by placeholders: private-use Unicode characters,
+one per character of the value, so that lengths and indices are correct; `template` turns them into fields.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from services.emulator.worlds.shortening import (
 )
 
 OWN_LENGTH: Final = 14
-"""Characters of the last word of a text, which makes it the post's own."""
+"""Characters of the last word of a text, which makes the text unique to its post."""
 
 _OWN, _CODE, _ID, _DIGIT = "\ue000", "\ue001", "\ue002", "\ue003"
 _FIELDS: Final = re.compile(f"{_OWN}+|{_CODE}+|{_ID}|{_DIGIT}")
@@ -33,15 +33,15 @@ _NAMES: Final = {_OWN: "own", _CODE: "code", _ID: "id", _DIGIT: "digit"}
 _LINK: Final = permalink(_CODE * 10, _ID, _DIGIT)
 
 _LONG_SHARE: Final = 5
-"""One body in so many is longer than 140 as the service counts."""
+"""One body in this many is longer than 140 as the service counts."""
 _MIN_LONG_LENGTH: Final = 165
-"""A body that is to be long reaches at least this, but for its last word: less than 20."""
+"""A long body has at least this length, minus at most its last word (less than 20)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A text with its entities, and the keys besides, as the service's objects. `shown` are the first character that
-    is shown (who is replied to stands before it), and how many at the end are not (a link to what is quoted)."""
+    """A text, its entities and its other keys, as the service's objects. `shown` is the index of the first displayed
+    character (after the mention in a reply), and how many at the end are hidden (the link to a quoted post)."""
 
     text: str
     entities: Entities
@@ -50,7 +50,7 @@ class Body:
 
     @property
     def is_reply(self) -> bool:
-        """Whether it answers somebody."""
+        """Whether it is a reply."""
         return "in_reply_to_user_id" in self.facts
 
     def filled(self, own: str) -> Body:
@@ -58,7 +58,7 @@ class Body:
         return replace(self, text=self.text.replace(_OWN * OWN_LENGTH, own))
 
     def quoting(self, link: dict[str, Any], facts: Mapping[str, Any]) -> Body:
-        """The same with a link to another post at its end, and keys that say of it."""
+        """The same body with a link to another post appended, and the keys that describe that post."""
         start = len(self.text) + 1
         entry = {**link, "indices": [start, start + len(link["url"])]}
         entities = {**self.entities, "urls": [*self.entities.get("urls", []), entry]}
@@ -66,8 +66,8 @@ class Body:
         return Body(f"{self.text} {link['url']}", entities, {**self.facts, **facts}, shown)
 
     def template(self, *, extended: bool) -> bytes:
-        """The keys from the text on, without the braces, with `%(own)b`, `%(code)b`, `%(id)b` and `%(digit)b` for what
-        the post gives."""
+        """The keys from the text on, without the braces, with `%(own)b`, `%(code)b`, `%(id)b` and `%(digit)b` for the
+        values of the post."""
         span: dict[str, Any] = {}
         key, text, entities, truncated = "text", self.text, self.entities, False
         if extended:
@@ -81,7 +81,7 @@ class Body:
 def _field(found: re.Match[str]) -> str:
     run = found[0]
     name = _NAMES[run[0]]
-    # A text may be cut within its last word.
+    # A text may be truncated within its last word.
     return f"%({name}).{len(run)}b" if name == "own" else f"%({name})b"
 
 
@@ -145,7 +145,7 @@ def body(key: int, language: str, mentioned: Sequence[int]) -> Body:
         ]
         text += f"{url} "
     is_long = mix(key + 930) % _LONG_SHARE == 0
-    # Of a long text the last tag comes after what the compatible form holds.
+    # The last tag of a long text is beyond the end of the compatible form.
     longest = _MIN_LONG_LENGTH + mix(key + 931) % 80 if is_long else MAX_COUNTED_LENGTH - OWN_LENGTH
     for n in range(1000 if is_long else 2 + mix(key + 300) % 5):
         more = f"{word(301 + n * 7919)} " if is_long else f"{word(301 + n)} "

@@ -1,9 +1,9 @@
 """A world from a directory of `.twt`, `.fws` and `.inf` files, as the crawler writes them, plain or gzip.
 
-Posts are served as stored, or in the other form of their text if that is asked for; what was stored cut stays so.
-Follower lists are served as stored. A profile is the one stored in an `.inf` file, else that inside the
-account's newest post, else a stand-in from the seed. Every account that a file names is public. Only numeric ids are
-served; other files are left aside and counted in `/_truth/world`.
+Posts are served as stored, or converted to the other form on request; a text that was stored truncated remains so.
+Follower lists are served as stored. A profile is the one stored in an `.inf` file, else the one inside the account's
+newest post, else one generated from the seed. Every account in the files is public. Only numeric ids are served; other
+files are skipped and counted in `/_truth/world`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _Record = dict[str, object]
 
 
 class DatasetWorld:
-    """The accounts of a dataset. Raises `UsageError` naming the file that cannot be read."""
+    """The accounts of a dataset. Raises `UsageError` that names the file that cannot be read."""
 
     def __init__(self, directory: Path, seed: int) -> None:
         self._directory = directory
@@ -163,7 +163,7 @@ def _follower_ids(path: Path) -> array[int]:
 
 
 def _records(path: Path) -> Iterator[tuple[bytes, _Record]]:
-    """The objects of a file of JSON lines, each with its line. A line that holds none is left out."""
+    """The objects of a file of JSON lines, each with its line. A line that is not an object with an id is skipped."""
     for line in _lines(path):
         try:
             record = json.loads(line)
@@ -178,7 +178,7 @@ def _record_id(record: _Record) -> int:
 
 
 def _lines(path: Path) -> list[bytes]:
-    """The lines of a file without their breaks and without empty ones, unpacked if it is gzip."""
+    """The lines of a file without newlines and empty lines, decompressed if it is gzip."""
     try:
         with path.open("rb") as raw:
             packed = raw.read(2) == b"\x1f\x8b"

@@ -1,7 +1,7 @@
 """A world from an edge list: `follower<TAB>followed` a line, plain or gzip, `#` comments.
 
-Every account in the file is public and has a timeline from the seed. The service lists the newest first: here that is
-the reverse of the order in the file. A line that is there twice counts once. Edges live in flat arrays, 8 bytes each.
+Every account in the file is public and has a timeline from the seed. Lists are newest first, as in the service: the
+reverse of the order in the file. Duplicate lines count once. Edges are stored in flat arrays, 8 bytes each.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _CHUNK_BYTES = 1 << 20
 _MAX_LINE_BYTES = 4096
 _GZIP_MAGIC = b"\x1f\x8b"
 _MARK = b"\xef\xbb\xbf"
-"""What some editors put before a UTF-8 text."""
+"""The byte order mark that some editors put before a UTF-8 text."""
 _PLAIN = re.compile(rb"(?:[0-9]{1,19}+\t[0-9]{1,19}+\n)++")
-"""A block without comments and mistakes, which is almost every one, and is then read at once."""
+"""A block without comments and errors, the usual case, which is parsed in one go."""
 
 
 class GraphWorld(SeededWorld):
-    """The accounts and edges of a file. Raises `UsageError` naming the line where it cannot be read."""
+    """The accounts and edges of a file. Raises `UsageError` that names the line that cannot be read."""
 
     def __init__(self, path: Path, seed: int) -> None:
         places: dict[int, int] = {}
@@ -80,7 +80,7 @@ class GraphWorld(SeededWorld):
 
 
 def _numbers(path: Path) -> Iterator[list[int]]:
-    """The numbers of the file, a block of whole lines at a time, two a line."""
+    """The numbers of the file, two per line, in blocks of whole lines."""
     line_number = 0
     for block in _blocks(path):
         lines = block.count(b"\n")
@@ -106,7 +106,7 @@ def _numbers_by_line(path: Path, block: bytes, before: int) -> Iterator[int]:
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
-    """The file in blocks of whole lines, unpacked if it is gzip; the last line gets its line break."""
+    """The file in blocks of whole lines, decompressed if it is gzip; a missing last newline is added."""
     try:
         with path.open("rb") as raw:
             packed = raw.read(2) == _GZIP_MAGIC

@@ -1,4 +1,4 @@
-"""Small deterministic hashes. Python's own `hash` differs from process to process; nothing here does."""
+"""Small deterministic hashes, identical in every process, unlike Python's own `hash`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def mix(number: int) -> int:
 
 
 def digest64(*parts: str | int) -> int:
-    """A 64-bit hash of words and numbers; slower than `mix`, and takes anything."""
+    """A 64-bit hash of strings and numbers; slower than `mix`, but takes any number of either."""
     return int.from_bytes(blake2b("\0".join(map(str, parts)).encode(), digest_size=8).digest(), "big")
 
 
 def share(*parts: str | int) -> float:
-    """A number in [0, 1) that depends on the parts alone."""
+    """A number in [0, 1) that depends only on the parts."""
     return digest64(*parts) / (1 << 64)

@@ -7,9 +7,9 @@ from itertools import accumulate
 
 
 class Lists:
-    """One list per account in one array: that of account n is from `_starts[n]` up to `_starts[n + 1]`.
+    """One list per account, all in one array: that of account n is from `_starts[n]` up to `_starts[n + 1]`.
 
-    Built from pairs (owner, member), oldest first; lists are newest first, and hold a repeated member once.
+    Built from pairs (owner, member), oldest first; lists are newest first, and contain a repeated member once.
     """
 
     def __init__(self, accounts: int, owners: array[int], members: array[int]) -> None:

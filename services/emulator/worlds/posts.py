@@ -1,11 +1,11 @@
 """Writes profiles and posts in the shape of the v1.1 API, each a pure function of (seed, account, position).
 
-Posts are byte templates that are filled in, never objects that are serialised: a page of 200 costs about a
-millisecond, and nothing is kept of it. Text and entities come from a small pool of bodies per language; what makes a
-post its own is its id, its time and the last word of its text. A key without content is absent, not null and not empty.
+Posts are byte templates that are filled in, never objects that are serialised: a page of 200 takes about a
+millisecond and is not stored. Text and entities come from a small pool of bodies per language; a post is made unique by
+its id, its time and the last word of its text. A key without content is absent, not null and not empty.
 
-Some places of the pool repost or quote a post that another account of the world has written, as it stands in that
-account's timeline. In a post that is older than what it would repost, such a place holds a text like any other.
+Some entries of the pool repost or quote a post by another account of the world, as it is in that account's timeline.
+A post that is older than the one it would repost or quote gets an ordinary text instead.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from services.emulator.worlds.world import AccountState, Style
 _BODIES_PER_LANGUAGE: Final = 160
 _REPOSTS: Final = range(50)
 _QUOTES: Final = range(50, 70)
-"""The places of the pool that repost and that quote."""
+"""The entries of the pool that repost and that quote."""
 
 _AUTHORS_KEPT: Final = 4096
 _TRIES: Final = 50
-"""Accounts and posts that are looked at for one that can be reposted."""
+"""Accounts and posts that are examined to find one that can be reposted."""
 
 _OWN_MASK: Final = (1 << 4 * OWN_LENGTH) - 1
 
 Shown = Callable[[int], tuple[bytes, int] | None]
-"""The profile of an account and how many posts of it are visible; None when not everyone may read them."""
+"""The profile of an account and how many of its posts are visible; None when they are not public."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """A place of the pool in one form: the keys between a post's id and its author. `original` is the post that it
-    reposts or quotes and `owner` who wrote that; 0 if there is none."""
+    """An entry of the pool in one form: the keys between a post's id and its author. `original` is the post that it
+    reposts or quotes and `owner` the author of that post; 0 if there is none."""
 
     template: bytes
     is_reply: bool = False
@@ -51,8 +51,8 @@ class _Said:
 
 
 class Pen:
-    """Writes everything that is seeded. `mentioned` are ids of accounts that posts may speak of, of which those that
-    are `shown` may be reposted."""
+    """Writes everything that is seeded. `mentioned` are ids of accounts that posts may mention; of these, the ones for
+    which `shown` is not None may be reposted."""
 
     def __init__(self, seed: int, mentioned: Sequence[int], shown: Shown = lambda user: None) -> None:
         self._seed = seed
@@ -89,7 +89,7 @@ class Pen:
         return bodies.body(digest64("body", self._seed, language, place), language, self._mentioned)
 
     def _fill_pool(self, language: str, extended: bool, trim_user: bool) -> list[tuple[_Said, _Said]]:
-        """Each place of the pool, and what stands there in older posts."""
+        """Each entry of the pool, and the ordinary text that replaces it in older posts."""
         style = Style(extended, trim_user)
         pool = []
         for place in range(_BODIES_PER_LANGUAGE):
@@ -99,7 +99,7 @@ class Pen:
         return pool
 
     def _echo(self, language: str, place: int, style: Style) -> _Said | None:
-        """What a place says that reposts or quotes; None when it does neither, or there is nothing to repost."""
+        """The repost or quote of an entry; None when it is neither, or there is nothing to repost."""
         found = self._original(language, place) if place in _REPOSTS or place in _QUOTES else None
         if found is None:
             return None
@@ -118,8 +118,8 @@ class Pen:
         return _Said(template, own.is_reply, original=post, owner=author.id)
 
     def _find_original(self, language: str, place: int) -> tuple[Author, int, bytes] | None:
-        """A post that everyone may read and that is neither a repost nor a quote: its author, where it stands in the
-        timeline, and the author's profile."""
+        """A public post that is neither a repost nor a quote: its author, its position in the timeline, and the
+        author's profile."""
         key = digest64("original", self._seed, language, place)
         for number in range(_TRIES if self._mentioned else 0):
             user = self._mentioned[mix(key + number) % len(self._mentioned)]
@@ -128,7 +128,7 @@ class Pen:
                 continue
             profile, posts = shown
             author = self.author(user)
-            # The older, the more posts can repost it.
+            # The older a post is, the more posts can repost it.
             position = max(mix(key + 100 + number) % posts, mix(key + 200 + number) % posts)
             for older in range(position, min(posts, position + _TRIES)):
                 if _place(author.post_id(older)) >= _QUOTES.stop:
@@ -137,7 +137,7 @@ class Pen:
 
 
 def _place(post: int) -> int:
-    """The place of the pool that a post takes its text from."""
+    """The index of the pool entry from which a post takes its text."""
     return post % 1_000_003 % _BODIES_PER_LANGUAGE
 
 
@@ -154,7 +154,7 @@ def _head(author: Author, position: int, post: int) -> bytes:
 
 
 def _filled(template: bytes, post: int) -> bytes:
-    if b"%(code)" not in template:  # as most: no text that was shortened
+    if b"%(code)" not in template:  # the usual case: the text was not truncated
         return template % {b"own": _own(post)}
     identifier = b"%d" % post
     return template % {

@@ -1,4 +1,4 @@
-"""Writes the profiles of seeded accounts: a byte template that is filled in, in a few microseconds."""
+"""Writes the profiles of seeded accounts by filling in a byte template, in a few microseconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the synthetic world and the graph world share: accounts in an array of ids, profiles and posts from a seed."""
+"""The common base of the synthetic and the graph world: accounts in an array of ids, profiles and posts from a seed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from services.emulator.worlds.world import VISIBLE_POSTS, Account, AccountState,
 
 
 class SeededWorld(ABC):
-    """A world whose accounts are `ids` (rising), and in which only the lists differ from kind to kind."""
+    """A world whose accounts are `ids` (ascending); subclasses differ only in states and lists."""
 
     def __init__(self, ids: array[int], seed: int, mentioned: Sequence[int]) -> None:
         self._ids = ids
@@ -62,20 +62,20 @@ class SeededWorld(ABC):
 
     @abstractmethod
     def state(self, place: int) -> AccountState:
-        """How the account at a place stands with the service."""
+        """The state of the account at a place."""
 
     @abstractmethod
     def follower_count(self, account: Account) -> int:
-        """How many follow the account."""
+        """How many followers the account has."""
 
     @abstractmethod
     def followers(self, account: Account, start: int, count: int) -> Sequence[int]:
-        """Ids of those that follow the account."""
+        """Ids of the followers of the account."""
 
     @abstractmethod
     def friend_count(self, account: Account) -> int:
-        """How many the account follows."""
+        """How many accounts the account follows."""
 
     @abstractmethod
     def friends(self, account: Account, start: int, count: int) -> Sequence[int]:
-        """Ids of those that the account follows."""
+        """Ids of the accounts that the account follows."""

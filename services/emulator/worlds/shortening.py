@@ -1,12 +1,12 @@
-"""How the service made the texts of longer posts fit into 140 characters, for clients that know no longer ones.
+"""How the service truncated the texts of longer posts to 140 characters, for clients that support no longer ones.
 
 | form | the text |
 |---|---|
 | extended (`tweet_mode=extended`) | whole, as `full_text` |
 | compatible (the default) | as `text`: whole up to 140 characters, else its beginning, `… ` and a link to the post |
-| a repost, in both | `RT @name: ` and what is reposted, cut at 140 characters with `…`; `truncated` stays false |
+| a repost, in both | `RT @name: ` and the reposted text, cut at 140 characters with `…`; `truncated` stays false |
 
-Characters are code points here, as in the service's indices. What a person may write is counted in another way: see
+Characters are code points here, as in the service's indices. The length limit for writing is counted differently: see
 `counted`. (Twitter's "Upcoming changes to Tweets" of 2016, and the rules of its twitter-text library.)
 """
 
@@ -20,7 +20,7 @@ MAX_COMPATIBLE_LENGTH: Final = 140
 """Code points of a text in the compatible form."""
 
 MAX_COUNTED_LENGTH: Final = 280
-"""What a person may write, as the service counts."""
+"""The maximum length of a post, as the service counts."""
 
 LINK_LENGTH: Final = 23
 """Characters of every shortened link."""
@@ -34,12 +34,12 @@ _ELLIPSIS: Final = "…"
 
 
 def counted(text: str) -> int:
-    """How long a text is for the service's limit: wide characters count twice, a joined emoji as one."""
+    """The length of a text by the service's limit: wide characters count twice, a joined emoji as one."""
     return sum(1 if any(low <= ord(one) <= high for low, high in _LIGHT) else 2 for one in _JOINED.sub("", text))
 
 
 def permalink(code: str, post: str, digit: str) -> dict[str, Any]:
-    """The link that stands for the rest of a text: its short form, and where it leads."""
+    """The link that replaces the rest of a text: its short form and its target."""
     place = "twitter.com/i/web/status/"
     return {
         "url": f"https://t.co/{code}",
@@ -49,8 +49,8 @@ def permalink(code: str, post: str, digit: str) -> dict[str, Any]:
 
 
 def shortened(text: str, entities: Entities, link: dict[str, Any]) -> tuple[str, Entities]:
-    """A text of more than `MAX_COMPATIBLE_LENGTH` characters in the compatible form, with the entities that stand
-    wholly in it."""
+    """A text of more than `MAX_COMPATIBLE_LENGTH` characters in the compatible form, with the entities that are
+    entirely within it."""
     kept = text[: MAX_COMPATIBLE_LENGTH - LINK_LENGTH - 2].rstrip()
     start = len(kept) + 2
     within = _up_to(len(kept), entities)
@@ -59,7 +59,7 @@ def shortened(text: str, entities: Entities, link: dict[str, Any]) -> tuple[str,
 
 
 def reposted(author: Mapping[str, Any], text: str, entities: Entities) -> tuple[str, Entities]:
-    """The text of a repost of another's whole text, with its entities; the first mentions the author."""
+    """The text of a repost of a full text, with its entities; the first mention is the original's author."""
     name = str(author["screen_name"])
     begin = f"RT @{name}: "
     whole = begin + text

@@ -1,13 +1,13 @@
 """A social graph of any size that stores no edges.
 
-Accounts stand in a ring. One sequence of distinct steps serves the whole world: an account with d followers is followed
-by those that stand its first d steps away. So a follower list is read off at any position, the friends of an account
-are found by asking who reaches it by a step below their own d, no list holds anybody twice, and a million accounts cost
-about twenty bytes each.
+Accounts are arranged in a ring. One sequence of distinct steps is used for the whole world: an account with d followers
+is followed by the accounts at its first d steps. So a follower list can be read from any position, the friends of an
+account are the accounts that reach it by a step below their own d, no list contains an account twice, and a million
+accounts take about twenty bytes each.
 
-In-degrees are drawn from a power law with the exponent 2.28 from `MIN_FOLLOWERS` on (Newman, "Power laws, Pareto
-distributions and Zipf's law", gives the draw); a tenth of the accounts have fewer. Steps that come with their opposite
-next to them make mutual pairs; as many do as give 22 % of the connected pairs.
+In-degrees are drawn from a power law with the exponent 2.28 from `MIN_FOLLOWERS` on (by the method of Newman, "Power
+laws, Pareto distributions and Zipf's law"); a tenth of the accounts have fewer. A step next to its opposite in the
+sequence creates mutual pairs; so many do that 22 % of the connected pairs are mutual.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ EXPONENT = 2.28
 MUTUAL_SHARE = 0.22
 MIN_FOLLOWERS = 6
 HUB_FOLLOWERS = 20_000
-"""The first account has that many, or half the world if that is less."""
+"""The first account has at least this many, or half the world if that is less."""
 MIN_USERS, MAX_USERS = 10, 50_000_000
 _FEW_SHARE = 0.1
 _FIRST_ID = 12
@@ -79,7 +79,7 @@ class SyntheticWorld(SeededWorld):
         return self._degrees[account.place]
 
     def followers(self, account: Account, start: int, count: int) -> Sequence[int]:
-        # The last step is the newest follower. An index below 0 counts from the ring's end, which is what is meant.
+        # The last step is the newest follower. A negative index counts from the end of the ring, as intended.
         top = self._degrees[account.place] - start
         origin = account.place - self._users
         return [self._ids[origin + step] for step in reversed(self._steps[max(0, top - count) : max(0, top)])]
@@ -91,7 +91,7 @@ class SyntheticWorld(SeededWorld):
         return [self._ids[place] for place in self._friend_places(account.place)[start : start + count]]
 
     def _degrees_behind(self, place: int) -> map[int]:
-        """The in-degrees of those that this account would follow by each of the near steps, in order."""
+        """The in-degrees of the accounts that this account would follow by each of the near steps, in order."""
         return map(self._degrees.__getitem__, map(sub, repeat(place), self._steps[: self._near]))
 
     def _following_hubs(self, place: int) -> list[tuple[int, int]]:
@@ -110,7 +110,7 @@ class SyntheticWorld(SeededWorld):
         return array("i", [friend for _, friend in found])
 
     def _count_friends(self) -> array[int]:
-        """How many each account follows: near steps for all accounts at once, far ones hub by hub."""
+        """The friend count of each account: near steps for all accounts at once, far ones hub by hub."""
         rising = sorted(range(self._users), key=self._degrees.__getitem__)
         members = bytearray(b"\xff" * (self._users // 8 + 1))
         planes = Planes(self._users)
@@ -129,14 +129,14 @@ class SyntheticWorld(SeededWorld):
         return counts
 
     def _split(self) -> tuple[int, list[tuple[int, int]]]:
-        """Below which step number to go by steps, and the accounts to ask one by one beyond: the cheapest cut."""
+        """The step number below which to iterate over steps, and the accounts to check one by one: cheapest cut."""
         largest = sorted(self._degrees, reverse=True)
         near = min(range(len(self._steps) + 1), key=lambda cut: cut + 2 * _above(largest, cut)) if self._users else 0
         return near, [(place, degree) for place, degree in enumerate(self._degrees) if degree > near]
 
 
 def _above(falling: list[int], bound: int) -> int:
-    """How many items of a falling list are above the bound."""
+    """How many items of a descending list are above the bound."""
     low, high = 0, len(falling)
     while low < high:
         middle = (low + high) // 2
@@ -148,7 +148,7 @@ def _above(falling: list[int], bound: int) -> int:
 
 
 def _draw_ids(users: int, draw: Callable[[], float]) -> array[int]:
-    """Rising ids: three quarters spread over 32 bits, then snowflakes of 64."""
+    """Ascending ids: three quarters spread over 32 bits, then 64-bit snowflakes."""
     classic = users - users // _SNOWFLAKE_SHARE
     stride = _CLASSIC_SPAN // classic
     ids = array("q", accumulate((1 + int(draw() * (2 * stride - 1)) for _ in range(classic - 1)), initial=_FIRST_ID))

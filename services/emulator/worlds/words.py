@@ -35,7 +35,7 @@ LANGUAGES: dict[str, tuple[str, ...]] = {
 }
 
 LANGUAGE_SHARES = (("it", 34), ("en", 70), ("es", 82), ("de", 90), ("ja", 96), ("ar", 100))
-"""Language and the hundredth below which an account's draw gives it: 34 % Italian, 36 % English, …"""
+"""Each language with its upper bound for an account's draw from 0 to 99: 34 % Italian, 36 % English, …"""
 
 FIRST_NAMES = _words("""
     Ada Bruno Chiara Dario Élise Franz Giulia Hana Ilse João Karim Luca Marta Nadia Olmo Piera Quinn Rosa Søren Tea Ugo

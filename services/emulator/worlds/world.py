@@ -1,4 +1,4 @@
-"""What a world is: accounts, who follows whom, and what they wrote. Worlds know nothing of HTTP, limits or faults.
+"""The interface of a world: accounts, follower relations, and posts. Worlds are independent of HTTP, limits and faults.
 
 A world is static: the same arguments give the same bytes in every process and at any time. Lists are newest first.
 """
@@ -14,11 +14,11 @@ VISIBLE_POSTS = 3200
 """The service shows the newest 3,200 posts of an account and no others."""
 
 Facts = dict[str, int | str | dict[str, int]]
-"""What a world says about itself under `/_truth/world`."""
+"""The description of a world under `/_truth/world`."""
 
 
 class AccountState(Enum):
-    """How an account stands with the service. All but `DELETED` and `SUSPENDED` have a profile that can be read."""
+    """The state of an account. All but `DELETED` and `SUSPENDED` have a readable profile."""
 
     PUBLIC = "public"
     PROTECTED = "protected"
@@ -38,8 +38,8 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How posts are written out: `extended` has `full_text` for `text`, `trim_user` only the author's id; and whether
-    reposts and replies are among them, which otherwise leave a page shorter."""
+    """How posts are serialised: `extended` has `full_text` for `text`, `trim_user` only the author's id; and whether
+    reposts and replies are included; a page without them is shorter."""
 
     extended: bool = False
     trim_user: bool = False
@@ -48,31 +48,31 @@ class Style:
 
 
 class World(Protocol):
-    """The questions that the service asks of a world. Positions in lists start at 0, at the newest."""
+    """The interface that the service uses. Positions in lists start at 0, at the newest."""
 
     def facts(self) -> Facts:
         """The world in a few figures, for `/_truth/world`."""
 
     def ids(self, start: int, count: int) -> list[int]:
-        """Ids of all accounts in rising order, `count` of them from position `start`."""
+        """Ids of all accounts in ascending order, `count` of them from position `start`."""
 
     def find(self, user: int) -> Account | None:
-        """The account with this id; None where there never was one. A deleted account is found."""
+        """The account with this id; None if it never existed. A deleted account is found."""
 
     def find_name(self, name: str) -> Account | None:
-        """The account with this screen name, in any case of letters."""
+        """The account with this screen name, ignoring case."""
 
     def follower_count(self, account: Account) -> int:
-        """How many follow the account."""
+        """How many followers the account has."""
 
     def followers(self, account: Account, start: int, count: int) -> Sequence[int]:
-        """Ids of those that follow the account."""
+        """Ids of the followers of the account."""
 
     def friend_count(self, account: Account) -> int:
-        """How many the account follows."""
+        """How many accounts the account follows."""
 
     def friends(self, account: Account, start: int, count: int) -> Sequence[int]:
-        """Ids of those that the account follows."""
+        """Ids of the accounts that the account follows."""
 
     def profile(self, account: Account) -> bytes:
         """The account's profile, one JSON object without line breaks."""
@@ -81,8 +81,7 @@ class World(Protocol):
         """The position of the newest visible post with an id of at most `post`; `account.posts` if there is none."""
 
     def posts(self, account: Account, start: int, stop: int, style: Style) -> list[bytes]:
-        """The posts from position `start` up to `stop` as the style has them, each one JSON object without line
-        breaks."""
+        """The posts from position `start` up to `stop` in the given style, each one JSON object without line breaks."""
 
     def post_ids(self, account: Account) -> list[int]:
         """The ids of all visible posts."""

@@ -1,8 +1,8 @@
-"""By what a torn index is known: the size and CRC-32 of every file that a commit left, and the mark of that commit.
+"""Detects a torn index: the seal has the size and CRC-32 of every file of a commit, and the mark of that commit.
 
-The seal is written behind the commit, so it may be one commit late, never early. Files of an index are written once and
-then only removed: one that is there must be what was sealed. A file that is not there is none of the seal's business,
-since a later commit may have removed it; if it is missed, the engine says so when it opens the index.
+The seal is written after the commit, so it may be one commit late, never early. Files of an index are written once and
+then only removed: one that exists must match the seal. A file that does not exist is not checked, since a later commit
+may have removed it; if it is needed, the engine raises when it opens the index.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MAX_BYTES: Final = 64 << 20
 
 _AT_ONCE: Final = 1 << 20
 CHECKED_BYTES: Final = 1 << 30
-"""Bytes of files that are read through at start, the newest first: a crash tears what was written last."""
+"""Bytes of files that are read at start, the newest first: a crash tears what was written last."""
 
 
 class Checksums:
@@ -38,7 +38,7 @@ class Checksums:
         self._read()
 
     def renew(self, names: Iterable[str], mark: str | None) -> None:
-        """Seal these files of the folder as they are; of those that were sealed before nothing is read."""
+        """Seal these files of the folder as they are; files sealed before are not read again."""
         files = {}
         for name in names:
             found = self._files.get(name) or _sum(self._folder / name)
@@ -48,7 +48,7 @@ class Checksums:
         replace_file(self._path, orjson.dumps({"mark": mark, "files": files}))
 
     def check(self) -> None:
-        """Raises TornError when a file is not what was sealed."""
+        """Raises TornError when a file differs from the seal."""
         there = []
         for name, (size, crc) in self._files.items():
             path = self._folder / name
@@ -68,7 +68,7 @@ class Checksums:
                 raise TornError(f"{path} does not hold what was written to it")
 
     def _read(self) -> None:
-        """An unreadable seal is none: the index is then judged by what its engine says alone."""
+        """Read the seal. An unreadable one is ignored: then only the engine checks the index."""
         try:
             with self._path.open("rb") as file:
                 value = orjson.loads(file.read(_MAX_BYTES))
@@ -79,7 +79,7 @@ class Checksums:
 
 
 def _sum(path: Path) -> tuple[int, int] | None:
-    """Size and CRC-32 of a file, None when it is not there any more."""
+    """Size and CRC-32 of a file, None when it was removed."""
     crc = size = 0
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -1,10 +1,10 @@
 """The index on a search server: Elasticsearch from 7 on, or OpenSearch.
 
-A post is a document under its own id, so that to send it again changes nothing. The mark is a document too, written
-when the server has acknowledged all posts before it: a kill between the two leaves posts that are sent once more. The
-mark is replaced only if it is still the one that this writer left, so that of two writers one learns of the other.
+A post is a document under its own id, so that sending it again changes nothing. The mark is a document too, written
+after the server has acknowledged all posts before it: after a kill between the two, the posts are sent again. The mark
+is replaced only if it is still the one that this writer wrote, so that one of two writers detects the other.
 
-Words arrive as they are to be found, with blanks between them; the server's own analysis is not used.
+Words are sent as they are to be found, with blanks between them; the server's own analysis is not used.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAX_BULK_BYTES: Final = 5 << 20
 
 _PAGE: Final = 5_000
 _MAX_ID_BYTES: Final = 512
-"""What the server takes; longer ids of posts are known by their digest there."""
+"""The server's limit; longer ids of posts are replaced by their digest there."""
 
 _MARK: Final = "the mark"
 """The id of the mark: no id of a post has a blank."""
@@ -51,14 +51,14 @@ MAPPING: Final[dict[str, Any]] = {
 
 
 class ElasticReader:
-    """An index of a server, by its name or an alias, to be asked."""
+    """An index of a server, by its name or an alias, open for reading."""
 
     def __init__(self, server: SearchServer, name: str) -> None:
         self._server = server
         self.name = name
 
     def mark(self) -> str | None:
-        """What the last commit left beside the posts."""
+        """The mark of the last commit."""
         with self._understood():
             found = self._marked()
             return None if found is None else str(found["_source"]["mark"])
@@ -68,11 +68,11 @@ class ElasticReader:
         return next(iter(self.search(Query((Term("id", identifier),), limit=1)).hits), None)
 
     def count(self) -> int:
-        """How many posts there are."""
+        """The number of posts."""
         return self.search(Query(limit=0)).total
 
     def search(self, asked: Query) -> SearchAnswer:
-        """What matches."""
+        """The posts that match."""
         wanted: list[Any] = [{"term": {"has": "post"}}, *(_clause(clause) for clause in asked.clauses)]
         body: dict[str, Any] = {
             "query": {"bool": {"filter": wanted}},
@@ -102,7 +102,7 @@ class ElasticReader:
             )
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._server.close()
 
     def _search(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -116,7 +116,7 @@ class ElasticReader:
 
     @contextlib.contextmanager
     def _understood(self) -> Iterator[None]:
-        """An answer that lacks what it must have is no bug of ours."""
+        """Report an answer that lacks required fields as an error of the server, not as a bug."""
         try:
             yield
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
@@ -130,7 +130,7 @@ class ElasticReader:
 
 
 class ElasticWriter(ElasticReader):
-    """An index of a server, to be written by one process."""
+    """An index of a server, open for writing by one process."""
 
     def __init__(self, server: SearchServer, name: str) -> None:
         super().__init__(server, name)
@@ -177,12 +177,12 @@ class ElasticWriter(ElasticReader):
         return found
 
     def count(self) -> int:
-        """How many posts there are, as of the last commit."""
+        """The number of posts, as of the last commit."""
         self.refresh()
         return super().count()
 
     def refresh(self) -> None:
-        """Let what was committed be found at once, and not within a second."""
+        """Make committed posts searchable at once, and not within a second."""
         if not self._fresh:
             self._server.ask("POST", f"/{self.name}/_refresh")
             self._fresh = True
@@ -211,7 +211,7 @@ class ElasticWriter(ElasticReader):
         path = f"/{self.name}/_doc/{quote(_MARK)}{condition}"
         reply = self._server.ask("PUT", path, {"mark": mark}, good=(200, 201, 409))
         if reply.status == 409:
-            # Perhaps our own, whose acknowledgement was lost on its way.
+            # Perhaps this writer's own, whose acknowledgement was lost.
             found = self._marked()
             if found is None or found["_source"]["mark"] != mark:
                 raise IndexingError(

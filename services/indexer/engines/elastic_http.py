@@ -1,11 +1,10 @@
-"""How a search server is spoken to: Elasticsearch from 7 on, or OpenSearch, over HTTP.
+"""The HTTP client of a search server: Elasticsearch from 7 on, or OpenSearch.
 
 Rules:
-  * what it says about load (429) and about being away is waited for: as long as it asks, else twice as long each time;
-  * a writer waits until the server is back and says once that it waits; a reader says at once, in one sentence, that it
-    is away;
-  * an answer has a size limit and a time limit; a redirection is not followed;
-  * what is not Elasticsearch from 7 on or OpenSearch is refused in words.
+  * an overloaded (429) or unavailable server is retried: after Retry-After, else after twice as long each time;
+  * a writer waits until the server is back and logs once that it waits; a reader raises at once, with one sentence;
+  * an answer has a size limit and a time limit; redirects are not followed;
+  * servers other than Elasticsearch from 7 on or OpenSearch are refused with a message.
 """
 
 from __future__ import annotations
@@ -40,39 +39,39 @@ OLDEST_ELASTICSEARCH: Final = 7
 
 _LATER: Final = frozenset((429, 502, 503, 504))
 _ENOUGH: Final = 300
-"""Characters of a server's words that are passed on."""
+"""Characters of a server's error message that are passed on."""
 
 log = logging.getLogger(__name__)
 
 
 class AwayError(IndexingError):
-    """The search server cannot be reached, or says that it cannot work now."""
+    """The search server cannot be reached, or reports that it is unavailable."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerReply:
-    """What a server answered: the status, and what the JSON stands for."""
+    """A server's response: the status, and the decoded JSON."""
 
     status: int
     value: Any
 
 
 class Waiting:
-    """How long to wait before the next try: what the server asks for, else twice as long each time."""
+    """How long to wait before the next try: the server's Retry-After, else twice as long each time."""
 
     def __init__(self) -> None:
         self._backoff = Backoff(FIRST_WAIT_S, MAX_WAIT_S)
 
     def seconds(self, asked: str | None = None) -> float:
-        """Seconds before the next try; `asked` is what Retry-After said."""
+        """Seconds before the next try; `asked` is the value of Retry-After."""
         if asked and asked.strip().isdecimal():
             return min(float(asked), MAX_WAIT_S)
         return self._backoff.next()
 
 
 class SearchServer:
-    """A search server at a URL, which may hold a name and a password. `patient`: wait while it is away. `ways` knows
-    who may vouch for it; neither that nor a proxy comes from the environment."""
+    """A search server at a URL, which may hold a name and a password. `patient`: wait while it is unavailable. `ways`
+    has the trusted authorities; neither they nor a proxy are taken from the environment."""
 
     def __init__(
         self, url: str, *, patient: bool, wait: Callable[[float], None] = time.sleep, ways: HttpRoutes | None = None
@@ -91,12 +90,12 @@ class SearchServer:
         self.version = ""
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._session.close()
 
     def greet(self) -> str:
-        """What it is and which version, for instance `opensearch 2.19.6`. Raises IndexingError when it is too old, or
-        something else."""
+        """The product and version, for instance `opensearch 2.19.6`. Raises IndexingError when it is too old, or
+        another product."""
         value = self.ask("GET", "/").value
         version = value.get("version") if isinstance(value, dict) else None
         number = str(version.get("number", "")) if isinstance(version, dict) else ""
@@ -123,9 +122,10 @@ class SearchServer:
         lines: bytes | None = None,
         good: tuple[int, ...] = (200, 201),
     ) -> ServerReply:
-        """Send `body` as JSON, or `lines` as they are; the reply has one of the statuses that are `good`.
+        """Send `body` as JSON, or `lines` unchanged; the status of the reply is one of `good`.
 
-        Raises IndexingError with the server's words for another one, AwayError when it is away and not waited for.
+        Raises IndexingError with the server's message for another one, AwayError when it is unavailable and `patient`
+        is not set.
         """
         data = lines if lines is not None else None if body is None else orjson.dumps(body)
         kind = "application/x-ndjson" if lines is not None else "application/json"
@@ -157,7 +157,7 @@ class SearchServer:
             self.pause(waiting, asked_s, why)
 
     def pause(self, waiting: Waiting, asked_s: str | None, why: str) -> None:
-        """Wait before the next try, and say so the first time."""
+        """Wait before the next try, and log it the first time."""
         if not self._away:
             log.warning("the search server is away or busy; waiting for it", extra=fields(url=self.shown, why=why))
             self._away = True
@@ -186,11 +186,11 @@ class SearchServer:
 
 
 def _parts(url: str) -> SplitResult:
-    """The parts of a URL. Raises UsageError when nothing can be asked there; a password is not shown."""
+    """The parts of a URL. Raises UsageError when it cannot be used for requests; a password is not shown."""
     try:
         parts = urlsplit(url.rstrip("/"))
         usable = parts.port != 0 and bool((parts.hostname or "").encode("idna")) and url.isprintable()
-    except ValueError:  # a bracket without its other one, a port that is no number, a host that can be none
+    except ValueError:  # an unmatched bracket, a port that is not a number, an invalid host
         usable = False
     if usable and parts.username is not None and not (parts.username and parts.password):
         raise UsageError(
@@ -214,7 +214,7 @@ def _limited(answer: requests.Response, shown: str) -> bytes:
 
 
 def _why(error: Exception) -> str:
-    """The innermost reason, in the system's words; what the library puts around it says nothing to people."""
+    """The innermost reason, as the system reports it; the library's wrapping means nothing to people."""
     inner: BaseException = error
     while inner.__cause__ or inner.__context__:
         inner = inner.__cause__ or inner.__context__ or inner

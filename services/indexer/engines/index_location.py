@@ -1,7 +1,7 @@
-"""Where the index of a crawl lives: present, being built anew, or kept from before. A home for each kind of place.
+"""Where the index of a crawl is stored: the current one, one being built, and former ones. A class per kind of place.
 
-A new index is built beside the present one and takes its place in one step, so that whoever asks meanwhile is answered
-by the old one, and a kill in between leaves the old one in place.
+A new index is built beside the current one and replaces it in one step, so that queries meanwhile are answered by the
+old one, and a kill in between leaves the old one in place.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from services.indexer.index import IndexingError, IndexReader, IndexWriter, Torn
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A local engine: how the index in a folder is asked, written, and made."""
+    """A local engine: how the index in a folder is read, written, and created."""
 
     read: Callable[[Path], IndexReader]
     write: Callable[[Path], IndexWriter]
@@ -41,41 +41,41 @@ ENGINES: Final = {
     "whoosh": Engine(WhooshReader, WhooshWriter, WhooshWriter.create),
     "tantivy": Engine(TantivyReader, TantivyWriter, TantivyWriter.create),
 }
-"""As `index_engine` names them."""
+"""By their names in `index_engine`."""
 
 _FORMAT: Final = 1
-"""Of the mapping on a server."""
+"""The version of the mapping on a server."""
 
 
 class IndexLocation(Protocol):
     """A place for the index of one crawl."""
 
     def lock(self) -> Lock:
-        """Become the one that writes. Raises IndexingError when another process of this machine does."""
+        """Become the only writer. Raises IndexingError when another process of this machine is."""
 
     def present(self) -> str | None:
-        """Where the present index is, in words for people; None before there is one."""
+        """Where the current index is, as a text for people; None before there is one."""
 
     def sealed_mark(self) -> str | None:
-        """The mark of the present index as far as it is known without opening it."""
+        """The mark of the current index as far as it is known without opening it."""
 
     def open(self) -> IndexWriter:
-        """The present index, to be written. Raises TornError when it is not what was written."""
+        """The current index, open for writing. Raises TornError when it differs from what was written."""
 
     def begin(self) -> IndexWriter:
-        """A new, empty index beside the present one."""
+        """A new, empty index beside the current one."""
 
     def finish(self, fresh: IndexWriter) -> IndexWriter:
-        """Close an index that `begin` gave, make it the present one, and open it again."""
+        """Close an index that `begin` returned, make it the current one, and reopen it."""
 
     def remove(self, former: str) -> None:
-        """Delete an index that was the present one before."""
+        """Delete a former index."""
 
     def reader(self) -> IndexReader:
-        """The present index, to be asked. Raises IndexingError when there is none."""
+        """The current index, open for reading. Raises IndexingError when there is none."""
 
     def is_present(self, reader: IndexReader) -> bool:
-        """Whether a reader asks the index that is the present one now; cheap."""
+        """Whether a reader reads the current index; cheap."""
 
 
 class LocalLocation:
@@ -87,21 +87,21 @@ class LocalLocation:
         self._begun: Path | None = None
 
     def lock(self) -> Lock:
-        """Hold the folder against other processes."""
+        """Lock the folder against other processes."""
         return self._local_store.lock()
 
     def present(self) -> str | None:
-        """The folder of the present index."""
+        """The folder of the current index."""
         folder = self._local_store.current()
         return None if folder is None else str(folder)
 
     def sealed_mark(self) -> str | None:
-        """What the seal says."""
+        """The mark in the seal."""
         folder = self._local_store.current()
         return None if folder is None else Checksums(folder).mark
 
     def open(self) -> IndexWriter:
-        """The present index, checked against its seal."""
+        """The current index, checked against its seal."""
         return self._engine.write(self._present())
 
     def begin(self) -> IndexWriter:
@@ -122,7 +122,7 @@ class LocalLocation:
         self._local_store.remove(Path(former))
 
     def reader(self) -> IndexReader:
-        """The present index."""
+        """The current index."""
         return self._engine.read(self._present())
 
     def is_present(self, reader: IndexReader) -> bool:
@@ -155,11 +155,11 @@ class ElasticLocation:
         self._more: dict[str, Any] = {"ways": ways} if wait is None else {"ways": ways, "wait": wait}
 
     def lock(self) -> Lock:
-        """Hold the index against other processes of this machine; one elsewhere is found at the first commit."""
+        """Lock the index against other processes of this machine; one elsewhere is detected at the first commit."""
         return Lock(self._locks / self.alias)
 
     def present(self) -> str | None:
-        """The index that the alias stands for."""
+        """The index behind the alias."""
         server = self._server(patient=True)
         try:
             return self._behind_alias(server)
@@ -171,7 +171,7 @@ class ElasticLocation:
         return None
 
     def open(self) -> IndexWriter:
-        """The index behind the alias, if it is one of ours."""
+        """The index behind the alias, if this program created it."""
         server = self._server(patient=True)
         name = self._behind_alias(server)
         if name is None:
@@ -194,7 +194,7 @@ class ElasticLocation:
                 if about["mappings"].get("_meta", {}).get("unfinished"):
                     server.ask("DELETE", f"/{name}")
         name = f"{self.alias}-{max(numbers) + 1:06d}"
-        # One shard, so that hashtags are counted exactly; and no replica, since all of it can be built again.
+        # One shard, so that hashtags are counted exactly; and no replica, since all of it can be rebuilt.
         layout = {"number_of_shards": 1, "number_of_replicas": 0, "refresh_interval": "1s"}
         server.ask("PUT", f"/{name}", {"settings": layout, "mappings": {**MAPPING, "_meta": _meta(unfinished=True)}})
         return ElasticWriter(server, name)
@@ -220,11 +220,11 @@ class ElasticLocation:
         server.close()
 
     def reader(self) -> IndexReader:
-        """What the alias stands for."""
+        """The index of the alias."""
         return ElasticReader(self._server(patient=False), self.alias)
 
     def is_present(self, reader: IndexReader) -> bool:
-        """True: a reader asks by the alias."""
+        """True: a reader uses the alias."""
         return True
 
     def _server(self, *, patient: bool) -> SearchServer:
@@ -257,8 +257,8 @@ def engine_of(settings: Settings) -> str:
 
 
 def home_of(settings: Settings, wait: Callable[[float], None] | None = None) -> IndexLocation:
-    """The place that the settings name: the server if there is a URL, else the folder. `wait` is how a writer rests, in
-    seconds, while the server is away."""
+    """The place that the settings name: the server if there is a URL, else the folder. `wait` is how a writer sleeps,
+    in seconds, while the server is unavailable."""
     if settings.elasticsearch_url:
         ways = ways_of((), settings.ca_file)
         return ElasticLocation(settings.elasticsearch_url, settings.crawl, settings.index_directory, wait, ways)

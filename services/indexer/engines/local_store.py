@@ -1,11 +1,11 @@
-"""Where the local indexes of one engine stand, which of them is the present one, and who may write.
+"""Where the local indexes of one engine are stored, which of them is the current one, and which process may write.
 
     index/writer.lock        held by the one process that writes
-    index/whoosh.current     the name of the present index; replaced as a whole, which is the moment of a change
-    index/whoosh-000001/     the present index, or a former one that is kept
-    index/whoosh-000002.new/ one that is being built; if that was cut off it is never used, and goes with the next
+    index/whoosh.current     the name of the current index; replaced atomically, which makes the switch
+    index/whoosh-000001/     the current index, or a former one that is kept
+    index/whoosh-000002.new/ one that is being built; if interrupted, it is never used, and deleted by the next build
 
-Nothing here is deleted but what never became an index, and what `remove` names.
+Only folders that never became an index, and those passed to `remove`, are deleted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MAX_NAME_BYTES: Final = 200
 
 
 class LocalStore:
-    """The indexes of an engine below a directory. Raises IndexingError where the disk refuses."""
+    """The indexes of an engine below a directory. Raises IndexingError on disk errors."""
 
     def __init__(self, directory: Path, engine: str) -> None:
         self.directory = directory
@@ -37,11 +37,11 @@ class LocalStore:
         self._name = re.compile(rf"{engine}-(\d{{6}})(\.new)?")
 
     def lock(self) -> Lock:
-        """Become the one that writes. Raises IndexingError when another process does."""
+        """Become the only writer. Raises IndexingError when another process is."""
         return Lock(self.directory)
 
     def current(self) -> Path | None:
-        """The folder of the present index, None before there is one."""
+        """The folder of the current index, None before there is one."""
         try:
             with self._pointer.open("rb") as file:
                 name = file.read(_MAX_NAME_BYTES).decode(errors="replace").strip()
@@ -54,7 +54,7 @@ class LocalStore:
         return self.directory / name
 
     def begin(self) -> Path:
-        """A folder for a new index; what an earlier attempt left is removed."""
+        """A folder for a new index; leftovers of an earlier attempt are removed."""
         with _in_words(f"make an index in {self.directory}"):
             make_directory(self.directory)
             taken = [0]
@@ -68,7 +68,7 @@ class LocalStore:
             return folder
 
     def finish(self, folder: Path) -> Path:
-        """Make a folder that `begin` gave the present index."""
+        """Make a folder that `begin` returned the current index."""
         final = folder.with_name(folder.name.removesuffix(_NEW))
         with _in_words(f"put the index {final} in place"):
             folder.rename(final)
@@ -77,14 +77,14 @@ class LocalStore:
         return final
 
     def remove(self, folder: Path) -> None:
-        """Delete an index that is not the present one."""
+        """Delete an index that is not the current one."""
         assert folder != self.current()
         with _in_words(f"delete {folder}"):
             shutil.rmtree(folder)
 
 
 class Lock:
-    """The right to write; it is let go by `release`, or by the end of the process, however it ends."""
+    """The right to write; released by `release`, or by the end of the process, however it ends."""
 
     def __init__(self, directory: Path) -> None:
         path = directory / "writer.lock"

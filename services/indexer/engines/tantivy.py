@@ -1,8 +1,8 @@
-"""The index for large sets: tantivy, a search engine in Rust that comes as a wheel.
+"""The index for large sets: tantivy, a search engine in Rust that is distributed as a wheel.
 
 Each post is a tantivy document: its words with their positions, its id, names and tags as terms, its order, time and
 place as columns, and all of it as JSON to show. The mark is one more document, replaced in the commit of the posts.
-A commit syncs its files and then renames `meta.json` into its place, which makes the commit; segments are joined in the
+A commit syncs its files and then renames `meta.json` into place, which makes the commit; segments are merged in the
 background, each time by another such rename.
 """
 
@@ -22,14 +22,14 @@ from services.indexer.query import Clause, Phrase, Query, Term, micro_degrees
 from services.indexer.words import keyword
 
 _HEAP_BYTES: Final = 64 << 20
-"""Memory in which the writer gathers posts."""
+"""Memory in which the writer buffers posts."""
 
 _MAX_TAGS: Final = 50_000
 """Different hashtags of one segment that are counted exactly; beyond, the rarest of them may be missed."""
 
 _MAX_META_BYTES: Final = 64 << 20
 _PARTS: Final = ("fast", "fieldnorm", "idx", "pos", "store", "term")
-"""The files of every segment, by suffix. tantivy takes one without positions for one that never had any."""
+"""The files of every segment, by suffix. tantivy treats one without positions as one that never had any."""
 _FACTS: Final = ("id", "account", "user", "screen_name", "lang", "hashtags", "has", "mark")
 
 
@@ -46,7 +46,7 @@ def _schema() -> tantivy.Schema:
 
 
 class TantivyReader:
-    """The index in a folder, to be asked. Raises TornError when it cannot be read."""
+    """The index in a folder, open for reading. Raises TornError when it cannot be read."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -61,7 +61,7 @@ class TantivyReader:
             raise TornError(f"the index {folder} cannot be opened: {error}") from error
 
     def mark(self) -> str | None:
-        """What the last commit left beside the posts."""
+        """The mark of the last commit."""
         for stored in self._stored("mark", "mark", 1):
             return stored.decode()
         return None
@@ -73,7 +73,7 @@ class TantivyReader:
         return None
 
     def count(self) -> int:
-        """How many posts there are."""
+        """The number of posts."""
         return self._total(self._fresh(), self._term("has", "post"))
 
     def ids_of(self, account: str) -> set[str]:
@@ -86,14 +86,14 @@ class TantivyReader:
         return {name for name, _ in self._fresh().terms_with_prefix("account", "", self._term("has", "post"))}
 
     def search(self, asked: Query) -> SearchAnswer:
-        """What matches."""
+        """The posts that match."""
         try:
             return self._search(asked)
         except (ValueError, OSError) as error:
             raise TornError(f"the index {self.folder} cannot be read: {error}") from error
 
     def close(self) -> None:
-        """Let go of the files; the library does so by itself."""
+        """Nothing to close: the library closes its files by itself."""
 
     def _search(self, asked: Query) -> SearchAnswer:
         searcher = self._fresh()
@@ -159,7 +159,7 @@ class TantivyReader:
 
 
 class TantivyWriter(TantivyReader):
-    """The index in a folder, to be written. Whoever makes one holds the lock of the shelf."""
+    """The index in a folder, open for writing. The caller holds the lock of the `LocalStore`."""
 
     def __init__(self, folder: Path) -> None:
         self._checksums = Checksums(folder)
@@ -204,7 +204,7 @@ class TantivyWriter(TantivyReader):
             raise IndexingError(f"the index {self.folder} cannot be written: {error}") from error
 
     def close(self) -> None:
-        """Wait for the joining of segments to end, and let go of the index."""
+        """Wait for merges of segments to end, and close the index."""
         self._writer.wait_merging_threads()
 
     def _segments(self) -> set[str]:
@@ -214,7 +214,7 @@ class TantivyWriter(TantivyReader):
         return {segment["segment_id"].replace("-", "") for segment in meta["segments"]}
 
     def _committed(self) -> list[str]:
-        """The files of these segments: whatever else is there is still being written, or going."""
+        """The files of these segments: any others are still being written, or being removed."""
         segments = self._segments()
         return [path.name for path in self.folder.iterdir() if path.name.partition(".")[0] in segments]
 

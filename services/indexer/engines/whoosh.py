@@ -1,14 +1,14 @@
-"""The index that needs nothing installed: Whoosh-Reloaded, pure Python.
+"""The index that needs no further installation: Whoosh-Reloaded, pure Python.
 
 Each post is a Whoosh document: its words with their positions, its id, names and tags as terms, its order and its place
 as columns, and all of it as JSON to show. The mark is one more document, replaced in the commit of the posts.
 
     write   the new segment, in files of its own; sync them
-    rename  the table of contents of the new generation into its place: this is the commit
-    clean   remove the files of generations before
+    rename  the table of contents of the new generation into place: this is the commit
+    clean   remove the files of earlier generations
 
 Whoosh itself syncs nothing; here its files are made durable before the rename. It reads its own tables with pickle, so
-an index must not be taken from somebody who is not trusted.
+an index from an untrusted source must not be opened.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from services.indexer.words import keyword
 from storage.durable import sync_directory
 
 _NOWHERE: Final = -(2**31)
-"""What stands in the columns of places for posts without one."""
+"""The value in the columns of places for posts without one."""
 
 _TAG_END: Final = b"\x00"
 _FANOUT: Final = 8
-"""Segments of about one size that are joined: small enough to ask few, large enough to copy a post seldom."""
+"""Segments of about one size that are merged: small enough to search few, large enough to copy a post seldom."""
 
 _LARGE: Final = 8_000
-"""Posts of a segment that is joined with no others any more, so that no commit takes longer than half a minute."""
+"""Posts from which a segment is not merged any more, so that no commit takes longer than half a minute."""
 
 _MEMORY_MB: Final = 128
 
@@ -90,7 +90,7 @@ def _sync(path: str) -> None:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        return  # put into one with others, and removed
+        return  # merged into another one, and removed
     try:
         os.fsync(handle)
     finally:
@@ -98,7 +98,7 @@ def _sync(path: str) -> None:
 
 
 class WhooshReader:
-    """The index in a folder, to be asked. Raises TornError when it cannot be read, whatever Whoosh stumbles over."""
+    """The index in a folder, open for reading. Raises TornError when it cannot be read, whatever Whoosh raises."""
 
     def __init__(self, folder: Path, *, readonly: bool = True) -> None:
         self.folder = folder
@@ -112,7 +112,7 @@ class WhooshReader:
             raise TornError(f"the index {folder} cannot be opened: {error or type(error).__name__}") from error
 
     def mark(self) -> str | None:
-        """What the last commit left beside the posts."""
+        """The mark of the last commit."""
         with self._in_words():
             for stored in self._stored("has", "mark"):
                 return str(stored)
@@ -126,7 +126,7 @@ class WhooshReader:
             return None
 
     def count(self) -> int:
-        """How many posts there are."""
+        """The number of posts."""
         with self._in_words():
             return sum(1 for _ in self._fresh().docs_for_query(query.Term("has", "post")))
 
@@ -136,17 +136,17 @@ class WhooshReader:
             return {Document.unpacked(stored).id for stored in self._stored("account", account)}
 
     def accounts(self) -> set[str]:
-        """The accounts of all posts, and of removed ones until their segment is joined with others."""
+        """The accounts of all posts, and of removed ones until their segment is merged."""
         with self._in_words():
             return set(self._fresh().reader().field_terms("account"))
 
     def search(self, asked: Query) -> SearchAnswer:
-        """What matches."""
+        """The posts that match."""
         with self._in_words():
             return self._search(asked)
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         if self._searcher is not None:
             self._searcher.close()
             self._searcher = None
@@ -213,7 +213,7 @@ class WhooshReader:
 
 
 class WhooshWriter(WhooshReader):
-    """The index in a folder, to be written. Whoever makes one holds the lock of the shelf."""
+    """The index in a folder, open for writing. The caller holds the lock of the `LocalStore`."""
 
     def __init__(self, folder: Path) -> None:
         self._checksums = Checksums(folder)
@@ -222,7 +222,7 @@ class WhooshWriter(WhooshReader):
         self._tidy()
 
     def _tidy(self) -> None:
-        """Remove what a killed writer left half done; what it left of segments goes with the next commit."""
+        """Remove unfinished files of a killed writer; its segment files are removed by the next commit."""
         for path in self.folder.glob("_MAIN_*.toc.*"):
             path.unlink(missing_ok=True)
         for path in self.folder.glob("MAIN.tmp/*"):
@@ -235,7 +235,7 @@ class WhooshWriter(WhooshReader):
         return cls(folder)
 
     def commit(self, changes: Changes, mark: str | None) -> None:
-        """Store the changes and the mark in one step. What is there already is not written again."""
+        """Store the changes and the mark in one step. Posts that are stored already are not written again."""
         searcher = self._fresh()
         if mark is None:
             mark = self.mark()
@@ -304,7 +304,7 @@ def _at(column: Any, number: int) -> int:
 
 
 def _joined(writer: Any, segments: list[Any]) -> list[Any]:
-    """Joins segments of about one size as soon as there are so many of it; returns those that stay as they are."""
+    """Merges segments of about one size as soon as there are `_FANOUT` of it; returns those that stay unchanged."""
     tiers: dict[int, list[Any]] = {}
     kept = []
     for segment in segments:

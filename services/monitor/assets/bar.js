@@ -1,4 +1,4 @@
-// The bar at the top of every page: where one can go, whether the feed is live, the theme, signing in.
+// The bar at the top of every page: navigation, the state of the feed, the theme, signing in.
 
 import { $, fill, h, icon, say } from "./dom.js";
 import { at } from "./place.js";
@@ -28,7 +28,7 @@ function theme_button() {
         if (next) localStorage.setItem("tmatic-theme", next);
         else localStorage.removeItem("tmatic-theme");
       } catch {
-        // storage is forbidden: the choice holds for this page alone
+        // storage is forbidden: the choice applies to this page only
       }
       draw();
       themed.forEach((act) => act());
@@ -72,7 +72,7 @@ export async function bar(current, with_live) {
   await begin();
 }
 
-/** Show how old the feed is. Only a change of its state is read out. */
+/** Show the age of the feed. Only a change of its state is read out. */
 export function show_age({ state, seconds }) {
   if (!live) return;
   const words = {

@@ -7,7 +7,7 @@ import { ask } from "./session.js";
 import { compact, OPERATIONS, rate, span, ticks, time, when } from "./words.js";
 
 const RECENT_S = 900;
-const REFRESH_S = 60; // how often the whole course is asked for anew
+const REFRESH_S = 60; // how often the whole course is requested again
 
 const per_operation = (what) => OPERATIONS.map((of) => ({ column: `${what}_${of.name}`, label: of.title, tint: `--op-${of.name}` }));
 
@@ -76,13 +76,13 @@ export class Chart {
     new ResizeObserver(() => this.resize()).observe(this.place);
   }
 
-  /** Ask for all that the monitor keeps; afterwards `add` goes on from it. */
+  /** Request everything that the monitor keeps; afterwards `add` continues it. */
   async load() {
     let course;
     try {
       course = await ask("/api/course");
     } catch {
-      return; // the next minute asks again, and the bar tells that the feed is gone
+      return; // retried after the next minute; the bar shows that the feed is lost
     }
     this.columns = course.columns;
     this.recent = course.recent;
@@ -127,7 +127,7 @@ export class Chart {
     return chosen.map((column) => column.slice(start));
   }
 
-  /** The whole course, and behind it the present. */
+  /** The whole course, followed by the latest points. */
   with_now() {
     const now = this.recent[0].length - 1;
     if (now < 0) return this.whole;
@@ -225,7 +225,7 @@ export class Chart {
     if (this.plot && this.place.clientWidth > 60) this.plot.setSize({ width: this.place.clientWidth - 12, height: this.place.clientHeight });
   }
 
-  /** Graphite draws; if it cannot be reached, we do. */
+  /** Show Graphite's chart, or ours if Graphite cannot be reached. */
   show_graphite() {
     this.image_at = performance.now();
     const from = this.span === "whole" ? "-7d" : `-${Number(this.span) / 60}min`;

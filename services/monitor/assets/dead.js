@@ -1,4 +1,4 @@
-// Dead letters: why each job died, and to requeue or drop it. Every change is asked about, and told by the master.
+// Dead letters: why each job died; requeue or drop it. The user confirms each change, and the master reports it.
 
 import { $, fill, h, icon, say } from "./dom.js";
 import { TableRows } from "./rows.js";
@@ -8,7 +8,7 @@ import { ago, count, of_letter, one_or_more, user_link } from "./words.js";
 const PAGE = 200;
 const MOST_ROWS = 500; // of one answer
 const AT_ONCE = 200; // jobs of one action
-const AGAIN_MS = 5_000; // after a list that could not be had
+const AGAIN_MS = 5_000; // after a list that could not be loaded
 
 const named = (letter) => `${letter.operation}:${letter.user}`;
 
@@ -16,10 +16,10 @@ export class Dead {
   constructor() {
     this.letters = [];
     this.total = 0;
-    this.loaded = 0; // the total of which the list was made; null when it must be made anew
-    this.wanted = PAGE; // how many letters are asked for
+    this.loaded = 0; // the total when the list was loaded; null when it must be reloaded
+    this.wanted = PAGE; // how many letters are requested
     this.next_at = 0;
-    this.newest = null; // the last failure that was heard of
+    this.newest = null; // the last failure received
     this.chosen = new Set();
     this.changing = false;
     this.more = false;
@@ -47,7 +47,7 @@ export class Dead {
     this.draw();
   }
 
-  /** The number of dead letters that the master tells; the list is asked for until it is the one of this number. */
+  /** The number of dead letters that the master reports; the list is requested until it matches this number. */
   count(total) {
     const before = this.total;
     this.total = total;
@@ -65,7 +65,7 @@ export class Dead {
     this.draw();
   }
 
-  /** The list may be another one, though the number is the same: the next overview brings it. */
+  /** The list may have changed although the number is the same: the next overview reloads it. */
   renew() {
     this.loaded = null;
   }
@@ -82,7 +82,7 @@ export class Dead {
     this.load();
   }
 
-  /** Ask for as many letters as are wanted. */
+  /** Request as many letters as are wanted. */
   async load() {
     if (this.loading) return;
     this.loading = true;
@@ -115,7 +115,7 @@ export class Dead {
     }
   }
 
-  /** Say why there is no list, or that there is one again; what an action did stays. */
+  /** Show why there is no list, or that there is one again; the result of an action stays. */
   complain(words) {
     if (words || this.complained) say($("dead-foot"), words);
     this.complained = words !== "";
@@ -215,7 +215,7 @@ export class Dead {
   }
 }
 
-/** Ask whether this is meant. */
+/** Ask for confirmation. */
 function sure(what, letters) {
   const one = letters.length === 1 ? `${of_letter(letters[0].operation).title} of ${letters[0].user}` : one_or_more(letters.length, "job", "jobs");
   const drop = what === "drop";

@@ -1,4 +1,4 @@
-// Building what is seen. Texts become text nodes and nothing else, so no name, post or line of a log can inject anything.
+// Builds elements. Texts become text nodes and nothing else, so no name, post or line of a log can inject anything.
 
 import { at } from "./place.js";
 
@@ -31,24 +31,24 @@ export function s(tag, props = {}, ...children) {
   return element;
 }
 
-/** One of ours from icons.svg; it says nothing to a screen reader. */
+/** An icon from icons.svg; it is hidden from screen readers. */
 export function icon(name) {
   return s("svg", { class: "icon", "aria-hidden": "true" }, s("use", { href: at(`/assets/icons.svg#${name}`) }));
 }
 
 export const $ = (id) => document.getElementById(id);
 
-/** Set a text only where it changes, so that nothing is drawn or read out for nothing. */
+/** Set a text only if it changes, so that nothing is drawn or read out needlessly. */
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Put new children in place of the old. */
+/** Replace the children. */
 export function fill(element, ...children) {
   element.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
 }
 
-/** A row of buttons of which one is pressed. `options`: [value, label]; `chosen(value)` is called at a choice. */
+/** A row of buttons of which one is pressed. `options`: [value, label]; `chosen(value)` is called on a choice. */
 export function choice(group, options, value, chosen) {
   const buttons = options.map(([of, label]) =>
     h("button", { type: "button", "aria-pressed": String(of === value), dataset: { value: of }, onclick: () => choose(of) }, label),

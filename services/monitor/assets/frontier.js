@@ -41,7 +41,7 @@ export function begin_frontier() {
   fill($("frontier-body"), OPERATIONS.map((of) => panels[of.name].element));
 }
 
-/** Bring the panels up to date. */
+/** Update the panels. */
 export function show_frontier(seen) {
   const sums = { accounts: seen.accounts, open: 0 };
   for (const of of OPERATIONS) {

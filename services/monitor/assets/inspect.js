@@ -1,4 +1,4 @@
-// The page of inspection: a question to the index, and what was found as posts, over time, by hashtag and on a map.
+// The inspection page: a query of the index, and its results as posts, over time, by hashtag and on a map.
 
 import uPlot from "./vendor/uplot/uPlot.esm.js";
 import { $, colour, fill, h, kept_colour } from "./dom.js";
@@ -192,7 +192,7 @@ function bars(rows) {
 
 const as_date = (unix) => new Date(unix * 1000).toISOString().slice(0, 10);
 
-/** Take a stretch of the chart as the new from and until. */
+/** Use a range of the chart as the new from and until. */
 function narrow(from, until) {
   form.elements.from.value = as_date(from);
   form.elements.until.value = as_date(until);

@@ -42,14 +42,14 @@ export class Log {
     this.placed = this.scroller.scrollTop;
   }
 
-  /** Who scrolls to the end follows, who scrolls away from it does not; nor who reads a line. */
+  /** Scrolling to the end follows the log, scrolling away from it does not; nor does reading a line. */
   scrolled() {
     if (this.scroller.hidden || Math.abs(this.scroller.scrollTop - this.placed) < 1) return;
     this.placed = this.scroller.scrollTop;
     this.set_follow(this.rows.at_end() && !this.rows.chosen);
   }
 
-  /** Begin anew: the monitor was restarted, and counts its lines from one. */
+  /** Start over: the monitor was restarted, and counts its lines from one. */
   clear(most) {
     this.most = most;
     this.lines = [];
@@ -109,7 +109,7 @@ export class Log {
   }
 }
 
-/** The text with what was searched for marked in it. */
+/** The text with the search term marked in it. */
 function marked(text, wanted) {
   if (!wanted) return text;
   const parts = [];

@@ -1,4 +1,4 @@
-// Who leads, how the other one is, and how it came to that.
+// The leader, the state of the standby, and the history of the lead.
 
 import { $, fill, h, say } from "./dom.js";
 import { ago, count } from "./words.js";
@@ -18,13 +18,13 @@ function node({ leads, title, under, pill, ghost }) {
   );
 }
 
-/** Nothing was heard for some time, so the card tells how it was. */
+/** Nothing was received for some time, so the card shows the last known state. */
 export function unheard_masters() {
   say($("pair-health"), "not heard");
   $("pair-health").className = "pill warn";
 }
 
-/** Bring the card up to date. */
+/** Update the card. */
 export function show_masters(seen) {
   const { pair, leader, epoch, role, takeovers, why } = seen.masters;
   const health = $("pair-health");
@@ -61,7 +61,7 @@ export function show_masters(seen) {
     nodes.push(node({ ghost: true, title: { mark: "", words: "No second master" }, under: "start one with --ha 1, and a crash costs nothing" }));
   }
   const turns = [...takeovers].reverse();
-  // The two stay, so that who reads the history by the keyboard is not thrown out of it.
+  // The two elements are kept, so that keyboard users do not lose the focus in the history.
   if (!$("masters-body").contains(past)) fill($("masters-body"), pair_of, past);
   fill(pair_of, nodes);
   fill(

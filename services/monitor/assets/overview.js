@@ -1,4 +1,4 @@
-// The page of the crawl: it hears the stream and hands what it hears to the parts of the page.
+// The page of the crawl: it receives the stream and passes the events to the parts of the page.
 
 import { $, fill, h, say } from "./dom.js";
 import { bar, show_age } from "./bar.js";
@@ -31,7 +31,7 @@ try {
   about = await ask("/api/about");
   chart.graphite = about.graphite;
 } catch {
-  about = {}; // the bar says that the monitor cannot be reached, and the stream tries on
+  about = {}; // the bar shows that the monitor cannot be reached, and the stream retries
 }
 
 let form_shown = false;
@@ -40,13 +40,13 @@ const stream = new Stream(
     hello: ({ anew, again, scrollback }) => {
       if (anew) log.clear(scrollback);
       if (anew && again) {
-        recall(); // a monitor that was started anew knows nobody
+        recall(); // a restarted monitor has no sessions
         dead.renew();
       }
       chart.load();
     },
     refused: async () => {
-      // Beyond its own machine a monitor shows nothing to whoever is not signed in; the form comes up once.
+      // Beyond its own machine a monitor shows nothing without signing in; the form is shown once.
       if (about.open_to_all !== false || form_shown || !(await recall()) || signed_in()) return;
       form_shown = true;
       open_form();

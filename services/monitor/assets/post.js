@@ -4,7 +4,7 @@ import { h, icon } from "./dom.js";
 import { ask } from "./session.js";
 import { moment_of, user_link, utc_when } from "./words.js";
 
-/** What a post says, whichever service wrote it. */
+/** The contents of a post, of whichever service. */
 export function read(post) {
   const user = post.user && typeof post.user === "object" ? post.user : {};
   const author = typeof post.user === "string" || typeof post.user === "number" ? String(post.user) : String(user.id_str || user.id || post.user_id || "");
@@ -22,7 +22,7 @@ export function read(post) {
   };
 }
 
-/** The hashtags of a post, and of what it reposts or quotes, each once. */
+/** The hashtags of a post, and of the post that it reposts or quotes, each once. */
 function all_tags(post) {
   const original = post.retweeted_status;
   const places = [post, original, (original || post).quoted_status].filter((one) => one && typeof one === "object");
@@ -61,7 +61,7 @@ export function post_card(post, { wanted = [], tag = null, of = "" } = {}) {
   );
 }
 
-/** Show a post in full, as the service gave it. */
+/** Show a post in full, as the service sent it. */
 export async function open_post(id, author, of) {
   const body = h("div", { class: "dialog-body" }, h("p", { class: "quiet" }, "Loading …"));
   const close = h("button", { type: "button", class: "tool", "aria-label": "Close" }, icon("close"));

@@ -25,7 +25,7 @@ function when_scrolled(scroller, draw) {
   new ResizeObserver(soon).observe(scroller);
 }
 
-/** A table. `head` is its <thead>; `make(item)` a new <tr>; `show(tr, item)` brings it up to date; `key(item)` names it. */
+/** A table. `head` is its <thead>; `make(item)` a new <tr>; `show(tr, item)` updates it; `key(item)` identifies it. */
 export class TableRows {
   constructor(scroller, { label, head, height, make, show, key }) {
     Object.assign(this, { scroller, height, make, show, key });

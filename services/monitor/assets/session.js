@@ -1,4 +1,4 @@
-// Signing in: the token comes behind the # of the address or from the form, and goes to the server once.
+// Signing in: the token is in the fragment of the address or from the form, and sent to the server once.
 
 import { $, fill, h, icon, say } from "./dom.js";
 import { at } from "./place.js";
@@ -17,7 +17,7 @@ function known(value) {
 
 let notice = null;
 
-/** What went wrong with signing in or out, in a place of its own; "" takes it away. */
+/** Show an error of signing in or out in its own element; "" removes it. */
 function tell(words) {
   if (!notice) {
     if (!words) return;
@@ -28,7 +28,7 @@ function tell(words) {
   say(notice, words);
 }
 
-/** Ask for JSON. Raises an Error with the server's sentence. */
+/** Request JSON. Throws an Error with the server's message. */
 export async function ask(path, options = {}) {
   let answer;
   try {
@@ -49,7 +49,7 @@ export async function ask(path, options = {}) {
   return body;
 }
 
-/** An action, by who is signed in. Raises an Error with the server's sentence. */
+/** An action of the signed-in user. Throws an Error with the server's message. */
 export async function act(path, body) {
   const send = () => ask(path, { method: "POST", headers: { "Content-Type": "application/json", "X-Tmatic-Csrf": csrf }, body: JSON.stringify(body) });
   try {
@@ -62,7 +62,7 @@ export async function act(path, body) {
   }
 }
 
-/** Ask again who we are: the monitor was started anew, or another tab has signed in since. False if it does not say. */
+/** Reload the session: the monitor was restarted, or another tab has signed in since. False if there is no answer. */
 export async function recall() {
   try {
     known((await ask("/api/session")).csrf);
@@ -98,7 +98,7 @@ async function sign_out() {
 let dialog = null;
 on_session((signed) => signed && dialog && dialog.box.close());
 
-/** The form that asks for the token. Resolves to whether somebody signed in. */
+/** The form for the token. Resolves to whether the user signed in. */
 export function open_form() {
   if (dialog) return dialog.done;
   const input = h("input", { type: "password", id: "token", autocomplete: "off", required: true, spellcheck: "false" });
@@ -138,7 +138,7 @@ export function open_form() {
   return done;
 }
 
-/** True once somebody is signed in; asks for the token when nobody is. */
+/** True once the user is signed in; asks for the token otherwise. */
 export const ensure = async () => signed_in() || open_form();
 
 /** The button in the bar. */
@@ -155,12 +155,12 @@ export function session_button() {
   return button;
 }
 
-/** Who we are; a token behind the # is used and taken out of the address at once. */
+/** Load the session; a token in the fragment is used and removed from the address at once. */
 export async function begin() {
   if (!(await use_token())) await recall();
 }
 
-/** Whether there was a token behind the #. */
+/** Whether there was a token in the fragment. */
 async function use_token() {
   const found = /(?:^#|&)token=([\w-]+)/.exec(location.hash);
   if (!found) return false;
@@ -168,7 +168,7 @@ async function use_token() {
   try {
     await sign_in(found[1]);
   } catch (error) {
-    await recall(); // an earlier token may hold still
+    await recall(); // an earlier session may still be valid
     tell(`Not signed in: ${error.message}.`);
   }
   return true;

@@ -1,13 +1,13 @@
-// The one stream of events of a page: it comes back by itself, and knows how old what it shows is.
+// The one stream of events of a page: it reconnects by itself, and knows the age of its data.
 
 import { at } from "./place.js";
 
 const OLD_S = 4;
 const LONGEST_WAIT_S = 15;
-const UNSEEN_S = 5; // a page that nobody sees keeps no connection for longer: a browser has six for all its tabs
-const WAKING_MS = 3_000; // for so long a page that is seen again does not call its feed lost
+const UNSEEN_S = 5; // a hidden page keeps no connection for longer: a browser has six for all its tabs
+const WAKING_MS = 3_000; // for so long a page that is visible again does not show its feed as lost
 
-/** Hears `/api/stream`. `heard` has a function for each event by name, and `refused` for a no of the server;
+/** Receives `/api/stream`. `heard` has a function for each event by name, and `refused` for a refusal by the server;
  * `aged({state, seconds})` is called once a second. */
 export class Stream {
   constructor(heard, aged) {
@@ -15,7 +15,7 @@ export class Stream {
     this.aged = aged;
     this.boot = "";
     this.last = "";
-    this.silent = null; // seconds of silence of the master's documents, as the monitor said
+    this.silent = null; // seconds since the master's last document, as the monitor reports
     this.at = 0;
     this.open = false;
     this.asleep = false;
@@ -29,7 +29,7 @@ export class Stream {
     document.addEventListener("visibilitychange", () => this.seen());
   }
 
-  /** The page is seen now, or it is not. */
+  /** The page became visible or hidden. */
   seen() {
     clearTimeout(this.unseen);
     if (document.hidden) this.unseen = setTimeout(() => this.sleep(), UNSEEN_S * 1000);
@@ -96,7 +96,7 @@ export class Stream {
     this.waking = false;
   }
 
-  /** A refused stream (the server said no) is not tried again by the browser, so we do. */
+  /** The browser does not retry a stream that the server refused, so we do. */
   later() {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.reconnect(), this.wait_s * 1000);

@@ -1,4 +1,4 @@
-// The theme that was chosen before, set before anything is drawn. Without a choice the system's holds.
+// The theme that was chosen before, set before anything is drawn. Without a choice the system's theme applies.
 (() => {
   let chosen = "";
   try {

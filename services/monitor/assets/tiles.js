@@ -1,4 +1,4 @@
-// What stands at the top: how the crawl is in a sentence, and five figures that move.
+// The top of the page: the state of the crawl in a sentence, and five animated figures.
 
 import { $, fill, h, s, say, still } from "./dom.js";
 import { compact, count, one_or_more, OPERATIONS, rate, span, stretch } from "./words.js";
@@ -14,7 +14,7 @@ const STATES = {
 };
 const WALKS = { BFS: "breadth first", DFS: "depth first", default: "targets only" };
 
-const UNHEARD_S = 15; // after so long a master is said not to be heard
+const UNHEARD_S = 15; // after so long a master is shown as silent
 const POINTS = 90; // of a small chart
 
 function tile(label) {
@@ -56,7 +56,7 @@ function draw_spark(of, values) {
 
 const moving = new Map();
 
-/** Let a figure walk to its next value within the second in which the next one comes. */
+/** Animate a figure to its next value within the second until the following one arrives. */
 function walk(element, to, form) {
   const before = moving.get(element);
   const from = before ? before.now : to;
@@ -84,7 +84,7 @@ function big(value) {
 let latest = null;
 let unheard = false;
 
-/** How old the latest words are: a master that says nothing any more is not said to run. Returns whether it is so from now on. */
+/** The age of the latest document: a silent master is not shown as running. Returns whether it just became so. */
 export function show_silence(seconds) {
   const before = unheard;
   unheard = latest !== null && seconds !== null && seconds >= UNHEARD_S;
@@ -111,7 +111,7 @@ function show_head() {
 
 const sum_of = (seen) => (key) => Object.values(seen.operations).reduce((total, of) => total + of[key], 0);
 
-/** Bring all up to date. `series(name)` gives the last minutes of a column. */
+/** Update everything. `series(name)` returns the last minutes of a column. */
 export function show_tiles(seen, series) {
   latest = seen;
   unheard = false;

@@ -1,4 +1,4 @@
-// The page of one account: who it is, how the crawl came to it, what is stored, and the receipts.
+// The page of one account: its profile, how the crawl found it, what is stored, and the receipts.
 
 import { $, choice, fill, h, icon } from "./dom.js";
 import { bar } from "./bar.js";
@@ -8,12 +8,12 @@ import { ask, on_session } from "./session.js";
 import { bytes, count, date, moment_of, of_letter, one_or_more, user_link, when } from "./words.js";
 
 const PAGE = 50;
-const own = at("/user/"); // whoever asks the monitor itself, and not its proxy, may have left the prefix out
+const own = at("/user/"); // a request to the monitor itself, and not to its proxy, may lack the prefix
 const user = decodeURIComponent(location.pathname.slice((location.pathname.startsWith(own) ? own : "/user/").length));
 
 document.title = `${user} · twittomatic`;
 $("name").textContent = user;
-let refused = false; // to whoever is still to sign in
+let refused = false; // to a user who must sign in first
 on_session((signed) => signed && refused && location.reload());
 await bar("", false);
 try {

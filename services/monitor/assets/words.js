@@ -1,4 +1,4 @@
-// Numbers, times and names as people read them.
+// Formats numbers, times and names for people.
 
 import { at } from "./place.js";
 
@@ -18,7 +18,7 @@ export function rate(value) {
   return value === 0 ? "0" : value.toFixed(1);
 }
 
-/** The words beside the lines of an axis: with as many decimals as tell one from the next. */
+/** The labels of an axis: with as many decimals as distinguish one from the next. */
 export function ticks(values, form) {
   const step = Math.abs(values[1] - values[0]);
   if (!(step > 0) || Number.isInteger(step)) return values.map(form);
@@ -71,13 +71,13 @@ export const when = (unix) => moment.format(unix * 1000);
 const utc_day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
 const utc_moment = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", timeZone: "UTC" });
 
-/** What posts are searched and counted by is UTC, so they are shown in it. */
+/** Posts are searched and counted in UTC, so they are shown in it. */
 export const utc_date = (unix) => utc_day.format(unix * 1000);
 export const utc_when = (unix) => `${utc_moment.format(unix * 1000)} UTC`;
 
 const LATEST = 8.64e12; // seconds; a browser's calendar ends there
 
-/** Unix seconds of whatever a service or a receipt writes as a time, null when it cannot be read. */
+/** Unix seconds of a time as a service or a receipt writes it, null when it cannot be parsed. */
 export function moment_of(text) {
   if (typeof text === "number") return Math.abs(text) <= LATEST ? text : null;
   const read = Date.parse(text || "");
@@ -86,7 +86,7 @@ export function moment_of(text) {
 
 export const one_or_more = (number, one, more) => `${count(number)} ${Math.round(number) === 1 ? one : more}`;
 
-/** The operations: how the document names them, their letter, what people call them, what they bring. */
+/** The operations: their name in the document, their letter, their name for people, and their records. */
 export const OPERATIONS = [
   { name: "timeline", letter: "T", title: "Timelines", brings: "posts" },
   { name: "follower", letter: "F", title: "Followers", brings: "followers" },

@@ -91,7 +91,7 @@ export class Workers {
     this.draw();
   }
 
-  /** Take in the rows of the workers. */
+  /** Update the rows of the workers. */
   set(workers) {
     this.workers = workers;
     this.workers.sort((a, b) => natural.compare(a[NAME], b[NAME]));
@@ -291,7 +291,7 @@ function job_row([letter, user, page, idle]) {
   return h("div", { class: "job" }, h("span", { class: "letter", dataset: { op: letter } }, letter), h("a", { href: user_link(user) }, user), h("span", { class: "quiet" }, under));
 }
 
-/** A bar of what is left, from 0 to 1. */
+/** A bar of the share left, from 0 to 1. */
 export function gauge(share) {
   const bar = h("i", { class: share < 0.2 ? "low" : null });
   bar.style.transform = `scaleX(${share <= 0 ? 0 : Math.max(0.03, Math.min(1, share))})`;

@@ -20,7 +20,7 @@ function outline(topology) {
   const ring = (indexes) => unrolled(indexes.flatMap((index, place) => line(index).slice(place ? 1 : 0)));
   const shapes = (object) => (object.type === "GeometryCollection" ? object.geometries.flatMap(shapes) : object.type === "MultiPolygon" ? object.arcs : object.type === "Polygon" ? [object.arcs] : []);
   const land = shapes(topology.objects.land).map((polygon) => polygon.map(ring));
-  // What was unrolled beyond the edge of the map is seen at the other edge as well.
+  // Shapes that were unrolled beyond the edge of the map are shown at the other edge too.
   for (const polygon of [...land]) {
     const reach = polygon[0].reduce(([least, most], [, x]) => [Math.min(least, x), Math.max(most, x)], [0, 0]);
     if (reach[1] > 180.5) land.push(polygon.map((one) => one.map(([y, x]) => [y, x - 360])));

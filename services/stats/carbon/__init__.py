@@ -1,1 +1,1 @@
-"""Points on their way to carbon: live, or from a recording."""
+"""Sends points to carbon: live, or from a recording."""

@@ -1,7 +1,7 @@
-"""How carbon is spoken to: the two forms of its points, and one connection to it.
+"""The protocol of carbon: the two encodings of points, and one connection to it.
 
-Carbon says nothing back. What the kernel of its machine has acknowledged may still be lost with carbon, which keeps
-points in memory before whisper has them; `services.stats.carbon.delivery` sees to that.
+Carbon sends no answers. Data that the kernel of its machine has acknowledged may still be lost with carbon, which keeps
+points in memory before whisper has them; `services.stats.carbon.delivery` handles that.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from services.stats.recording.points import Point
 
 CONNECT_S: Final = 5.0
 STALLED_S: Final = 60.0
-"""How long carbon may take nothing before the connection counts as dead. It pauses when its cache is full."""
+"""How long carbon may read nothing before the connection counts as dead. It pauses when its cache is full."""
 READ_ALL_S: Final = 30.0
-"""How long carbon may take to read what is left, and to close, when we have said that this is all."""
+"""How long carbon may take to read the rest, and to close, after we have shut down our side."""
 MAX_POINTS: Final = 500
-"""Points of one message. In pickle they stay below the 1 MiB that carbon takes."""
+"""Points of one message. In pickle they stay below carbon's limit of 1 MiB."""
 
 _LOOK_S: Final = 0.2
 
 
 class CarbonLostError(TmaticError):
-    """The connection to carbon is gone, or was never there; it may come back."""
+    """The connection to carbon is lost, or could not be made; a retry may succeed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where carbon listens, and whether it is spoken to in pickle there."""
+    """Where carbon listens, and whether it expects pickle there."""
 
     host: str
     port: int
@@ -47,14 +47,14 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def encode(self, points: Sequence[Point]) -> bytes:
-        """At most `MAX_POINTS` points as this carbon takes them."""
+        """Encode at most `MAX_POINTS` points in the form that this carbon expects."""
         return pickled(points) if self.pickle else b"".join(point.line() for point in points)
 
 
 def pickled(points: Sequence[Point]) -> bytes:
-    """`[(name, (unix time, value)), …]` in pickle's protocol 2, with its length before it as carbon wants it.
+    """`[(name, (unix time, value)), …]` in pickle's protocol 2, with its length as a prefix, as carbon requires.
 
-    Written out opcode by opcode, since nothing here is to pickle or to unpickle objects: PROTO 2, EMPTY_LIST, MARK;
+    Written opcode by opcode, since nothing here may pickle or unpickle objects: PROTO 2, EMPTY_LIST, MARK;
     for each point BINUNICODE, BINFLOAT twice, TUPLE2 twice; APPENDS, STOP.
     """
     parts = [b"\x80\x02]("]
@@ -73,15 +73,15 @@ def pickled(points: Sequence[Point]) -> bytes:
 
 
 class Link:
-    """One connection. Every method raises CarbonLostError, with what the system said, when it is gone."""
+    """One connection. Every method raises CarbonLostError, with the system's message, when it is lost."""
 
     def __init__(self, address: Address, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._address, self._clock = address, clock
         self.sent = 0
-        """Bytes that the kernel has taken."""
+        """Bytes that the kernel has accepted."""
         try:
             self._socket = socket.create_connection((address.host, address.port), CONNECT_S)
-        except (OSError, UnicodeError) as error:  # the latter for a name that can be none of a host
+        except (OSError, UnicodeError) as error:  # the latter for an invalid host name
             raise self._lost(error) from error
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -90,7 +90,7 @@ class Link:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STALLED_S * 1000))
 
     def send(self, data: bytes, gone_on: Callable[[], bool] = lambda: True) -> None:
-        """Give everything to the kernel; waits while carbon is slow, as long as `gone_on` says so."""
+        """Pass everything to the kernel; waits while carbon is slow, as long as `gone_on` returns True."""
         view, moved_at = memoryview(data), self._clock()
         while view:
             self.look()
@@ -107,7 +107,7 @@ class Link:
             self.sent += taken
 
     def look(self) -> None:
-        """Notice that carbon has closed. What it says, it never does say anything, is dropped."""
+        """Detect that carbon has closed. Data from it, which it never sends, is dropped."""
         try:
             if self._socket.recv(4096) == b"":
                 raise CarbonLostError(f"carbon at {self._address} closed the connection")
@@ -122,7 +122,7 @@ class Link:
         return self.sent - int(struct.unpack("i", waiting)[0])
 
     def finish(self, within_s: float = READ_ALL_S) -> None:
-        """Say that this is all, and wait until carbon closes in turn: then it has read everything."""
+        """Shut down our side, and wait until carbon closes in turn: then it has read everything."""
         try:
             self._socket.shutdown(socket.SHUT_WR)
             deadline = self._clock() + within_s
@@ -134,7 +134,7 @@ class Link:
         raise CarbonLostError(f"carbon at {self._address} did not read everything within {within_s:.0f} s")
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the connection."""
         self._socket.close()
 
     def _lost(self, error: OSError | UnicodeError) -> CarbonLostError:
@@ -146,7 +146,7 @@ class Link:
 
 
 def _ready(connection: socket.socket, what: int) -> bool:
-    """Whether it becomes so within a moment. Not by `select`, which knows no descriptor above 1,023."""
+    """Whether it becomes ready within a moment. Not by `select`, which supports no descriptor above 1,023."""
     poll = select.poll()
     poll.register(connection, what)
     return bool(poll.poll(_LOOK_S * 1000))

@@ -1,12 +1,12 @@
-"""Delivery of points to carbon, so that what it misses while it is away or what dies with it is sent again.
+"""Delivers points to carbon; points that it misses while it is down, or loses when it dies, are sent again.
 
-Rules that it keeps:
-  * The points are read from their file, in their order, when they are sent: nothing waits in memory but one batch, and
-    who writes the file is never held up.
+Rules:
+  * The points are read from their file, in order, when they are sent: only one batch is in memory, and the writer of
+    the file is never blocked.
   * A place in the file is settled when the kernel of carbon's machine has acknowledged everything before it, and
-    `SETTLE_S` have gone since: carbon has had time to write it. After a lost connection everything behind the settled
-    place is sent again. That is harmless: a point that comes twice is the same point, and the last of a slot wins.
-  * Lost connections are made anew, after pauses that double up to `MAX_PAUSE_S`.
+    `SETTLE_S` have passed since: carbon has had time to write it. After a lost connection everything after the settled
+    place is sent again. That is harmless: a repeated point is the same point, and the last of a slot wins.
+  * Lost connections are reconnected, after pauses that double up to `MAX_PAUSE_S`.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ SETTLE_S: Final = 60.0
 FIRST_PAUSE_S: Final = 0.2
 MAX_PAUSE_S: Final = 10.0
 IDLE_S: Final = 1.0
-"""How often an idle connection is looked at."""
+"""How often an idle connection is checked."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Points, and the place behind them. `wait_s`: how long to wait before they are sent."""
+    """Points, and the place after them. `wait_s`: how long to wait before they are sent."""
 
     points: Sequence[Point]
     place: int
@@ -45,17 +45,17 @@ class Batch:
 
 
 class PointFeed(Protocol):
-    """Where the points come from."""
+    """The source of the points."""
 
     def read(self, place: int) -> Batch | None:
-        """What stands there; None when nothing does yet. Raises DatasetError."""
+        """The batch at a place; None when there is none yet. Raises DatasetError."""
 
     def ended(self, place: int) -> bool:
-        """Whether nothing will ever come there."""
+        """Whether there will never be a batch at a place."""
 
 
 class Settling:
-    """Which of the places up to which was sent are settled. Times are seconds of one monotonic clock."""
+    """Tracks which of the sent places are settled. Times are seconds of one monotonic clock."""
 
     def __init__(self, place: int, settle_s: float = SETTLE_S) -> None:
         self.place = place
@@ -63,7 +63,7 @@ class Settling:
         self._sent: deque[tuple[float, int, int]] = deque()
 
     def sent(self, now: float, sent: int, place: int) -> None:
-        """Everything before `place` was given to the kernel, in so many bytes. One entry a second is kept."""
+        """Everything before `place` was passed to the kernel, in so many bytes. One entry a second is kept."""
         if self._sent and int(self._sent[-1][0]) == int(now):
             self._sent.pop()
         self._sent.append((now, sent, place))
@@ -75,16 +75,16 @@ class Settling:
         return self.place
 
     def lost(self) -> int:
-        """The connection is gone: from where to send again."""
+        """The connection is lost: returns the place from which to send again."""
         self._sent.clear()
         return self.place
 
 
 class Delivery:
-    """Sends a feed to one carbon. `run` blocks, and is for a thread; `wake` and `stop` may come from any.
+    """Sends a feed to one carbon. `run` blocks, and is for a thread; `wake` and `stop` may be called from any.
 
-    `settled` is told each settled place that is new, at most once a second. With `patience_s` it gives up, with
-    CarbonLostError, when carbon was away as long as that; `first_patience_s` is the same before it was there once.
+    `settled` is called with each new settled place, at most once a second. With `patience_s` it raises CarbonLostError
+    when carbon was unavailable for so long; `first_patience_s` is the same before the first connection.
     """
 
     def __init__(
@@ -105,20 +105,20 @@ class Delivery:
         self._awake = threading.Event()
         self._deadline: float | None = None
         self.place = place
-        """Up to where the kernel has everything."""
+        """The place before which the kernel has everything."""
         self.connected = False
 
     def wake(self) -> None:
-        """There may be more in the feed."""
+        """Wake `run`: there may be more in the feed."""
         self._awake.set()
 
     def stop(self, within_s: float) -> None:
-        """Send what is there, for at most so long, and come back."""
+        """Make `run` send the rest, for at most so long, and return."""
         self._deadline = time.monotonic() + within_s
         self._awake.set()
 
     def run(self) -> None:
-        """Send until the feed ends or `stop` says so."""
+        """Send until the feed ends or `stop` is called."""
         backoff, away_since = Backoff(FIRST_PAUSE_S, MAX_PAUSE_S), time.monotonic()
         quiet, patience_s = False, self._first_patience_s
         while not self._stopping() or self.connected:

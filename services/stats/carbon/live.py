@@ -1,4 +1,4 @@
-"""A recording on its way to carbon while it is being written: the thread, the place where it goes on, and its end."""
+"""Sends a recording to carbon while it is being written: the thread, the place where it resumes, and its end."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from services.stats.carbon.sent import Sent
 from services.stats.recording.tail import RecordingTail
 
 GOODBYE_S: Final = 5.0
-"""How long the end of a recording may take to reach carbon; what does not is sent at the next start."""
+"""How long the end of a recording may take to reach carbon; the rest is sent at the next start."""
 
 log = logging.getLogger(__name__)
 
 
 class LiveDelivery:
-    """Sends what is recorded from now on, and what an earlier run recorded and did not get rid of.
+    """Sends points as they are recorded, and those that an earlier run recorded and did not deliver.
 
-    What was recorded before carbon was named for the first time is for `tmatic-stats replay`.
+    Points recorded before carbon was first configured are for `tmatic-stats replay`.
     """
 
     def __init__(self, path: Path, end: int, address: Address, *, settle_s: float = SETTLE_S) -> None:
@@ -48,15 +48,15 @@ class LiveDelivery:
             self._failed = error
 
     def grown(self, end: int) -> None:
-        """The recording has so many bytes now. Raises what ended the delivery, which only a mistake in here can: what
-        was not delivered is when the process is started again."""
+        """The recording has grown to so many bytes. Raises what ended the delivery, which can only be a bug in here:
+        undelivered points are sent when the process is restarted."""
         if self._failed is not None:
             raise self._failed
         self._tail.end = end
         self.delivery.wake()
 
     def close(self) -> None:
-        """Send what is there, and come back."""
+        """Send the rest, and return."""
         self._tail.closed = True
         self.delivery.stop(GOODBYE_S)
         self._thread.join(GOODBYE_S + 2.0)

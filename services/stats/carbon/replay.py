@@ -1,4 +1,4 @@
-"""Playing a recording to a carbon: what is to be sent, whether it was sent before, and how far it has come."""
+"""Replays a recording to a carbon: what is to be sent, whether it was sent before, and the progress."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from services.stats.carbon.sent import Range, Sent
 from services.stats.times import clock_time
 
 PATIENCE_S: Final = 60.0
-"""How long carbon may be away before a replay gives up."""
+"""How long carbon may be unavailable before a replay gives up."""
 FIRST_PATIENCE_S: Final = 3.0
-"""The same before it was there for the first time: then its name or port is probably wrong."""
+"""The same before the first connection: then its name or port is probably wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayRequest:
-    """What a replay is to do. Times are unix times; `ends` is not in it; `last` is where its end is moved to."""
+    """The parameters of a replay. Times are unix times; `ends` is exclusive; `last` is where its end is moved to."""
 
     path: Path
     carbon: Address
@@ -35,9 +35,9 @@ class ReplayRequest:
 
 
 def replay(asked: ReplayRequest, progress: Callable[[str], None], *, patience_s: float = PATIENCE_S) -> str:
-    """Send it; returns one sentence that says what was sent.
+    """Send it; returns one sentence that describes what was sent.
 
-    Raises UsageError when there is nothing to send or it was sent before, CarbonLostError when carbon stays away.
+    Raises UsageError when there is nothing to send or it was sent before, CarbonLostError when carbon is unavailable.
     """
     progress("looking through the recording")
     try:
@@ -92,7 +92,7 @@ def replay(asked: ReplayRequest, progress: Callable[[str], None], *, patience_s:
 
 
 def _refusal(asked: ReplayRequest, found: Survey, before: list[Range]) -> str:
-    """What was sent already, and how to send the rest or everything."""
+    """The message about what was sent already, and how to send the rest or everything."""
     said = ", ".join(
         f"{clock_time(max(one.begins, found.begins))} to {clock_time(min(one.ends, found.ends) - 1)} "
         f"(on {clock_time(one.at)})"

@@ -1,4 +1,4 @@
-"""The feed of a replay: a recording from one time to another, at the speed it had or another one, moved in time."""
+"""The feed of a replay: a recording from one time to another, at the original or another speed, shifted in time."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from services.stats.carbon.delivery import Batch
 from services.stats.recording.points import Oddities, Point, points_of
 
 SLOT_S: Final = 60
-"""Times are moved by multiples of this, so that points stay together in the slots of usual retentions."""
+"""Times are shifted by multiples of this, so that points stay together in the slots of usual retentions."""
 
 DISORDER_S: Final = 10
-"""Gauges wait for a commit that they can share, so lines of this much later may stand before them."""
+"""Gauges wait for a common commit, so lines up to this much later may precede them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What there is to send: `ends` is the second after the last point."""
+    """The points to send: `ends` is the second after the last point."""
 
     points: int
     begins: int
@@ -32,7 +32,7 @@ class Survey:
 
 
 def survey(path: Path, begins: int, ends: int, names: Container[bytes] | None = None) -> Survey:
-    """Look through a recording, or at what has these names in it.
+    """Survey a recording, or only the points with these names in it.
 
     Raises UsageError when it has no points in that range of unix times.
     """
@@ -46,12 +46,12 @@ def survey(path: Path, begins: int, ends: int, names: Container[bytes] | None = 
 
 
 def shift_to(end: int, survey: Survey) -> int:
-    """By how many seconds to move times so that the last point comes just before `end`."""
+    """The seconds by which to shift times so that the last point is just before `end`."""
     return math.floor((end - survey.ends) / SLOT_S) * SLOT_S
 
 
 class Replaying:
-    """Places are numbers of points within the range. `speed` is how many seconds of the recording go by in one;
+    """Places are numbers of points within the range. `speed` is how many seconds of the recording pass in one second;
     infinite does not wait. `told(points sent, unix time of the recording)` is called after each batch."""
 
     def __init__(
@@ -74,7 +74,7 @@ class Replaying:
         self._open()
 
     def read(self, place: int) -> Batch | None:
-        """The next points; those of one second at most, unless it goes at full speed."""
+        """The next points; those of one second at most, except at full speed."""
         if place != self._next:
             self._open()
             while self._next < place and self._take() is not None:
@@ -99,7 +99,7 @@ class Replaying:
         return place >= self._survey.points
 
     def reached(self, place: int) -> int:
-        """The first second that was not sent in full when everything before a place was."""
+        """The first second that is not sent completely when everything before a place is sent."""
         at = self._survey.begins
         for number in [number for number in self._times if number <= place]:
             at = max(at, self._times.pop(number))
@@ -112,7 +112,7 @@ class Replaying:
 
     def _take(self) -> Point | None:
         if self._next >= self._survey.points:
-            return None  # What a writer that lives has added since is not part of this replay.
+            return None  # Points that a live writer has added since are not part of this replay.
         held, self._held = self._held, None
         return held if held is not None else next(self._points, None)
 

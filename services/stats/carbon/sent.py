@@ -1,8 +1,8 @@
-"""What of a recording was sent to which carbon: a small journal beside it, `FILE.gz.sent`, in SQLite.
+"""Which parts of a recording were sent to which carbon: a small journal beside it, `FILE.gz.sent`, in SQLite.
 
-Two processes may write it: one that records and sends live, and one that plays the recording again. A recording is
-known by its first line, so that another one under the same name is another one. Times are unix times of the recording,
-`ends` is the first second that was not sent.
+Two processes may write it: one that records and sends live, and one that replays the recording. A recording is
+identified by its first line, so that another one with the same name is distinguished. Times are unix times of the
+recording, `ends` is the first second that was not sent.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SCHEMA: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """What was sent, and when."""
+    """A range that was sent, and when."""
 
     begins: int
     ends: int
@@ -35,7 +35,7 @@ class Range:
 
 
 def identity(path: Path) -> str:
-    """By what a recording is known; empty while it has no line."""
+    """The identity of a recording; empty while it has no line."""
     first = next(points_of(path, Oddities()), None)
     return hashlib.sha256(first.line()).hexdigest() if first is not None else ""
 
@@ -48,11 +48,11 @@ class Sent:
         self.path = path.with_name(path.name + ".sent")
         self._known = ""
         self._file = SqliteFile(self.path, "the journal of what was sent", "what was sent may then be sent again")
-        # One thread opens it and another one uses it, never both at a time.
+        # One thread opens it and another one uses it, never both at the same time.
         self._base = self._file.opened(_SCHEMA, _is_made, wal=False, busy_s=LOCKED_S)
 
     def overlapping(self, begins: int, ends: int) -> list[Range]:
-        """What was sent of that range, oldest first."""
+        """The parts of that range that were sent, oldest first."""
         with self._file.in_words():
             rows = self._base.execute(
                 "SELECT begins, ends, at FROM sent WHERE recording = ? AND carbon = ? AND begins < ? AND ends > ? "
@@ -62,7 +62,7 @@ class Sent:
             return [Range(*row) for row in rows]
 
     def begin(self, begins: int, at: int) -> int:
-        """A range that is going to be sent, of which nothing is yet; its number."""
+        """Add a range that is about to be sent; returns its number."""
         with self._file.in_words():
             cursor = self._base.execute(
                 "INSERT INTO sent (recording, carbon, begins, ends, at) VALUES (?, ?, ?, ?, ?)",
@@ -71,14 +71,14 @@ class Sent:
             return int(cursor.lastrowid or 0)
 
     def reach(self, number: int, ends: int) -> None:
-        """The range was sent so far."""
+        """Record how far the range was sent."""
         with self._file.in_words():
             self._base.execute("UPDATE sent SET ends = max(ends, ?) WHERE id = ?", (ends, number))
 
     def place(self) -> int | None:
-        """From where the live delivery goes on; None when there was none."""
+        """The place from which the live delivery resumes; None when there was none."""
         with self._file.in_words():
-            # A recording that was empty when the delivery began had no name then.
+            # A recording that was empty when the delivery started had no identity then.
             row = self._base.execute(
                 "SELECT place FROM live WHERE recording IN (?, '') AND carbon = ? ORDER BY recording DESC",
                 (self._identity(), self._carbon),
@@ -86,12 +86,12 @@ class Sent:
             return int(row[0]) if row else None
 
     def keep_place(self, place: int) -> None:
-        """The live delivery has settled so far."""
+        """Record how far the live delivery has settled."""
         with self._file.in_words():
             self._base.execute("INSERT OR REPLACE INTO live VALUES (?, ?, ?)", (self._identity(), self._carbon, place))
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the journal."""
         with self._file.in_words():
             self._base.close()
 
@@ -101,6 +101,6 @@ class Sent:
 
 
 def _is_made(base: sqlite3.Connection) -> bool:
-    """Whether all tables are there."""
+    """Whether all tables exist."""
     names = base.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN ('sent', 'live')")
     return bool(names.fetchone()[0] == len(_SCHEMA))

@@ -1,1 +1,1 @@
-"""A recording: written, followed and read again."""
+"""Writes, follows and reads a recording."""

@@ -1,12 +1,12 @@
-"""One commit of a recording: a gzip member whose header says how far its reader had come and what he had counted.
+"""One commit of a recording: a gzip member whose header has the subscriber's position and its counts.
 
     gzip header with FEXTRA, subfield "TS": CRC-32 of what follows, then msgpack
         [1, offset, deflated, plain, lines, first, last, synced, position, counts]
     raw deflate of the lines, CRC-32 and length of them        (so `zcat` and every reader of members reads it)
 
-`offset` is where the member begins in its file, by which its beginning is told from bytes that look like one;
-`deflated` and `plain` are lengths in bytes; `first` and `last` unix times of its lines, 0 without lines; what is before
-`synced` was on the disk when the member was written. Position and counts are in one write with the lines.
+`offset` is where the member begins in its file, which distinguishes its beginning from bytes that look like one;
+`deflated` and `plain` are lengths in bytes; `first` and `last` unix times of its lines, 0 without lines; bytes before
+`synced` were on disk when the member was written. Position and counts are in one write with the lines.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SCAN: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a member says of itself. `head` is the length of its header in bytes."""
+    """The header of a member. `head` is its length in bytes."""
 
     offset: int
     head: int
@@ -59,7 +59,7 @@ class Header:
 def encode(
     offset: int, lines: Sequence[bytes], times: Sequence[int], synced: int, position: str, counts: Sequence[int]
 ) -> bytes:
-    """The member that holds these lines, each with its newline, and `times`, theirs. Raises DatasetError."""
+    """The member with these lines, each with its newline, and their `times`. Raises DatasetError."""
     text = b"".join(lines)
     if len(text) > MAX_PLAIN:
         raise DatasetError(f"a commit of {len(text):,} bytes is too large for a recording: at most {MAX_PLAIN:,}")
@@ -75,7 +75,7 @@ def encode(
 
 
 def parse(head: bytes, offset: int) -> Header:
-    """The header at the beginning of these bytes, which stand at `offset` of their file. Raises MalformedError."""
+    """The header at the beginning of these bytes, which are at `offset` of their file. Raises MalformedError."""
     if len(head) < _PREFIX.size:
         raise MalformedError("a header is cut short")
     start, extra, name, length, check = _PREFIX.unpack_from(head)
@@ -100,12 +100,12 @@ def parse(head: bytes, offset: int) -> Header:
 
 
 def header_at(handle: int, offset: int) -> Header:
-    """The header of the member that begins at this place of a file. Raises MalformedError."""
+    """The header of the member that begins at this offset of a file. Raises MalformedError."""
     return parse(os.pread(handle, MAX_HEAD, offset), offset)
 
 
 def text_of(handle: int, header: Header) -> bytes:
-    """The lines of a member. Raises MalformedError when they are not whole."""
+    """The lines of a member. Raises MalformedError when they are incomplete or damaged."""
     wanted = header.deflated + _TRAILER.size
     raw = os.pread(handle, wanted, header.offset + header.head)
     if len(raw) != wanted:
@@ -123,7 +123,7 @@ def text_of(handle: int, header: Header) -> bytes:
 
 
 def next_header(handle: int, offset: int) -> Header | None:
-    """The first header at or behind `offset`; None when there is none."""
+    """The first header at or after `offset`; None when there is none."""
     while block := os.pread(handle, _SCAN + len(_START) - 1, offset):
         at = block.find(_START)
         while 0 <= at < _SCAN:
@@ -136,6 +136,6 @@ def next_header(handle: int, offset: int) -> Header | None:
 
 
 def looks_begun(head: bytes) -> bool:
-    """Whether these first bytes of a file are the beginning of a recording, be it cut anywhere."""
+    """Whether these first bytes of a file are the beginning of a recording, possibly truncated anywhere."""
     prefix = _START + head[10:12] + b"TS"
     return head[: len(prefix)] == prefix[: len(head)]

@@ -1,4 +1,4 @@
-"""A point: `NAME VALUE UNIXTIME`, as it stands in a line of a recording and as carbon takes it."""
+"""A point: `NAME VALUE UNIXTIME`, as in a line of a recording and as carbon accepts it."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from storage.dataset.files.gzip_members import GZIP_MAGIC
 from storage.durable import in_words
 
 MAX_LINE_LENGTH: Final = 1_024
-"""Bytes; longer ones are not ours, and carbon's reader has limits too."""
+"""Bytes; we write none longer, and carbon's reader has limits too."""
 LATEST: Final = 1 << 40
-"""Seconds; a time beyond it is no unix time."""
+"""Seconds; a time beyond it is not a unix time."""
 
 _READ: Final = 32 * 1024
-"""Bytes that are read at once. Deflated they become a thousand times as many at most."""
+"""Bytes that are read at once. Decompressed they become a thousand times as many at most."""
 _LINE: Final = re.compile(rb"([!-:<-~]+) ([0-9.eE+-]{1,40}) ([0-9]{1,13})(?:\.[0-9]*)?\r?")
-"""Printable names without spaces, and without the `;` that begins a tag."""
+"""Printable names without spaces, and without the `;` that starts a tag."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A number under a name at a unix time. `value` is the text that was read or is written, so that nothing is
-    rounded on the way."""
+    """A number with a name at a unix time. `value` is the text that was read or is written, so that nothing is
+    rounded in between."""
 
     name: str
     value: str
@@ -54,18 +54,18 @@ def point(line: bytes) -> Point | None:
 
 @dataclass(slots=True)
 class Oddities:
-    """What was left out while a file was read: lines that are no points, and bytes behind the last whole record."""
+    """What was left out while a file was read: lines that are not points, and bytes after the last whole record."""
 
     lines: int = 0
     torn: bool = False
 
 
 def points_of(path: Path, odd: Oddities, names: Container[bytes] | None = None) -> Iterator[Point]:
-    """The points of any gzip or plain file of such lines, ours or the original's, in their order; or those with these
-    names alone, which is faster.
+    """The points of any gzip or plain file of such lines, ours or the original's, in order; or only those with these
+    names, which is faster.
 
-    A tail that is not whole, as a kill or a writer that lives leaves it, is no error: what is before it is read.
-    Raises DatasetError when the file cannot be read, or is damaged in its middle.
+    An incomplete tail, as after a kill or of a live writer, is not an error: the data before it is read. Raises
+    DatasetError when the file cannot be read, or is damaged in its middle.
     """
     rest = b""
     with in_words(f"read {path}"), path.open("rb") as file:
@@ -88,7 +88,7 @@ def points_of(path: Path, odd: Oddities, names: Container[bytes] | None = None) 
 
 
 def _inflated(path: Path, file: BinaryIO, odd: Oddities) -> Iterator[bytes]:
-    """The plain bytes of a row of gzip members."""
+    """The decompressed bytes of a series of gzip members."""
     inflate, begun = zlib.decompressobj(wbits=31), False
     while block := inflate.unused_data or file.read(_READ):
         if inflate.eof:
@@ -98,7 +98,7 @@ def _inflated(path: Path, file: BinaryIO, odd: Oddities) -> Iterator[bytes]:
         except zlib.error as error:
             if file.read(1):
                 raise DatasetError(f"{path} is damaged near byte {file.tell():,}: {error}") from error
-            begun = True  # What a power cut left at the end may be anything.
+            begun = True  # After a power cut the end may contain anything.
             break
         begun = True
         if plain:

@@ -1,11 +1,11 @@
-"""A recording: a gzip file of lines `NAME VALUE UNIXTIME`, which `zcat` reads at any moment.
+"""A recording: a gzip file of lines `NAME VALUE UNIXTIME`, which `zcat` can read at any time.
 
-Rules that it keeps:
-  * What is appended is one gzip member, with the position and the counts in its header: all of it or nothing is there.
-  * After a kill or a power cut the file is cut to whole members before anything is appended, so to whole lines too.
-  * Nothing that was once on the disk is ever cut. Damage there is refused in words, since it is not ours to mend.
-  * One process writes a recording: it holds a lock on the file. A file of somebody else's is not touched.
-  * What follows from events is on the disk when `append` returns; other lines are within `SYNC_S` seconds.
+Rules:
+  * Each append is one gzip member, with the position and the counts in its header: it is atomic.
+  * After a kill or a power cut the file is truncated to whole members before anything is appended, so to whole lines.
+  * Data that was synced is never truncated. Damage there is refused with a message, since we cannot repair it.
+  * One process writes a recording: it holds a lock on the file. A file of another program is not changed.
+  * Lines of events are on disk when `append` returns; other lines are within `SYNC_S` seconds.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from storage.locks import take
 
 SYNC_S: Final = 5.0
 TAIL: Final = 1 << 20
-"""Bytes at the end that are looked through at start, at first; four times as many when no member begins there."""
+"""Bytes at the end that are searched first at start; four times as many when no member begins there."""
 MAX_KNOWN: Final = 1 << 30
-"""Bytes of a list of jobs that were counted from the dataset."""
+"""Bytes of a list of jobs counted from the dataset."""
 
 
 class Recording:
-    """A recording that is open for writing. All is called from one thread at a time.
+    """A recording that is open for writing. Its methods are called from one thread at a time.
 
-    `end` is its length in bytes, `position` and `counts` those of its last commit, `cut` how many bytes were cut when
-    it was opened. Raises UsageError for a file that is not a recording, DatasetError for what the disk refuses.
+    `end` is its length in bytes, `position` and `counts` those of its last commit, `cut` the number of bytes truncated
+    when it was opened. Raises UsageError for a file that is not a recording, DatasetError on disk errors.
     """
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -62,9 +62,9 @@ class Recording:
         self._synced, self._synced_at = self.end, clock()
 
     def append(self, points: Sequence[Point], position: Position | None, counts: EventCounts, *, durable: bool) -> None:
-        """Commit lines together with the position and the counts. `durable`: they are on the disk on return.
+        """Commit lines together with the position and the counts. `durable`: they are on disk on return.
 
-        Counts that name no list of jobs that were counted from the dataset let go of the one that there is."""
+        If the counts name no list of jobs counted from the dataset, the existing one is deleted."""
         lines = [point.line() for point in points]
         times = [point.at for point in points]
         said = str(position) if position is not None else ""
@@ -75,7 +75,7 @@ class Recording:
                 if durable:
                     os.fdatasync(self._handle)
             except OSError:
-                with contextlib.suppress(OSError):  # The next start cuts it, if this cannot be done now.
+                with contextlib.suppress(OSError):  # If this fails, the next start truncates it.
                     os.ftruncate(self._handle, self.end)
                 raise
         self.end += len(member)
@@ -89,19 +89,19 @@ class Recording:
             self.sync_when_due()
 
     def sync_when_due(self) -> None:
-        """See to it that nothing waits for the disk longer than `SYNC_S`."""
+        """Sync if data has waited for `SYNC_S`."""
         if self._synced < self.end and self._clock() - self._synced_at >= SYNC_S:
             self.sync()
 
     def sync(self) -> None:
-        """Have everything on the disk."""
+        """Sync everything to disk."""
         with in_words(f"write {self.path}"):
             os.fdatasync(self._handle)
         self._synced, self._synced_at = self.end, self._clock()
 
     def recount(self, points: Sequence[Point], position: Position, counts: EventCounts, known: CountedJobs) -> None:
-        """Commit counts that were made anew from the dataset, and the list of the jobs that are in them, whose name
-        `counts.known` is a new one."""
+        """Commit counts that were recomputed from the dataset, and the list of the jobs in them, whose name
+        `counts.known` is new."""
         path = self._known_path(counts.known)
         with in_words(f"write {path}"):
             write_new(path, known.packed())
@@ -117,7 +117,7 @@ class Recording:
         self.close()
 
     def close(self) -> None:
-        """Have everything on the disk, and let go of the file."""
+        """Sync everything to disk, and close the file."""
         try:
             self.sync()
         finally:
@@ -139,7 +139,7 @@ class Recording:
         return CountedJobs.unpacked(data)
 
     def _forget_known(self) -> None:
-        """Remove the lists that no commit names any more, or that a kill left before theirs."""
+        """Remove the lists that the last commit does not name, also those left by a kill before their commit."""
         ours = self._known_path(self.counts.known)
         with in_words(f"remove old lists beside {self.path}"):
             for path in self.path.parent.glob(f"{_glob_free(self.path.name)}.known-*"):
@@ -148,9 +148,9 @@ class Recording:
 
 
 def last_whole(handle: int, size: int, path: Path) -> Header | None:
-    """The last member before which all is whole; None when the file has none.
+    """The last member before which everything is whole; None when the file has none.
 
-    Raises UsageError for a file that is not a recording, DatasetError for one that is damaged where it was whole.
+    Raises UsageError for a file that is not a recording, DatasetError for one with damage in synced data.
     """
     if size and not looks_begun(os.pread(handle, MAX_HEAD, 0)):
         raise UsageError(f"{path} is not a recording of tmatic-stats: name another file, or move it away")
@@ -174,7 +174,7 @@ def last_whole(handle: int, size: int, path: Path) -> Header | None:
 
 
 def _end_of_row(handle: int, header: Header) -> Header | None:
-    """The last of the members that follow one another from this one on and are whole; None when it is not itself."""
+    """The last of the consecutive whole members from this one on; None when this one is not whole."""
     last = None
     try:
         while True:
@@ -182,16 +182,16 @@ def _end_of_row(handle: int, header: Header) -> Header | None:
             last = header
             header = header_at(handle, last.end)
     except MalformedError:
-        return last  # The end of the file, or of what is whole.
+        return last  # The end of the file, or of the whole members.
 
 
 def _glob_free(name: str) -> str:
-    """A name in which a pattern's characters stand for themselves."""
+    """A name with the special characters of a pattern escaped."""
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 
 
 def _opened(path: Path) -> int:
-    """The file, made durably if it is new, and locked."""
+    """The file, created durably if it is new, and locked."""
     with in_words(f"open {path}"):
         make_directory(path.parent)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)

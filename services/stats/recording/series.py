@@ -1,4 +1,4 @@
-"""What a chart shows of a recording: counters and gauges by name, thinned to as many steps as can be seen."""
+"""The data of a recording for a chart: counters and gauges by name, downsampled to the visible number of steps."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Series:
         return [self.begins + (number + 1) * self.step_s for number in range(steps)]
 
     def has(self, names: Iterable[str]) -> bool:
-        """Whether any of these was ever more than nothing."""
+        """Whether any of these was ever above zero."""
         return any(value > 0 for name in names for value in self.values.get(name, ()))
 
     def gauge(self, name: str) -> list[float]:
-        """Its values; a step without one has that of the step before, since nothing was told of a change."""
+        """Its values; a step without one has that of the step before, since no change was reported."""
         known = math.nan
         filled = []
         for value in self.values.get(name, ()):
@@ -43,8 +43,8 @@ class Series:
         return filled
 
     def rate(self, name: str) -> list[float]:
-        """How much a counter grew a second, in each step. A counter that fell began anew, which is no growth; a
-        stretch without values grew evenly."""
+        """The growth of a counter per second, in each step. A counter that fell was reset, which is not growth; over
+        a gap without values it grew evenly."""
         found = [math.nan] * len(self.values.get(name, ()))
         before: tuple[int, float] | None = None
         for number, value in enumerate(self.values.get(name, ())):
@@ -64,7 +64,7 @@ class Series:
 
 
 def series(path: Path, survey: Survey, names: Sequence[str]) -> Series:
-    """Read these names of a recording, within what was surveyed."""
+    """Read these names of a recording, within the surveyed range."""
     length = survey.ends - survey.begins
     step_s = max(1.0, length / MAX_STEPS)
     steps = max(1, math.ceil(length / step_s))

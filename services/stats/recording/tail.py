@@ -14,7 +14,7 @@ from storage.durable import in_words
 
 
 class RecordingTail:
-    """Places are offsets of members. `end` is how far the writer has come; he says it, and `closed` at the end."""
+    """Places are offsets of members. The writer sets `end`, the length of the recording, and `closed` at the end."""
 
     def __init__(self, path: Path, end: int) -> None:
         self._path = path
@@ -25,7 +25,7 @@ class RecordingTail:
         self._times: deque[tuple[int, int, int]] = deque()
 
     def read(self, place: int) -> Batch | None:
-        """The points of the member that begins there."""
+        """The points of the member that begins at a place."""
         if place >= self.end:
             return None
         try:
@@ -39,11 +39,11 @@ class RecordingTail:
         return Batch([one for one in found if one is not None], header.end)
 
     def ended(self, place: int) -> bool:
-        """Whether the writer has closed the recording, and all of it was read."""
+        """Whether the writer has closed the recording, and everything was read."""
         return self.closed and place >= self.end
 
     def span(self, place: int) -> tuple[int, int] | None:
-        """The first and the last time of what was read before a place, since it was last asked; None for nothing."""
+        """The first and last time of the points read before a place since the last call; None without points."""
         first, last = 1 << 62, 0
         while self._times and self._times[0][0] <= place:
             _, begins, ends = self._times.popleft()
@@ -51,5 +51,5 @@ class RecordingTail:
         return (first, last) if last else None
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         os.close(self._handle)

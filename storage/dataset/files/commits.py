@@ -1,18 +1,18 @@
-"""How a new content of a data file takes the place of the old, on any file system that has hard links.
+"""How new content of a data file replaces the old, on any file system that has hard links.
 
-There is no lock. Each content is a generation, and generation N+1 belongs to whoever first gives a record that name:
+There is no lock. Each content is a generation, and generation N+1 belongs to the writer that first links its record:
 
-    find    the highest generation N; put its data in place if they still wait; read the file, compute the union
-    write   the data under a name that no other commit ever has, and a record that names them and N; sync both
-    offer   link the record as generation N+1. The name exists already: another was first, begin again
-    look    is there a generation above N+1? Then this writer was late (N+1 had come and gone): take the link back
-    place   rename the data onto the file; if they are gone, somebody who found generation N+1 has done it
+    find    the highest generation N; put its data in place if they still wait; read the file, compute the merge
+    write   the data under a name unique to this commit, and a record that names them and N; sync both
+    offer   link the record as generation N+1. If the name exists already, another writer was first: restart
+    look    for a generation above N+1. If there is one, this writer was late (N+1 had been pruned): remove the link
+    place   rename the data onto the file; if they are gone, another process that found generation N+1 has done it
     prune   remove the generations below N
 
-The link is the commit. A crash before it leaves files that nobody refers to; a crash behind it leaves data that the
-next `find`, or `recover`, puts in place. Data of generation N are always placed before N+1 can be linked, so a rename
-that comes late finds nothing to rename, and newer content is never replaced. The generation below the current one is
-kept, so that a listing that races with a commit still meets one of the two.
+The link is the commit. A crash before it leaves unreferenced files; a crash after it leaves data that the next `find`,
+or `recover`, puts in place. Data of generation N are always placed before N+1 can be linked, so a late rename finds
+nothing to rename, and newer content is never replaced. The generation below the current one is kept, so that a listing
+that races with a commit still sees one of the two.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _PENDING = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One data file: whose it is, what it holds, its name without ending, and its path below the output."""
+    """One data file: its account, its kind, its name without extension, and its path below the output."""
 
     user: str
     kind: RecordKind
@@ -63,12 +63,12 @@ class Place:
 
     @classmethod
     def of_stem(cls, stem: str, kind: str) -> Place:
-        """The place of a file whose name is known and whose account need not be."""
+        """The place of a file whose name is known; its account need not be."""
         return cls("", RecordKind(f".{kind}"), stem, f"{stem}.{kind}")
 
     @property
     def short(self) -> str:
-        """The name that its records and pending data begin with."""
+        """The prefix of the names of its records and pending data."""
         return f"{self.stem}{self.kind.value}"
 
 
@@ -79,12 +79,12 @@ class Commits:
         self.output = output
         self.pending = output / PRIVATE / "pending"
         self.records = output / PRIVATE / "receipts"
-        # Joining paths is a fifth of the CPU of a small merge when pathlib does it.
+        # Joining paths with pathlib takes a fifth of the CPU of a small merge.
         self._pending = str(self.pending)
         self._records = str(self.records)
 
     def new_writer(self, place: Place, base: int) -> str:
-        """A name that no other commit has, saying on which generation it builds."""
+        """A name that is unique to this commit and contains its base generation."""
         return f"{place.short}.{base}.{os.urandom(8).hex()}"
 
     def current(self, place: Place) -> FileRecord | None:
@@ -96,7 +96,7 @@ class Commits:
             try:
                 return self._read(self._path(place, generation))
             except FileNotFoundError:
-                continue  # pruned between the listing and the reading: there is a higher one now
+                continue  # pruned between the listing and the read: a higher one exists
         raise DatasetError(f"the receipts of {place.name} change faster than they can be read; try again")
 
     def offer(self, place: Place, record: FileRecord) -> bool:
@@ -107,7 +107,7 @@ class Commits:
         try:
             self._link(prepared, path)
         except FileExistsError:
-            # A network file system may repeat a link whose answer was lost, and then refuse what it has done.
+            # A network file system may repeat a link whose answer was lost, and then report that the name exists.
             if not self._is_ours(path, record):
                 return False
         finally:
@@ -116,7 +116,7 @@ class Commits:
         return True
 
     def look(self, place: Place, record: FileRecord) -> list[int] | None:
-        """The generations that are there, this one the highest; None when it was late, and its link is taken back."""
+        """The existing generations, this one the highest; None when it was late, and its link is removed."""
         there = self._generations(place)
         if max(there, default=0) <= record.generation:
             return there
@@ -124,7 +124,7 @@ class Commits:
         return None
 
     def put_in_place(self, record: FileRecord) -> None:
-        """Rename the data of a committed record onto the file, unless that has been done."""
+        """Rename the data of a committed record onto the file, unless that is done already."""
         if not record.wrote or record.file is None:
             return
         target = f"{self.output}/{record.file.name}"
@@ -142,7 +142,7 @@ class Commits:
         sync_directory(os.path.dirname(target))
 
     def prune(self, place: Place, generation: int, there: list[int]) -> None:
-        """Remove, of the generations that were there, those that are two or more below this one."""
+        """Remove, of the generations `there`, those that are two or more below this one."""
         for older in there:
             if older < generation - 1:
                 _unlink(self._path(place, older))
@@ -170,9 +170,9 @@ class Commits:
                     yield record
 
     def recover(self) -> None:
-        """Put in place what was committed, and remove what can never be committed any more.
+        """Put committed data in place, and remove data that can never be committed.
 
-        What another process may be about to commit stays: only data that were built on a generation below the
+        Data that another process may be about to commit stay: only those that were built on a generation below the
         current one are removed, because their commit would be refused.
         """
         for name in _names(self.pending):
@@ -188,7 +188,7 @@ class Commits:
                 _unlink(f"{self._pending}/{name}")
 
     def leftovers(self) -> list[str]:
-        """Names of data and records that wait, or that a crash left."""
+        """Names of data and records that are pending, or that a crash left."""
         return _names(self.pending)
 
     def waiting(self, record: FileRecord) -> Path | None:
@@ -257,7 +257,7 @@ def _names(path: StrPath) -> list[str]:
 def merge_digest(
     operation: Operation, segments: Sequence[Segment], last: Page | None, draft: ReceiptDraft, without_data: bool
 ) -> str:
-    """What a merge is recognised by: its leases, what the ledger accepted of them, and its last page."""
+    """The digest that identifies a merge: its leases, their accepted lengths, and its last page."""
     digest = hashlib.sha256(repr((operation.value, draft.tokens, without_data, draft.outcome.value)).encode())
     for segment in segments:
         digest.update(f"\n{segment.token} {segment.length}".encode())

@@ -1,4 +1,4 @@
-"""What stands in a data file: read as a row of members, whoever wrote it, and written from the pieces of a union."""
+"""The contents of a data file: read as a row of members, from any writer, and written from the pieces of a merge."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from storage.dataset.receipts import FileState
 from storage.durable import create, make_directory, sync_directory, write_all
 
 _REENCODED_BYTES = 1 << 20
-"""Bytes of text of a member when a file that others wrote is taken over."""
+"""Bytes of text per member when a foreign file is converted."""
 
 _WRITTEN_AT_ONCE = 64 << 10
-"""Bytes that are gathered for one call."""
+"""Bytes that are buffered for one write call."""
 
 
 class Contents:
@@ -34,7 +34,7 @@ class Contents:
         self._compress = compress
 
     def write(self, place: Place, writer: str, pieces: Iterable[Piece]) -> FileState:
-        """Write a new content under the writer's name, durably; returns what it is."""
+        """Write new content under the writer's name, durably; returns its state."""
         handle = create(self._pending / writer)
         try:
             content = _Content(handle)
@@ -60,7 +60,7 @@ class Contents:
 
     @contextlib.contextmanager
     def stored(self, place: Place) -> Iterator[list[Chunk]]:
-        """The members on file. A file that is plain, or gzip of another's, is read as if we had written it."""
+        """The stored members. A plain file, or foreign gzip, is read as if we had written it."""
         path = self._output / place.name
         try:
             handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -100,7 +100,7 @@ class Contents:
 
 
 class _Content:
-    """What is being written to an open file: its size, its digest, and what waits for the next call."""
+    """Content being written to an open file: its size, its digest, and the buffer for the next write call."""
 
     def __init__(self, handle: int) -> None:
         self.size = 0
@@ -116,7 +116,7 @@ class _Content:
             self._write()
 
     def end(self) -> None:
-        """Write what waits, and make all of it durable."""
+        """Write the buffer, and make all of it durable."""
         self._write()
         os.fsync(self._handle)
 

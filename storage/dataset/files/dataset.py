@@ -1,7 +1,7 @@
 """The dataset in files: `OUTPUT/22/22013880.twt`, `.fws` and `.inf`, which `zcat` reads.
 
-Segments, receipts and whatever is not finished live in `OUTPUT/.tmatic/`. How a new content takes the place of an old
-one is told in `storage/dataset/files/commits.py`, how two are united in `storage/dataset/files/merge.py`.
+Segments, receipts and unfinished data are in `OUTPUT/.tmatic/`. `storage/dataset/files/commits.py` describes how new
+content replaces the old, `storage/dataset/files/merge.py` how the two are merged.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from storage.dataset.receipts import CursorChain, FileRecord, Receipt, ReceiptDr
 from storage.durable import PRIVATE, in_words, make_directory, sync_directory
 
 _MAX_ATTEMPTS = 64
-"""How often a merge begins again because another one of the same file was first."""
+"""How often a merge restarts because another one of the same file committed first."""
 SET_ASIDE = "damaged"
 """Where damaged files are kept, below `.tmatic/`."""
 
@@ -35,7 +35,7 @@ SET_ASIDE = "damaged"
 class FileDataset:
     """A dataset below one directory. `temporary` is where segments go, on the same volume; by default in `.tmatic/`.
 
-    `compress` false leaves the finished files plain. Raises DatasetError, in one sentence, whatever the disk refuses.
+    `compress` false leaves the finished files plain. Any disk failure raises DatasetError, with one sentence.
     """
 
     def __init__(self, output: Path, *, temporary: Path | None = None, compress: bool = True) -> None:
@@ -52,36 +52,36 @@ class FileDataset:
 
     @property
     def is_there(self) -> bool:
-        """Whether this is a dataset: a volume that is not mounted leaves an empty directory, and no dataset."""
+        """Whether this is a dataset: an unmounted volume leaves an empty directory, which is none."""
         return (self.output / PRIVATE).is_dir()
 
     def require_there(self) -> None:
-        """Raises DatasetError when there is no dataset here, for who would take what is missing for what is gone."""
+        """Raises DatasetError when there is no dataset, for callers that would take missing data for deleted data."""
         if not self.is_there:
             raise DatasetError(f"there is no dataset in {self.output}: is its volume mounted, and output right?")
 
     # ------------------------------------------------------------------------------------------------- pages, merges
 
     def append(self, user: str, operation: Operation, token: str, offset: int, page: Page) -> int:
-        """Keep a page durably behind the first `offset` bytes of the lease's segment; returns its new length."""
+        """Write a page durably after the first `offset` bytes of the lease's segment; returns its new length."""
         return self._segments.append(token, offset, encode_page(RecordKind.of(operation), page))
 
     def payload(self, operation: Operation, page: Page) -> bytes:
-        """A page as those get it who listen: the member that went to its segment, or goes to the file."""
+        """A page as subscribers receive it: the member that went to its segment, or goes to the file."""
         return encode_page(RecordKind.of(operation), page)
 
     def close(self, token: str) -> None:
-        """Let go of a lease's segment."""
+        """Close a lease's segment."""
         self._segments.close(token)
 
     def merge(
         self, user: str, operation: Operation, segments: Sequence[Segment], last: Page | None, draft: ReceiptDraft
     ) -> Receipt:
-        """Unite accepted segments and a last page with what is on file, durably. To repeat it changes nothing."""
+        """Merge accepted segments and a last page with the stored file, durably. Repeating it changes nothing."""
         return _result(self.merging(user, operation, segments, last, draft))
 
     def record_outcome(self, user: str, operation: Operation, draft: ReceiptDraft) -> Receipt:
-        """Keep the receipt of a job that ended without data; the file stays as it is."""
+        """Store the receipt of a job that ended without data; the file stays as it is."""
         return _result(self.merging(user, operation, (), None, draft, without_data=True))
 
     def merging(
@@ -166,7 +166,7 @@ class FileDataset:
             self._segments.discard(segment.token)
 
     def require(self, segments: Iterable[Segment]) -> None:
-        """Raises SegmentLostError unless all of these are there as far as the ledger accepted them."""
+        """Raises SegmentLostError unless all of these exist as far as the ledger accepted them."""
         for segment in segments:
             self._segments.require(segment)
 
@@ -221,7 +221,7 @@ class FileDataset:
         return lines_of_file(path) if path.exists() else iter(())
 
     def newest(self, user: str) -> str | None:
-        """The id of the newest stored post, from the header of the first member when it is ours."""
+        """The id of the newest stored post, from the header of the first member when it has one."""
         place = Place.of(user, RecordKind.TIMELINE)
         path = self.output / place.name
         with in_words(f"read {path}"), contextlib.suppress(FileNotFoundError, ForeignError), path.open("rb") as file:
@@ -235,7 +235,7 @@ class FileDataset:
         return None
 
     def scan_counts(self, user: str, kind: RecordKind) -> Counts:
-        """Records and different ids in a file, from what is there; zeros when there is no file."""
+        """Records and distinct ids in a file, from its contents; zeros when there is no file."""
         place = Place.of(user, kind)
         with in_words(f"read {self.output / place.name}"), self._contents.stored(place) as chunks:
             return count(kind, chunks)
@@ -247,7 +247,7 @@ class FileDataset:
         return record.receipts.get(operation) if record else None
 
     def finished(self, user: str, operation: Operation, crawl: str) -> Receipt | None:
-        """The receipt that a crawl left for an operation on an account, if what it speaks of is there."""
+        """The receipt that a crawl left for an operation on an account, if the data that it describes exist."""
         with in_words(f"read the receipts below {self.output}"):
             record = self._commits.current(Place.of(user, RecordKind.of(operation)))
             receipt = record.receipts.get(operation) if record is not None else None
@@ -262,7 +262,7 @@ class FileDataset:
             yield from record.receipts.values()
 
     def records(self, damaged: Callable[[DatasetError], None] | None = None) -> Iterator[FileRecord]:
-        """The current record of every data file, with what the file must be now; unreadable ones go to `damaged`."""
+        """The current record of every data file, with the file's expected state; unreadable ones go to `damaged`."""
         return self._commits.all(damaged)
 
     def record_at(self, path: Path) -> FileRecord | None:
@@ -270,7 +270,7 @@ class FileDataset:
         return self._commits.current(Place.of_stem(path.stem, path.suffix[1:]))
 
     def set_aside(self, record: FileRecord) -> str | None:
-        """Take a damaged file out of the dataset, so that its jobs fetch all of it again. It is kept; returns where,
+        """Move a damaged file out of the dataset, so that its jobs fetch all of it again. It is kept; returns where,
         None when there is no file."""
         if record.file is None:
             return None
@@ -287,7 +287,7 @@ class FileDataset:
         return str(kept)
 
     def keep(self, name: str, write: Callable[[BinaryIO], None]) -> str:
-        """Keep a file in the output directory, whole or not at all."""
+        """Store a file in the output directory, atomically."""
         return self._volume.keep(name, write)
 
     def waiting(self, record: FileRecord) -> Path | None:
@@ -295,7 +295,7 @@ class FileDataset:
         return self._commits.waiting(record)
 
     def leftovers(self) -> list[str]:
-        """Names in `.tmatic/pending/`: what a merge is writing now, or a crash left."""
+        """Names in `.tmatic/pending/`: written by a running merge, or left by a crash."""
         return self._commits.leftovers()
 
     def files(self) -> Iterator[tuple[RecordKind, Path]]:
@@ -314,7 +314,7 @@ class FileDataset:
         return self._volume.highest_epoch()
 
     def witness_epoch(self, epoch: int) -> None:
-        """Keep an epoch durably, unless a higher one is known."""
+        """Store an epoch durably, unless a higher one is known."""
         self._volume.witness_epoch(epoch)
 
     def ledger_id(self, crawl: str) -> str | None:
@@ -330,7 +330,7 @@ class FileDataset:
         return self._volume.crawls()
 
     def check(self) -> None:
-        """Refuse, with one sentence, a directory that cannot be written or a volume that cannot do what is needed."""
+        """Refuse, with one sentence, a directory that cannot be written or a volume that lacks a needed feature."""
         self._volume.check()
 
     def recover(self) -> None:
@@ -359,7 +359,7 @@ def _result(steps: Generator[str, None, Receipt]) -> Receipt:
 
 
 def _drafted(user: str, operation: Operation, draft: ReceiptDraft, fresh: Sequence[Chunk], source: str) -> Receipt:
-    """The receipt as far as it does not depend on what is on file."""
+    """The receipt as far as it does not depend on the stored file."""
     return Receipt(
         crawl=draft.crawl,
         user=user,

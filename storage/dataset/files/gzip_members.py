@@ -1,8 +1,8 @@
-"""A data file is a row of gzip members, and each member says in its header what is in it.
+"""A data file is a row of gzip members, and the header of each member describes its content.
 
-`zcat` reads such a file as any other. Whoever knows the header can also do without decompressing: it holds the length
-of the member, the number of its records, their first and last id, and whether they descend, so that members whose
-ranges of ids do not meet are copied as bytes.
+`zcat` reads such a file as any other. A reader that knows the header need not decompress: it holds the length of the
+member, the number of its records, their first and last id, and whether they descend, so that members whose id ranges
+do not overlap are copied as bytes.
 
     gzip header    1f 8b 08 04, no time, unknown system
     extra field    'T' 'M', length u16, CRC-32 of the rest u32, then msgpack
@@ -11,7 +11,7 @@ ranges of ids do not meet are copied as bytes.
     deflated       the lines, each with its newline
     trailer        CRC-32 and length of the plain bytes, as in any gzip file
 
-The CRC over the deflated bytes is there because it costs a hundredth of decompressing: nothing is copied unchecked.
+The CRC over the deflated bytes costs a hundredth of decompressing, so nothing is copied unchecked.
 Level 1 of ISA-L is what `benchmarks/pages.py` favours: zlib's level 1 is no smaller and costs five times as much.
 """
 
@@ -52,16 +52,16 @@ _PEEK = 512
 """Bytes that hold nearly every header, so that one read suffices."""
 
 _AT_ONCE = 64 << 10
-"""Bytes of a file that is small enough to be read at once."""
+"""Bytes; a file up to this size is read at once."""
 
 
 class ForeignError(MalformedError):
-    """A gzip member that we did not write: readable, but it does not say what is in it."""
+    """A foreign gzip member: readable, but its header does not describe its content."""
 
 
 @dataclass(frozen=True, slots=True)
 class GzipMember:
-    """What the header of a member says. Lengths are in bytes; `start` is where the deflated bytes begin in it.
+    """The header of a member. Lengths are in bytes; `start` is the offset of the deflated bytes in the member.
 
     `descending`: every id is a number and less than the one before it.
     """
@@ -82,7 +82,7 @@ class GzipMember:
         return self.start + self.deflated + _TRAILER.size
 
     def same_content(self, other: GzipMember) -> bool:
-        """Whether two members hold the same bytes, as far as lengths, ids and checks can tell."""
+        """Whether two members hold the same bytes, judged by lengths, ids and checksums."""
         return (self.check, self.deflated, self.plain, self.count, self.first, self.last) == (
             other.check,
             other.deflated,
@@ -96,8 +96,8 @@ class GzipMember:
 class GzipMembers:
     """The members of one file, or of one page in memory.
 
-    `read(offset, length)` gives bytes; `lost` is the error raised when they are not what they must be, and `name` the
-    words for what they belong to.
+    `read(offset, length)` returns bytes; `lost` is the error raised when they are invalid, and `name` names their
+    source in messages.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class GzipMembers:
 
     @classmethod
     def of_bytes(cls, name: str, data: bytes) -> GzipMembers:
-        """A row that is in memory."""
+        """A row in memory."""
         return cls(name, lambda offset, length: data[offset : offset + length], len(data))
 
     @classmethod
@@ -122,10 +122,10 @@ class GzipMembers:
         return cls(name, lambda offset, size: data[offset : offset + size], length, lost)
 
     def chunks(self) -> list[Chunk]:
-        """The members in their order. They must end exactly where the row ends.
+        """The members in order. They must end exactly where the row ends.
 
-        Raises ForeignError when a gzip member is not one of ours, and the row's own error when bytes are missing or
-        are not a gzip member.
+        Raises ForeignError for a foreign gzip member, and the row's own error when bytes are missing or are not a
+        gzip member.
         """
         found: list[Chunk] = []
         offset = 0
@@ -160,13 +160,13 @@ class GzipMembers:
         return data
 
     def damaged(self, offset: int, why: str) -> DatasetError:
-        """The error to raise for what was found at an offset."""
+        """The error to raise for damage at an offset."""
         return self._lost(f"{self.name} is damaged at byte {offset}: {why}")
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One member where it stands in its row."""
+    """One member and its position in its row."""
 
     row: GzipMembers
     offset: int
@@ -203,7 +203,7 @@ class Chunk:
 
 
 def parse_header(head: bytes) -> GzipMember:
-    """What a member's header says. Raises ForeignError for another's gzip, MalformedError for anything else."""
+    """The parsed header of a member. Raises ForeignError for foreign gzip, MalformedError for anything else."""
     if head[:2] != GZIP_MAGIC:
         raise MalformedError("no gzip member begins here")
     if len(head) < _PREFIX.size:
@@ -228,9 +228,9 @@ def parse_header(head: bytes) -> GzipMember:
 
 
 def encode(ids: Sequence[str], lines: Sequence[bytes], *, cursor: str = "", descending: bool | None = None) -> bytes:
-    """One member of these records. `ids` and `lines` belong together, one by one.
+    """One member of these records. `ids` and `lines` correspond one to one.
 
-    `descending` is what `descends(ids)` says, for a caller who knows it already.
+    `descending` is the result of `descends(ids)`, for a caller that has it already.
     """
     text = b"\n".join(lines) + b"\n" if lines else b""
     if text.count(b"\n") != len(lines):
@@ -265,7 +265,7 @@ def descends(ids: Sequence[str]) -> bool:
 
 
 def encode_page(kind: RecordKind, page: Page) -> bytes:
-    """A page as one member. The posts of a timeline with numeric ids are put in order, newest first, each once.
+    """A page as one member. The posts of a timeline with numeric ids are sorted, newest first, each once.
 
     Raises DatasetError for a record that could not be found again: an id that is empty, too long, or not the line's.
     """

@@ -1,14 +1,14 @@
-"""The union of what a job brought with what was there: a pure function over rows of members.
+"""The union of a job's pages with the stored file: a pure function over rows of members.
 
 Rules:
 
-- a timeline whose ids are all numbers is in descending order, newest first; of two versions the fresh one stays;
-- any other file is in the fresh order as its pages were stored, the first occurrence of an id counting, and then
-  what remains of the old;
-- a member that no other touches is passed through as it is, and never decompressed for a timeline;
-- from more than 64 members on, neighbours are joined into larger ones of at most 16 MiB of text.
+- a timeline whose ids are all numbers is in descending order, newest first; of two versions the fresh one is kept;
+- any other file has the fresh records in the order of the stored pages, each id at its first occurrence, and then
+  the remaining old records;
+- a member that overlaps no other is copied unchanged, and never decompressed for a timeline;
+- in a file of more than 64 members, neighbours are joined into larger ones of at most 16 MiB of text.
 
-The same input gives the same output, and the output united with the same fresh rows once more is itself.
+The function is deterministic and idempotent: the output merged with the same fresh rows again is itself.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from storage.dataset.files.gzip_members import Chunk
 from storage.dataset.interface import Counts, RecordKind, record_id
 
 MAX_MEMBERS = 64
-"""A file of more members is joined into larger ones."""
+"""The members of a file with more are joined into larger ones."""
 
 JOINED_BYTES = 16 << 20
 """Bytes of text of a joined member, at most."""
 
 _REWRITTEN_BYTES = 1 << 20
-"""Bytes of text of a member that is written because records met; small, so that the next meeting costs little."""
+"""Bytes of text of a member that is rewritten for an overlap; small, so that the next overlap costs little."""
 
 Lines = list[tuple[str, bytes]]
-"""Records that must be written anew: id and line."""
+"""Records that must be rewritten: id and line."""
 
 Piece = Chunk | Lines
 """A part of the result: a member to copy, or records to write as one member."""
 
 
 def union(kind: RecordKind, fresh: Sequence[Chunk], old: Sequence[Chunk], most: int = MAX_MEMBERS) -> Iterator[Piece]:
-    """The pieces of the united file in their order, none of them empty; `fresh` in the order of its pages."""
+    """The pieces of the merged file in order, none of them empty; `fresh` is in the order of its pages."""
     fresh = [chunk for chunk in fresh if chunk.member.count]
     old = [chunk for chunk in old if chunk.member.count]
     if kind is RecordKind.TIMELINE and all(chunk.member.descending for chunk in chain(fresh, old)):
@@ -61,7 +61,7 @@ def ids_of(kind: RecordKind, chunk: Chunk, lines: Sequence[bytes]) -> list[str]:
 
 
 def count(kind: RecordKind, chunks: Sequence[Chunk]) -> Counts:
-    """Records and different ids of a row; without decompressing where the order proves that they are equal."""
+    """Records and distinct ids of a row; without decompressing where the order proves that they are equal."""
     filled = [chunk for chunk in chunks if chunk.member.count]
     records = sum(chunk.member.count for chunk in filled)
     numeric = kind is RecordKind.TIMELINE and all(chunk.member.descending for chunk in filled)
@@ -74,7 +74,7 @@ def count(kind: RecordKind, chunks: Sequence[Chunk]) -> Counts:
 
 
 def _groups(fresh: Sequence[Chunk], old: Sequence[Chunk]) -> list[list[Chunk]]:
-    """The members in descending order, those whose ranges meet together, in each group the fresher first."""
+    """The members in descending order, grouped where their ranges overlap, the fresher first in each group."""
     kept: dict[tuple[int, int], list[Chunk]] = {}
     ranked: list[tuple[int, int, int, Chunk]] = []
     for rank, chunk in enumerate(chain(fresh, old)):
@@ -133,7 +133,7 @@ def _in_order(kind: RecordKind, fresh: Iterable[Chunk], old: Iterable[Chunk]) ->
 
 
 def _cut(records: Iterable[tuple[str, bytes]], most: int = _REWRITTEN_BYTES) -> Iterator[Lines]:
-    """The records in lists of at most so many bytes of text, and at least one record."""
+    """The records in lists of at most `most` bytes of text, and at least one record."""
     lines: Lines = []
     size = 0
     for identifier, line in records:
@@ -147,7 +147,7 @@ def _cut(records: Iterable[tuple[str, bytes]], most: int = _REWRITTEN_BYTES) -> 
 
 
 def _joined(kind: RecordKind, pieces: Iterable[Piece]) -> Iterator[Piece]:
-    """Neighbours together, as long as their text stays within the limit; a piece that stays alone is not touched."""
+    """Neighbours joined while their text stays within the limit; a piece that stays alone is not changed."""
     waiting: list[Piece] = []
     size = 0
     for piece in pieces:

@@ -1,7 +1,7 @@
-"""Where the file of an account is: `22/22013880.twt` for numeric ids, an escaped name in a hashed directory for others.
+"""The path of an account's file: `22/22013880.twt` for numeric ids, an escaped name in a hashed directory for others.
 
 A name is safe on any file system: no separator, no leading dot or dash, no capital letters (so that two ids never
-meet on a volume that ignores case), at most 120 characters. Names are reversible unless they had to be cut.
+collide on a case-insensitive volume), at most 120 characters. Names are reversible unless they had to be cut.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import zlib
 from protocol.errors import DatasetError
 
 MAX_STEM = 120
-"""Characters. A longer name is cut, and ends in a digest of the whole id instead."""
+"""Characters. A longer name is cut, and ends in a digest of the whole id."""
 
 _KEPT = frozenset((string.ascii_lowercase + string.digits + "_-").encode())
 _ESCAPE = re.compile(r"%([0-9a-f]{2})")
@@ -36,7 +36,7 @@ def escaped(identifier: str) -> str:
 
 
 def unescaped(name: str) -> str | None:
-    """The id that a name stands for, None when the name was cut or was never one of ours."""
+    """The id that a name stands for, None when the name was cut or was not made by `escaped`."""
     if _CUT in name:
         return None
     raw = _ESCAPE.sub(lambda match: chr(int(match[1], 16)), name)
@@ -48,7 +48,7 @@ def unescaped(name: str) -> str | None:
 
 
 def is_number(identifier: str) -> bool:
-    """Whether an id is a decimal number written in the one usual way, so that ids and numbers are one to one."""
+    """Whether an id is a decimal number in canonical form, so that ids and numbers correspond one to one."""
     return identifier.isascii() and identifier.isdigit() and (identifier[0] != "0" or identifier == "0")
 
 
@@ -61,5 +61,5 @@ def directory(identifier: str) -> str:
 
 
 def bucket(stem: str) -> str:
-    """The directory of a file's records, one of 4,096, so that a listing of it stays short with millions of files."""
+    """The directory of a file's records, one of 4,096, so that listings stay short with millions of files."""
     return f"{zlib.crc32(stem.encode()) & 0xFFF:03x}"

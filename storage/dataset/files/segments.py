@@ -1,7 +1,7 @@
-"""Segments: the pages of one lease, each appended and durable before anybody hears of it.
+"""Segments: the pages of one lease, each appended and made durable before it is reported.
 
-A segment is named by its lease token alone, which is never used twice. Whatever it holds beyond the length that the
-ledger accepted is a torn tail, or a page that nobody acknowledged: the next append cuts it.
+A segment is named by its lease token alone, which is never used twice. Bytes beyond the length that the ledger accepted
+are a torn tail, or a page that was not acknowledged: the next append cuts them.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from storage.durable import in_words, make_directory, sync_directory, write_all
 
 _ENDING = ".seg"
 _MAX_OPEN = 128
-"""Segments that stay open between their pages; beyond it the one that was opened first is closed."""
+"""Segments that stay open between pages; beyond it, the one that was opened first is closed."""
 
 
 class Segments:
-    """The segments in one directory. Several threads may append, each to segments of its own."""
+    """The segments in one directory. Several threads may append, each to its own segments."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -32,10 +32,10 @@ class Segments:
         self._lock = threading.Lock()
 
     def append(self, token: str, offset: int, member: bytes) -> int:
-        """Write a member behind the first `offset` bytes, durably; returns the new length.
+        """Write a member after the first `offset` bytes, durably; returns the new length.
 
         Raises SegmentLostError when the segment is missing or shorter than `offset`, DatasetError when the disk
-        refuses; what was accepted is untouched then.
+        fails; the accepted part is untouched then.
         """
         with self._lock:
             handle = self._open.pop(token, -1)
@@ -86,7 +86,7 @@ class Segments:
             write_all(handle, member, offset)
             os.fdatasync(handle)
         except OSError:
-            # Room that a half-written page takes is room that another crawl file may need.
+            # The space of a half-written page may be needed for another file of the crawl.
             with contextlib.suppress(OSError):
                 os.ftruncate(handle, offset)
             raise
@@ -99,14 +99,14 @@ class Segments:
             os.close(one)
 
     def close(self, token: str) -> None:
-        """Let go of a segment. It may be opened again by an append."""
+        """Close a segment. An append may open it again."""
         with self._lock:
             handle = self._open.pop(token, -1)
         if handle >= 0:
             os.close(handle)
 
     def close_all(self) -> None:
-        """Let go of all segments."""
+        """Close all segments."""
         with self._lock:
             handles, self._open = list(self._open.values()), {}
         for handle in handles:
@@ -114,7 +114,7 @@ class Segments:
 
     @contextlib.contextmanager
     def row(self, segment: Segment) -> Iterator[GzipMembers]:
-        """The accepted part of a segment, to be read. Raises SegmentLostError when it is not there in full."""
+        """The accepted part of a segment, for reading. Raises SegmentLostError when it is incomplete."""
         try:
             handle = os.open(self.path(segment.token), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -132,7 +132,7 @@ class Segments:
             os.close(handle)
 
     def require(self, segment: Segment) -> None:
-        """Raises SegmentLostError unless the segment is there with at least its length."""
+        """Raises SegmentLostError unless the segment exists with at least its length."""
         with in_words(f"look at a segment in {self.directory}"):
             try:
                 size = self.path(segment.token).stat().st_size
@@ -150,7 +150,7 @@ class Segments:
             self.path(token).unlink(missing_ok=True)
 
     def stored(self) -> Iterator[Segment]:
-        """Every segment that is there, with its full length."""
+        """Every existing segment, with its full length."""
         try:
             entries = sorted(os.scandir(self.directory), key=lambda entry: entry.name)
         except FileNotFoundError:

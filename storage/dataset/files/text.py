@@ -1,4 +1,4 @@
-"""Reading a data file line by line, be it gzip of ours, gzip of another's, or plain."""
+"""Reading a data file line by line, whether it is our gzip, foreign gzip, or plain."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from storage.durable import in_words
 _open_gzip: Callable[[BinaryIO], BinaryIO] = igzip.open
 
 MAX_LINE_BYTES = 64 << 20
-"""Bytes of one line; a longer one is refused before it is read."""
+"""Bytes per line; a longer one is refused before it is read."""
 
 
 def lines_of_file(path: Path) -> Iterator[bytes]:

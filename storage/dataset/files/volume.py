@@ -1,4 +1,4 @@
-"""What holds for an output directory as a whole: whose it is, its highest epoch, what its volume must be able to do."""
+"""The state of an output directory as a whole: its ledger, its highest epoch, and the features its volume needs."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Volume:
             return max(self._epochs(), default=0)
 
     def witness_epoch(self, epoch: int) -> None:
-        """Keep an epoch. Each has a file of its own and only lower ones go, so two writers cannot lower it."""
+        """Store an epoch. Each has its own file and only lower ones are removed, so two writers cannot lower it."""
         with in_words(f"write to {self._private}"):
             if epoch <= max(self._epochs(), default=0):
                 return
@@ -80,7 +80,7 @@ class Volume:
         return [epoch for epoch in epochs if epoch is not None]
 
     def ledger_id(self, crawl: str) -> str | None:
-        """The id of the ledger that was bound to a crawl of this directory, None for none."""
+        """The id of the ledger that is bound to a crawl of this directory, None for none."""
         path = self._private / f"{_LEDGER}{crawl}"
         with in_words(f"read {path}"):
             try:
@@ -107,14 +107,14 @@ class Volume:
             return sorted(path.name[len(_LEDGER) :] for path in self._private.glob(f"{_LEDGER}*"))
 
     def keep(self, name: str, write: Callable[[BinaryIO], None]) -> str:
-        """Keep a file in the output directory, whole or not at all; returns its path."""
+        """Store a file in the output directory, atomically; returns its path."""
         path = self._output / name
         with in_words(f"write {path}"), replacing(path) as file:
             write(file)
         return str(path)
 
     def check(self) -> None:
-        """Refuse what would fail later: no writing, no hard links, segments on another volume or a remote one."""
+        """Refuse what would fail later: no write access, no hard links, segments on another or a remote volume."""
         self._try_out()
         if self._temporary is None:
             return
@@ -148,7 +148,7 @@ class Volume:
 
 
 def file_system(device: int) -> str:
-    """The type of the mounted file system with this device number, empty where the system does not tell."""
+    """The type of the mounted file system with this device number, empty where the system does not report it."""
     wanted = f"{os.major(device)}:{os.minor(device)}"
     try:
         mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")

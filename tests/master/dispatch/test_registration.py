@@ -64,6 +64,15 @@ def refusal(leader: Dispatch, peer: bytes) -> tuple[str, str]:
     return refused.code, refused.words
 
 
+def test_a_worker_with_an_operation_that_is_not_known_is_welcome_and_gets_jobs_of_the_others() -> None:
+    later = hello()._replace(operations=["X", "T"], callers=[wire.Caller("X", "a", "b"), wire.Caller("T", "a", "T")])
+    read = wire.decode(wire.encode(later))
+    leader = dispatch()
+    leader.receive(0, b"p1", read)
+    assert sent(leader, b"p1", wire.Welcome)
+    assert leader.worker_table.workers[b"p1"].budgets == {Operation.TIMELINE: ["twitter a T"]}
+
+
 def test_a_worker_that_says_hello_is_welcome() -> None:
     leader = dispatch()
     leader.receive(0, b"p1", hello())

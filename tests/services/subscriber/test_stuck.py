@@ -49,7 +49,7 @@ def test_a_stuck_subscriber_costs_at_most_64_mib_and_never_a_wait() -> None:
         socket, port = publisher(context, "127.0.0.1", 0)
         published = Publisher(socket, LogTail())
         listener = subprocess.Popen([sys.executable, "-c", LISTENER, str(port)], stdout=subprocess.PIPE)
-        dispatch: Any = SimpleNamespace(lead=SimpleNamespace(incarnation="i"), tip=LogEnd(), events=[])
+        dispatch: Any = SimpleNamespace(lead=SimpleNamespace(incarnation="i"), log_end=LogEnd(), events=[])
         sequence, longest = 0, 0.0
 
         def publish(page: bytes) -> None:
