@@ -8,7 +8,7 @@ shows, but an upper bound: seconds are rounded, and answers take their time.
 | while a window runs, a word | then |
 |---|---|
 | of that name | the lower of what is left, the earlier end |
-| of the name of the one whose place it took while that ran (the service began anew) | the lower of what is left |
+| of a name that it had, or of the window whose place it took (the service began anew) | the lower of what is left |
 | that ends well before it | it is of a window that is over, or one of the two is wrong: rest until it ends |
 | of a later name that ends well after it | that window has begun |
 | else (a reset that jitters, a clock that was set) | the lower of what is left, the later end |
@@ -70,7 +70,8 @@ class Window:
         else:
             same = said.window == self.name and surely <= self.ends_at
             self.ends_at = min(self.ends_at, end) if same else max(self.ends_at, end)
-            self.name = max(self.name, said.window)
+            if said.window > self.name:  # words of the name that it had may still come
+                self.name, self.former = said.window, self.name
             assert self.limit is not None and self.remaining is not None
             self.limit, self.remaining = min(self.limit, said.limit), min(self.remaining, said.remaining)
         return False

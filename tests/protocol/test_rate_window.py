@@ -126,3 +126,14 @@ def test_words_of_a_window_whose_place_a_later_one_took_bring_no_rest() -> None:
     assert known(one, 6.0) == (6, 15.0, False)
     one.hear(7.0, word(6, 960, 4))
     assert known(one, 7.0) == (6, 15.0, True), "nobody knows that one"
+
+
+def test_words_of_the_window_before_a_restart_of_two_seconds_bring_no_rest() -> None:
+    """Too short a time to tell a later window from a reset that jitters: the name changes, and the former one is told
+    for a while yet, by whoever has not heard the later one."""
+    one = window(7)
+    end = one.ends_at
+    assert end is not None
+    one.hear(5.0, word(7, 1002, end + 2.4 - 5.0))
+    one.hear(6.0, word(7, 1000, end - 6.0))
+    assert not one.resting(6.0)
