@@ -39,8 +39,8 @@ SAME_S = 2.0
 class Window:
     """What is known of a budget. Times are seconds of the caller's monotonic clock.
 
-    `former` is the name of the window whose place this one took before that was over, 0 where there is none. `ends_at`
-    is None while no window runs; the last one was over at `over_at`.
+    `former` is the name that this window had, or that of the one whose place it took before its end; 0 for none.
+    `ends_at` is None while no window runs; the last one was over at `over_at`.
     """
 
     limit: int | None = None

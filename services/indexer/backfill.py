@@ -22,7 +22,7 @@ def accounts(dataset: Dataset) -> Iterator[str]:
     """The accounts that have a timeline on file; none before there is a dataset."""
 
     def nameless(where: str) -> None:
-        log.error("a file does not say whose timeline it is, and is left out", extra=fields(file=where))
+        log.error("a file is not in the place of an account's timeline, and is left out", extra=fields(file=where))
 
     return dataset.accounts(RecordKind.TIMELINE, nameless)
 

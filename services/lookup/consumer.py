@@ -101,7 +101,7 @@ class LookupConsumer:
         kind = RecordKind.PROFILES
 
         def nameless(where: str) -> None:
-            log.error("a file does not say whose profiles it has, and is left out", extra=fields(file=where))
+            log.error("a file is not in the place of an account's profiles, and is left out", extra=fields(file=where))
 
         for user in self._dataset.accounts(kind, nameless):
             files += 1

@@ -197,13 +197,14 @@ class FileDataset:
         return str(self.path(user, kind))
 
     def accounts(self, kind: RecordKind, nameless: Callable[[str], None] = lambda where: None) -> Iterator[str]:
-        """The accounts that have a file of this kind, in the order of the files."""
+        """The accounts that have a file of this kind, in the order of the files. One that is not in its account's place
+        is read by nobody, and is `nameless`."""
         for found, path in self.files() if self.is_there else ():
             if found is kind:
                 account = unescaped(path.stem)
                 if account is None and (record := self.record_at(path)):
                     account = record.user
-                if account:
+                if account and self.path(account, kind) == path:
                     yield account
                 else:
                     nameless(str(path))

@@ -125,3 +125,15 @@ def test_a_file_that_does_not_say_whose_it_is_is_told_of(tmp_path: Path) -> None
     heard: list[str] = []
     assert list(dataset.accounts(RecordKind.TIMELINE, heard.append)) == []
     assert heard == [str(stray)]
+
+
+def test_a_file_in_another_place_than_its_accounts_is_named_and_left_out(tmp_path: Path) -> None:
+    dataset = FileDataset(tmp_path)
+    dataset.merge(USER, Operation.TIMELINE, [], posts([3, 2, 1]), draft("t"))
+    (path,) = tmp_path.glob("*/*.twt")
+    (tmp_path / "elsewhere").mkdir()
+    stray = tmp_path / "elsewhere" / path.name
+    stray.write_bytes(path.read_bytes())
+    heard: list[str] = []
+    assert list(dataset.accounts(RecordKind.TIMELINE, heard.append)) == [USER]
+    assert heard == [str(stray)]
