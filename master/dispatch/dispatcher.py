@@ -378,7 +378,8 @@ class Dispatch:
             self.budgets.settle(lease.budget, pending.topped_up)
             if token in self.worker_table.leases:
                 raise InconsistentError(f"the ledger does not hold the lease {token}, its leader does")
-        if pending.peer is not None:
+        unlisted = granted and lease is not None and lease.peer != pending.peer
+        if pending.peer is not None and not unlisted:  # an unlisted token may lapse while the answer is on its way
             step = said.step if isinstance(said, (StorePage, Finish, Discover)) else 0
             accepted = wire.STALE if status == STALE else wire.ACCEPTED
             verdicts.setdefault(pending.peer, []).append(wire.Verdict(token, step, accepted, granted))

@@ -174,17 +174,17 @@ class Ledger:
         )
 
     def held(self) -> dict[str, LeaseRecord]:
-        """Every lease, by its token."""
+        """Every lease, by its token, in the order of the tokens."""
         leases = {}
-        for token, packed in self._scan_hash("held"):
+        for token, packed in sorted(self._scan_hash("held")):
             record, worker, budget, granted = msgpack.unpackb(packed, raw=True)
             name = token.decode()
             leases[name] = LeaseRecord(name, unpack_job(record), worker.decode(), budget.decode(), granted)
         return leases
 
     def retry(self) -> dict[str, Job]:
-        """The jobs that wait for a retry after a failed try, by "OP:account"."""
-        return {field.decode(): unpack_job(record) for field, record in self._scan_hash("retry")}
+        """The jobs that wait for a retry after a failed try, by "OP:account", in the order of these names."""
+        return {field.decode(): unpack_job(record) for field, record in sorted(self._scan_hash("retry"))}
 
     def levels(self) -> dict[int, int]:
         """How many accounts of each depth still await analysis, by the stored counts."""

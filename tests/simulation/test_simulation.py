@@ -28,6 +28,8 @@ SEEDS_QUICK = 10
 SEEDS_A_FEW = 3
 SEEDS_LETTERS = 8
 SEEDS_SOAK = 5000
+SEEDS_THAT_FAILED = (3164,)
+"""Seeds beyond the usual ones that met a fault once."""
 CHUNK = 50
 LOADED_S = 900
 """What fifty seeds may take on a machine that has other things to do; alone they take a twentieth of it."""
@@ -80,6 +82,11 @@ def caught_by(client: redis.Redis, **planted: Any) -> int | None:
 
 def test_the_cluster_keeps_its_promises_in_a_few_seeds(valkey: str) -> None:
     run_seeds(0, SEEDS_A_FEW, redis.Redis.from_url(valkey))
+
+
+@pytest.mark.parametrize("seed", SEEDS_THAT_FAILED)
+def test_a_seed_that_failed_once_is_kept(seed: int, valkey: str) -> None:
+    run_seeds(seed, seed + 1, redis.Redis.from_url(valkey))
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from master.frontier.traversal import Traversal, Traversing
 from master.policy import CrawlPolicy
 from protocol import messages as wire
 from protocol.jobs import Job, Operation
-from storage.ledger.ledger import Lead, LeaseRecord, Reply
+from storage.ledger.ledger import AGAIN, OK, Lead, LeaseRecord, Reply
 from storage.ledger.transitions import PutBack, Transition
 
 TERMS = CrawlPolicy(service="twitter", max_clients=2)
@@ -51,6 +51,12 @@ def sent(leader: Dispatch, peer: bytes, kind: type[M]) -> list[M]:
     found: list[M] = [message for to, message in leader.outbox if to == peer and isinstance(message, kind)]
     leader.outbox = [(to, m) for to, m in leader.outbox if to != peer or not isinstance(m, kind)]
     return found
+
+
+def answer(leader: Dispatch, now: float, status: int) -> None:
+    """The ledger commits the next batch, which is one transition."""
+    [_] = leader.next_batch(now) or []
+    leader.committed(now, Reply([status], {}, {}, 1, 0, 0, 0))
 
 
 def put_back(transition: Transition) -> tuple[str, str]:
@@ -167,6 +173,20 @@ def test_a_token_that_nobody_had_listed_is_its_who_lists_it() -> None:
     assert (leader.worker_table.leases["t1"].peer, leader.worker_table.leases["t1"].worker) == (b"p1", "w5")
     leader.tick(TERMS.grace + 1)
     assert not leader.eager
+
+
+def test_a_page_of_a_token_that_nobody_listed_is_answered_when_it_is_listed() -> None:
+    leader, page = dispatch("t1"), wire.ProgressMade([wire.Step("t1", 1, 2, "next", 5, [], 1, b"")], [])
+    for now, status in ((1, OK), (2, AGAIN)):
+        leader.receive(now, b"p1", page)
+        answer(leader, now, status)
+        assert refusal(leader, b"p1")[0] == "who"
+        assert not sent(leader, b"p1", wire.Committed)
+    leader.receive(3, b"p1", hello(held=("t1",)))
+    leader.receive(3, b"p1", page)
+    answer(leader, 3, AGAIN)
+    [message] = sent(leader, b"p1", wire.Committed)
+    assert message.verdicts == [wire.Verdict("t1", 1, wire.ACCEPTED, 2)]
 
 
 def test_a_token_that_nobody_lists_within_the_grace_goes_back() -> None:
